@@ -1,0 +1,193 @@
+"""Address lists: parse, validate, format, and suggest a typo's fix.
+
+Syntax is judged by email-validator without DNS: the API itself only judges syntax when it takes an email
+(bounces show later), and a batch must not depend on a resolver.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Self
+
+from email_validator import EmailNotValidError, validate_email
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# RFC 5322 "specials": a display name with one of them must be quoted.
+_SPECIALS = re.compile(r'[(),.:;<>@\[\]"\\]')
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What no header-bound text may hold: a line break could start a header of its own, a lone surrogate can't travel."""
+
+_ENCODED_WORD_BYTES = 45  # RFC 2047 allows 75 characters a word: 12 of frame, 60 of base64, 45 bytes before it
+
+_COMMON_DOMAINS = (
+    "gmail.com", "googlemail.com", "hotmail.com", "hotmail.co.uk", "hotmail.fr", "hotmail.it", "outlook.com",
+    "live.com", "msn.com", "yahoo.com", "yahoo.co.uk", "yahoo.fr", "yahoo.it", "yahoo.de", "icloud.com", "me.com",
+    "mac.com", "aol.com", "comcast.net", "verizon.net", "att.net", "gmx.de", "gmx.net", "gmx.com", "web.de",
+    "t-online.de", "orange.fr", "wanadoo.fr", "free.fr", "laposte.net", "libero.it", "virgilio.it", "tiscali.it",
+    "protonmail.com", "proton.me", "mail.ru", "yandex.ru", "qq.com", "163.com", "btinternet.com", "telefonica.net",
+)  # fmt: skip
+
+
+class AddressError(ValueError):
+    """A text is no email address. `text` is what was given, `reason` one sentence about it."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        self.text = text
+        self.reason = reason
+        super().__init__(f"{text!r}: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One mailbox: `email` normalised (domain lower-case and in ASCII), `name` as people write it, maybe empty."""
+
+    email: str
+    name: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `a@b.example`, `Name <a@b.example>` or `"Last, First" <a@b.example>`.
+
+        All that stands before the last `<` is the name, so an unquoted comma in it does no harm here.
+
+        Raises:
+            AddressError: the text is no single address.
+        """
+        text = text.strip()
+        if not text.endswith(">"):
+            return cls.of("", text)
+        name, bracket, email = text[:-1].rpartition("<")
+        if not bracket:
+            raise AddressError(text, "a `<` is missing before the address")
+        return cls.of(_unquote(name.strip()), email.strip(), text)
+
+    @classmethod
+    def of(cls, name: str, email: str, text: str = "") -> Self:
+        """Build an address from its parts. `text` is what an error quotes (the address, if not given).
+
+        Raises:
+            AddressError: the name holds a control character or the address is malformed.
+        """
+        text = text or email
+        if CONTROL.search(name):
+            raise AddressError(text, "the name holds a line break or control character")
+        return cls(_normalised(email, text), name)
+
+    @property
+    def domain(self) -> str:
+        """What follows the `@`."""
+        return self.email.rpartition("@")[2]
+
+    def header(self) -> str:
+        """Write the address for a field that isn't split on commas (`from`, `reply-to`)."""
+        if not self.name:
+            return self.email
+        name = self.name
+        if _SPECIALS.search(name) or name.startswith("=?"):
+            name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return f"{name} <{self.email}>"
+
+    def list_item(self) -> str:
+        """Write the address for `to`, `cc` or `bcc`.
+
+        The server splits these on every comma before it reads quotes, so a name with a comma travels as
+        an RFC 2047 encoded word, which has none.
+        """
+        if "," not in self.name:
+            return self.header()
+        return f"{encoded_word(self.name)} <{self.email}>"
+
+    def __str__(self) -> str:
+        return self.header()
+
+
+def parse_list(text: str) -> list[Address]:
+    """Read a comma-separated list; commas in quotes or angle brackets don't separate, empty items don't count.
+
+    Raises:
+        AddressError: the first item that is no address.
+    """
+    return [Address.parse(item) for item in split_list(text)]
+
+
+def split_list(text: str) -> Iterator[str]:
+    """Split an address list at its separating commas; items come stripped and never empty."""
+    item: list[str] = []
+    quoted = escaped = bracketed = False
+    for char in text:
+        if char == "," and not quoted and not bracketed:
+            yield from _nonempty(item)
+            item = []
+            continue
+        if quoted:
+            quoted = escaped or char != '"'
+            escaped = char == "\\" and not escaped
+        elif char == '"':
+            quoted = True
+        elif char in "<>":
+            bracketed = char == "<"
+        item.append(char)
+    yield from _nonempty(item)
+
+
+def format_list(addresses: Iterable[Address]) -> str:
+    """Write `to`, `cc` or `bcc` as the API takes it."""
+    return ",".join(address.list_item() for address in addresses)
+
+
+def encoded_word(text: str) -> str:
+    """Write text as RFC 2047 encoded words (UTF-8, base64): ASCII, without a comma, split between characters."""
+    pieces: list[bytes] = [b""]
+    for char in text:
+        encoded = char.encode()
+        if len(pieces[-1]) + len(encoded) > _ENCODED_WORD_BYTES:
+            pieces.append(b"")
+        pieces[-1] += encoded
+    return " ".join(f"=?utf-8?b?{base64.b64encode(piece).decode()}?=" for piece in pieces)
+
+
+def suggest(text: str) -> str | None:
+    """Guess what a mistyped address was meant to be; None without a good guess. Never applied by itself."""
+    local, at, domain = text.strip().strip("<>").rpartition("@")
+    if not at or not local:
+        return None
+    domain = domain.lower().strip(". ").replace(",", ".").replace("..", ".")
+    close = difflib.get_close_matches(domain, _COMMON_DOMAINS, n=1, cutoff=0.84)
+    fixed = f"{local.strip('@ .')}@{close[0] if close else domain}"
+    if fixed == text.strip():
+        return None
+    try:
+        return Address.parse(fixed).email
+    except AddressError:
+        return None
+
+
+def _nonempty(chars: list[str]) -> Iterator[str]:
+    item = "".join(chars).strip()
+    if item:
+        yield item
+
+
+def _unquote(name: str) -> str:
+    if len(name) >= 2 and name[0] == name[-1] == '"':  # noqa: PLR2004 - a pair of quotes
+        return re.sub(r"\\(.)", r"\1", name[1:-1])
+    return name
+
+
+@lru_cache(maxsize=4096)
+def _normalised(email: str, text: str) -> str:
+    try:
+        found = validate_email(email, check_deliverability=False, allow_smtputf8=False, allow_quoted_local=False)
+    except EmailNotValidError as error:
+        raise AddressError(text, _one_line(str(error))) from None
+    return f"{found.local_part}@{found.ascii_domain}"
+
+
+def _one_line(text: str) -> str:
+    return CONTROL.sub(" ", text)
