@@ -1,0 +1,92 @@
+"""Tables of recipients: CSV, TSV, Parquet, Excel, JSON lines or a DataFrame, read as chunks of rows.
+
+CSV and Parquet are streamed, so memory doesn't grow with the table; Excel and JSON lines are loaded whole.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
+
+from turbobatch.errors import CampaignError
+from turbobatch.recipients.table import Chunk, Table, file_errors, one_line
+from turbobatch.recipients.text import TextTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Chunk", "Table", "open_table"]
+
+_TEXT = (".csv", ".tsv", ".txt")
+_PARQUET = (".parquet", ".pq")
+_EXCEL = (".xlsx", ".xlsm")
+_JSON_LINES = (".jsonl", ".ndjson")
+
+
+def open_table(
+    recipients: pd.DataFrame | Table | str | Path,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    sheet: str | None = None,
+) -> Table:
+    """Open a table. The file's ending picks the format; a Table is returned as it is.
+
+    Args:
+        recipients: a DataFrame, the path of a file, or a Table.
+        encoding: of a text file, else found out: byte order mark, UTF-8, cp1252.
+        delimiter: one character between the cells of a text file, else found out from its header.
+        sheet: name of an Excel sheet, else the first.
+
+    Options that a format doesn't have are ignored.
+
+    Raises:
+        CampaignError: the table can't be read; what is wrong further down a file shows while it is read.
+    """
+    if isinstance(recipients, str | Path):
+        return _open_file(Path(recipients), encoding, delimiter, sheet)
+    if _is_frame(recipients):
+        from turbobatch.recipients.frame import FrameTable  # noqa: PLC0415 - imports pandas
+
+        return FrameTable.of(recipients)
+    if isinstance(recipients, Table):
+        return recipients
+    raise CampaignError(f"recipients must be a DataFrame or the path of a file, not a {type(recipients).__name__}")
+
+
+def _open_file(path: Path, encoding: str | None, delimiter: str | None, sheet: str | None) -> Table:
+    _check_file(path)
+    ending = path.suffix.lower()
+    if ending in _TEXT:
+        return TextTable.open(path, encoding, delimiter)
+    if ending in _PARQUET:
+        from turbobatch.recipients.parquet import ParquetTable  # noqa: PLC0415 - imports pyarrow
+
+        return ParquetTable.open(path)
+    if ending in _EXCEL:
+        from turbobatch.recipients.excel import open_excel  # noqa: PLC0415 - imports openpyxl
+
+        return open_excel(path, sheet)
+    if ending in _JSON_LINES:
+        from turbobatch.recipients.jsonlines import open_json_lines  # noqa: PLC0415 - imports pandas
+
+        return open_json_lines(path)
+    known = " ".join(_TEXT + _PARQUET + _EXCEL + _JSON_LINES)
+    raise CampaignError(f"{one_line(path.name)} is no table that can be read: its name must end in one of {known}")
+
+
+def _check_file(path: Path) -> None:
+    with file_errors(path):
+        if path.is_dir():
+            raise CampaignError(f"{one_line(path)} is a folder: name the file in it")
+        if not path.exists():
+            raise CampaignError(f"{one_line(path)} doesn't exist: check the path of the recipients")
+        if not path.is_file():
+            raise CampaignError(f"{one_line(path)} is no regular file: it is read more than once, so save it as one")
+
+
+def _is_frame(recipients: object) -> TypeGuard[pd.DataFrame]:
+    # Without pandas imported nothing can be a DataFrame, and importing it takes a second.
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(recipients, pandas.DataFrame)

@@ -1,0 +1,202 @@
+"""CSV, TSV and other delimited text (RFC 4180, with any line ends), streamed."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
+
+from turbobatch.errors import CampaignError
+from turbobatch.recipients.encodings import find_encoding
+from turbobatch.recipients.table import checked_columns, file_errors, one_line, position
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+_DELIMITERS = (",", ";", "\t", "|")
+_CELL_LIMIT = 16 * 2**20  # characters: beyond any email, and where a quote that is never closed stops being read
+
+
+@dataclass(frozen=True, slots=True)
+class TextChunk:
+    """Rows of a text file. `cells` are verbatim, `lines` says where each row begins."""
+
+    start: int
+    columns: tuple[str, ...]
+    cells: Sequence[list[str]]
+    lines: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Return the text of all cells, None for empty ones."""
+        return [tuple([cell or None for cell in row]) if "" in row else tuple(row) for row in self.cells]
+
+    def column(self, name: str) -> list[Any]:
+        """Return the text of one column."""
+        index = position(self.columns, name)
+        return [row[index] or None for row in self.cells]
+
+    def line(self, index: int) -> int | None:
+        """Return the line on which a row begins."""
+        return self.lines[index]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows as text columns, empty cells as "", numbered as in the table."""
+        import pandas as pd  # noqa: PLC0415 - takes a second, and not everything needs frames
+
+        index = pd.RangeIndex(self.start, self.start + len(self))
+        return pd.DataFrame(list(self.cells), columns=list(self.columns), index=index, dtype=str)
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A text file. `header` is its first record as it stands: a blank last name in it is no column."""
+
+    path: Path
+    encoding: str
+    delimiter: str
+    header: tuple[str, ...]
+    columns: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, path: Path, encoding: str | None = None, delimiter: str | None = None) -> Self:
+        """Read the header and find out what isn't given. Only the header's faults show here.
+
+        Raises:
+            CampaignError: the encoding, the delimiter or the header can't be used.
+        """
+        with file_errors(path):
+            encoding, warnings = find_encoding(path, encoding)
+        if delimiter is not None:
+            _check_delimiter(delimiter)
+        else:
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else _find_delimiter(path, encoding)
+        with closing(_records(path, encoding, delimiter)) as records:
+            line, header = next(records, (0, []))
+        if not header:
+            raise CampaignError(f"{one_line(path.name)} is empty: its first line must name the columns")
+        columns = _column_names(header, f"line {line} of {one_line(path.name)}")
+        return cls(path, encoding, delimiter, tuple(header), columns, warnings)
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return one_line(self.path.name)
+
+    def where(self, row: int, line: int | None = None) -> str:
+        """Say where a row stands."""
+        return f"row {row}" if line is None else f"row {row} (line {line} of {self.name})"
+
+    def chunks(self, size: int = 5000) -> Iterator[TextChunk]:
+        """Stream the rows.
+
+        Raises:
+            CampaignError: a row has more or fewer cells than the header, a quote isn't closed, a NUL character.
+        """
+        with closing(_records(self.path, self.encoding, self.delimiter)) as records:
+            if tuple(next(records, (0, []))[1]) != self.header:
+                raise CampaignError(f"{self.name} was changed while it was in use: start again")
+            start = 0
+            while batch := list(islice(records, size)):
+                lines, cells = zip(*batch, strict=True)
+                self._check_widths(start, lines, cells)
+                self._drop_blank_column(start, lines, cells)
+                yield TextChunk(start, self.columns, cells, lines)
+                start += len(batch)
+
+    def _check_widths(self, start: int, lines: Sequence[int], cells: Sequence[list[str]]) -> None:
+        width = len(self.header)
+        if set(map(len, cells)) == {width}:
+            return
+        index, row = next((index, row) for index, row in enumerate(cells) if len(row) != width)
+        cure = (
+            f"put a cell that holds {self.delimiter!r} in quotes, or name the right delimiter"
+            if len(row) > width
+            else "a cell is missing, write empty ones too"
+        )
+        where = self.where(start + index, lines[index])
+        raise CampaignError(f"{where} has {_count(len(row))}, but the header has {width}: {cure}")
+
+    def _drop_blank_column(self, start: int, lines: Sequence[int], cells: Iterable[list[str]]) -> None:
+        if len(self.header) == len(self.columns):
+            return
+        for index, row in enumerate(cells):
+            if row.pop().strip():
+                where = self.where(start + index, lines[index])
+                raise CampaignError(f"{where} has a value in its last column, which has no name: name it in the header")
+
+
+def _records(path: Path, encoding: str, delimiter: str) -> Generator[tuple[int, list[str]], None, None]:
+    """Yield each record that isn't an empty line, with the line on which it begins."""
+    csv.field_size_limit(max(csv.field_size_limit(), _CELL_LIMIT))
+    name, line = one_line(path.name), 1
+    try:
+        with file_errors(path), path.open(encoding=encoding, newline="") as file:
+            if file.read(1) != "\ufeff":
+                file.seek(0)
+            reader = csv.reader(_without_nul(file, name), delimiter=delimiter, strict=True)
+            for record in reader:
+                if record:
+                    yield line, record
+                line = reader.line_num + 1
+    except csv.Error as error:
+        last = reader.line_num
+        lines = f"line {line}" if last <= line else f"lines {line} to {last}"
+        raise CampaignError(
+            f"{name}, {lines}: a quoted cell isn't closed properly ({one_line(error)}); "
+            "close it, and write a quote inside a quoted cell twice"
+        ) from error
+    except UnicodeError as error:
+        raise CampaignError(f"{name} can't be read as {encoding} from line {line} on: {one_line(error)}") from error
+
+
+def _without_nul(file: Iterable[str], name: str) -> Iterator[str]:
+    for number, line in enumerate(file, 1):
+        if "\0" in line:
+            raise CampaignError(
+                f"{name}, line {number} holds a NUL character: this is no text, or in another encoding (UTF-16?)"
+            )
+        yield line
+
+
+def _find_delimiter(path: Path, encoding: str) -> str:
+    """Take what parts the header into most cells; among equals, what parts the next record into as many."""
+    fits = {delimiter: _fit(path, encoding, delimiter) for delimiter in _DELIMITERS}
+    best = max(fits, key=lambda delimiter: fits[delimiter])
+    return best if fits[best][0] > 1 else _DELIMITERS[0]
+
+
+def _fit(path: Path, encoding: str, delimiter: str) -> tuple[int, bool]:
+    cells = 0
+    with closing(_records(path, encoding, delimiter)) as records:
+        try:
+            cells = len(next(records, (0, []))[1])
+            return cells, len(next(records, (0, []))[1]) == cells
+        except CampaignError:
+            return cells, False  # what is wrong is told once the delimiter is chosen
+
+
+def _check_delimiter(delimiter: str) -> None:
+    if len(delimiter) != 1 or delimiter in '"\r\n\0':
+        raise CampaignError(f"the delimiter must be one character, such as ';', not {delimiter!r}")
+
+
+def _column_names(header: list[str], where: str) -> tuple[str, ...]:
+    names = [name.strip() for name in header]
+    if len(names) > 1 and not names[-1]:
+        names.pop()  # many exports end every line with a delimiter
+    if "" in names:
+        raise CampaignError(f"{where}: column {names.index('') + 1} has no name; every column needs one in the header")
+    return checked_columns(names, where)
+
+
+def _count(cells: int) -> str:
+    return "1 cell" if cells == 1 else f"{cells} cells"
