@@ -1,0 +1,185 @@
+"""The sandboxed Jinja environments: one per kind of field, all confined to the campaign's folder."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import BaseLoader, TemplateNotFound, Undefined
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
+
+from turbobatch.merge.cells import CLOSE, OPEN, Blank, Row, Unknown, unmarked
+from turbobatch.merge.files import MEBIBYTE, FileError, Folder, read_text
+from turbobatch.merge.filters import format_date, format_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jinja2 import Environment
+    from jinja2.runtime import Context
+
+MAX_RENDERED = 32 * MEBIBYTE
+"""Characters in one rendered field."""
+
+_MAX_BITS = 4096  # more digits than any amount of money has
+_USELESS_GLOBALS = ("lipsum", "cycler")
+_UNREPEATABLE_FILTERS = ("random",)  # the same row must give the same email in every run
+
+_TAG = r"\{%[-+]?(?!\s*include\b)(?:[^%]|%(?!\}))*%\}|\{#(?:[^#]|#(?!\}))*#\}"
+_TAG_LINE = re.compile(rf"^[ \t]*((?:(?:{_TAG})[ \t]*)+)\n", re.MULTILINE)
+
+_MARKDOWN_ANYWHERE = re.compile(r"[\\`*_\[\]<>&~|!()]")
+_MARKDOWN_AT_LINE_START = re.compile(r"^(?:[#+=:-]|[0-9]+(?=\.(?:\s|$)))", re.MULTILINE)
+_INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
+_LINE_BREAK = re.compile(r"\r\n?|\n")
+
+
+class TooLargeError(OverflowError):
+    """A template made more than an email can hold."""
+
+
+class FolderLoader(BaseLoader):
+    """Finds what templates include, extend or import, only below the campaign's folder."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, None]:  # noqa: ARG002 - Jinja's interface
+        """Read an included template."""
+        try:
+            path = self._folder.locate(template)
+            return read_text(path).removesuffix("\n"), path, None  # the including line has a line break of its own
+        except FileError as error:
+            raise TemplateNotFound(template, f"template {template!r} {error.reason}") from error
+
+
+class MergeEnvironment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox for rows: cells before methods, unknown names fail, results stay bounded."""
+
+    intercepted_binops = frozenset({"+", "*", "**"})
+
+    def __init__(self, folder: Folder, *, finalize: Callable[[Any], Any], autoescape: bool = False) -> None:
+        self.folder = folder
+        self.files = FolderLoader(folder)
+        super().__init__(
+            loader=self.files,
+            finalize=finalize,
+            autoescape=autoescape,
+            undefined=Unknown,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+        for name in _USELESS_GLOBALS:
+            del self.globals[name]
+        for name in _UNREPEATABLE_FILTERS:
+            del self.filters[name]
+        self.filters |= {"date": format_date, "number": format_number}
+        self.tests["none"] = lambda value: value is None or isinstance(value, Blank)
+
+    def preprocess(self, source: str, name: str | None = None, filename: str | None = None) -> str:
+        """Let a line that holds only tags leave no empty line behind; `trim_blocks` would also join other lines."""
+        return _TAG_LINE.sub(_without_line_break, super().preprocess(source.replace("\r\n", "\n"), name, filename))
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Look up `row.name`: a column called `items` goes before the method."""
+        if isinstance(obj, Row) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Calculate, unless the result would be absurdly large."""
+        if _too_large(operator, left, right):
+            raise TooLargeError(f"the result of {operator!r} is too large")
+        return super().call_binop(context, operator, left, right)
+
+
+class Environments:
+    """The environments of one message, made when first needed."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+
+    @cached_property
+    def plain(self) -> MergeEnvironment:
+        """For text, subject, headers and paths."""
+        return MergeEnvironment(self.folder, finalize=printable)
+
+    @cached_property
+    def html(self) -> MergeEnvironment:
+        """For HTML: printed values are escaped."""
+        return MergeEnvironment(self.folder, finalize=printable, autoescape=True)
+
+    @cached_property
+    def markdown(self) -> MergeEnvironment:
+        """For Markdown: printed values stay text; autoescape lets `| safe`, blocks and macros pass as Markdown."""
+        return MergeEnvironment(self.folder, finalize=_markdown_value, autoescape=True)
+
+    @cached_property
+    def marked(self) -> MergeEnvironment:
+        """For address lists: printed values are told apart from the template's own text."""
+        return MergeEnvironment(self.folder, finalize=_marked_value)
+
+
+def printable(value: Any) -> Any:
+    """Refuse to print a function: `{{ name.upper }}` without its brackets."""
+    if callable(value) and not isinstance(value, Undefined):
+        raise TypeError(f"{getattr(value, '__name__', 'this')} is a function: call it with ()")
+    return value
+
+
+def escape_markdown(text: str) -> str:
+    """Make text mean itself in Markdown; its line breaks stay inside the paragraph."""
+    text = _INDENT.sub(" ", _LINE_BREAK.sub("\n", text))
+    text = _MARKDOWN_ANYWHERE.sub(r"\\\g<0>", text)
+    text = _MARKDOWN_AT_LINE_START.sub(_escape_line_start, text)
+    return text.replace("\n", "\\\n")
+
+
+def _without_line_break(match: re.Match[str]) -> str:
+    # Inside the tag the line break does nothing, and line numbers stay right.
+    tags = match[1].rstrip(" \t")
+    end = -3 if tags[-3] in "+-" else -2
+    return f"{tags[:end]}\n{tags[end:]}"
+
+
+def _escape_line_start(match: re.Match[str]) -> str:
+    start = match[0]
+    return f"{start}\\" if start.isdigit() else f"\\{start}"
+
+
+def _markdown_value(value: Any) -> Any:
+    if hasattr(value, "__html__"):
+        return value
+    return Markup(escape_markdown(str(printable(value))))  # noqa: S704 - Markdown here, made HTML with html=False later
+
+
+def _marked_value(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(_marked_value(item) for item in value)
+    if isinstance(value, str):
+        # A block or macro that was rendered before: its values are marked, the rest is the template's own text.
+        return value if OPEN in value else f"{OPEN}{value}{CLOSE}"
+    return f"{OPEN}{unmarked(str(printable(value)))}{CLOSE}"
+
+
+def _too_large(operator: str, left: Any, right: Any) -> bool:
+    match operator:
+        case "+":
+            return isinstance(left, str) and isinstance(right, str) and len(left) + len(right) > MAX_RENDERED
+        case "*":
+            return (
+                max(_repeated(left, right), _repeated(right, left)) > MAX_RENDERED
+                or _bits(left) + _bits(right) > _MAX_BITS
+            )
+    return isinstance(right, int) and _bits(left) * right > _MAX_BITS
+
+
+def _repeated(sequence: Any, times: Any) -> int:
+    sized = isinstance(sequence, (str, bytes, list, tuple)) and isinstance(times, int)
+    return len(sequence) * times if sized else 0
+
+
+def _bits(number: Any) -> int:
+    return number.bit_length() if isinstance(number, int) else 0
