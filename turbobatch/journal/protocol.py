@@ -1,0 +1,91 @@
+"""What every journal offers, and the records that go in and out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from turbobatch.policy import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+SETTLEMENT = Literal["sent", "pending"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A POST is about to begin. `time` in seconds since the epoch."""
+
+    key: str
+    digest: str
+    time: float
+    resend: bool = False  # the user accepts that a row in doubt may go out twice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a row. `posted` tells a POST's verdict from one that needed none (invalid, suppressed)."""
+
+    key: str
+    status: Status
+    message: str
+    time: float
+    posted: bool
+    errors: tuple[str, ...] = ()
+    mid: str | None = None
+    http_status: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What the journal knows of one key."""
+
+    key: str
+    status: Status
+    message: str
+    errors: tuple[str, ...]
+    mid: str | None
+    http_status: int | None
+    attempts: int
+    time: float | None
+    seconds: float | None
+    digest: str | None
+
+
+class Journal(Protocol):
+    """One campaign's memory. Safe to use from several threads of one process."""
+
+    def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
+        """Make all of them durable in one transaction, outcomes first.
+
+        Raises:
+            JournalError: one of them contradicts what is known (a sent key is claimed again, say), or the file
+                can't be written; then none of them is kept.
+        """
+        ...
+
+    def lookup(self, keys: Iterable[str]) -> Mapping[str, Entry]:
+        """What is known of these keys; unknown ones are absent."""
+        ...
+
+    def entries(self, status: Status) -> Iterator[Entry]:
+        """Everything with this status, in the order of keys."""
+        ...
+
+    def counts(self) -> Mapping[Status, int]:
+        """Keys by status."""
+        ...
+
+    def post_times(self, since: float) -> Sequence[float]:
+        """When POSTs began, after `since`, ascending; seconds since the epoch."""
+        ...
+
+    def settle(self, keys: Iterable[str] | None, status: Status, message: str, time: float) -> int:
+        """Settle rows in doubt by hand (all of them if `keys` is None); tells how many there were."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...

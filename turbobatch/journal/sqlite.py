@@ -1,0 +1,275 @@
+"""The journal in one SQLite file: WAL, synchronous=FULL, mode 0600, one connection that keeps the file to itself.
+
+Exclusive locking is on purpose: it refuses a second process, and SQLite before 3.51.3 has a bug in resetting the WAL
+with two or more connections.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import threading
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Self
+
+from turbobatch.errors import JournalError
+from turbobatch.journal.protocol import Entry, Intent, Outcome
+from turbobatch.policy import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x74626A6C  # "tbjl": tells a journal from any other SQLite file
+_LOCK_WAIT = 1.0  # seconds; long enough for another command to finish, too short to look hung
+
+_open: dict[Path, SqliteJournal] = {}
+_open_lock = threading.Lock()
+
+
+def open_journal(path: Path, campaign: str) -> SqliteJournal:
+    """Open the journal of `campaign`; while it is open, every caller in this process shares it.
+
+    Raises:
+        JournalError: it belongs to another campaign, is in use by another process, isn't a journal, is damaged,
+            or can't be read and written.
+    """
+    path = path.resolve()
+    with _open_lock:
+        journal = _open.get(path)
+        if journal is None:
+            journal = _open[path] = SqliteJournal(path)
+        journal.users += 1
+    try:
+        journal.check_campaign(campaign)
+    except JournalError:
+        journal.close()
+        raise
+    return journal
+
+
+class SqliteJournal:
+    """A Journal in a file, or in memory without one. Open a file with `open_journal`; `with` closes it."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.users = 0
+        self._lock = threading.RLock()
+        with _one_line_errors(path):
+            if path is not None:
+                _create_private(path)
+            self._db = sqlite3.connect(
+                path or ":memory:", timeout=_LOCK_WAIT, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with _one_line_errors(path):
+                self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def check_campaign(self, campaign: str) -> None:
+        """Take possession of a new journal for `campaign`, or make sure that this one is its own.
+
+        Raises:
+            JournalError: it belongs to another campaign.
+        """
+        with self._transaction():
+            row = self._db.execute(_sql("select_campaign")).fetchone()
+            if row is None:
+                self._db.execute(_sql("insert_campaign"), (campaign,))
+            elif row[0] != campaign:
+                raise JournalError(
+                    f"{self.path} is the journal of campaign {row[0]!r}, not of {campaign!r}: "
+                    "name another with --journal (journal=)"
+                )
+
+    def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
+        """Make all of them durable in one transaction, outcomes first."""
+        if not intents and not outcomes:
+            return
+        with self._transaction():
+            self._execute_each("conclude", [_bound(item) for item in outcomes if item.posted])
+            self._db.executemany(_sql("note"), [_bound(item) for item in outcomes if not item.posted])
+            claims = [
+                {"key": item.key, "digest": item.digest, "time": item.time, "resend": item.resend} for item in intents
+            ]
+            self._execute_each("claim", claims)
+            self._db.executemany(_sql("insert_post"), [{"time": item.time, "key": item.key} for item in intents])
+
+    def lookup(self, keys: Iterable[str]) -> dict[str, Entry]:
+        """What is known of these keys; unknown ones are absent."""
+        with self._reading():
+            rows = self._db.execute(_sql("lookup"), (json.dumps(list(keys)),)).fetchall()
+        return {row[0]: _entry(row) for row in rows}
+
+    def entries(self, status: Status) -> Iterator[Entry]:
+        """Everything with this status, in the order of keys."""
+        last = ""
+        while True:
+            with self._reading():
+                rows = self._db.execute(_sql("entries"), (status, last)).fetchall()
+            if not rows:
+                return
+            yield from map(_entry, rows)
+            last = rows[-1][0]
+
+    def counts(self) -> dict[Status, int]:
+        """Keys by status."""
+        with self._reading():
+            return {Status(status): count for status, count in self._db.execute(_sql("counts"))}
+
+    def post_times(self, since: float) -> list[float]:
+        """When POSTs began, after `since`, ascending; seconds since the epoch."""
+        with self._reading():
+            newest_first = (time for (time,) in self._db.execute(_sql("post_times")))
+            return sorted(takewhile(lambda time: time > since, newest_first))
+
+    def settle(self, keys: Iterable[str] | None, status: Status, message: str, time: float) -> int:
+        """Settle rows in doubt by hand (all of them if `keys` is None); tells how many there were."""
+        values = {"status": status, "message": message, "time": time}
+        with self._transaction():
+            if keys is None:
+                return self._db.execute(_sql("settle_all"), values).rowcount
+            return self._db.executemany(_sql("settle"), [{**values, "key": key} for key in keys]).rowcount
+
+    def close(self) -> None:
+        """Let go of it; the last user in this process closes the file."""
+        with _open_lock:
+            self.users -= 1
+            if self.users > 0:
+                return
+            if self.path is not None:
+                _open.pop(self.path, None)
+        with self._lock, _one_line_errors(self.path):
+            self._db.close()
+
+    def _prepare(self) -> None:
+        pragmas = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY")
+        for pragma in pragmas:
+            self._db.execute(f"PRAGMA {pragma}")
+        with self._transaction():
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            application = self._db.execute("PRAGMA application_id").fetchone()[0]
+            is_empty = not self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+            if is_empty:
+                for statement in _sql("schema").split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            elif application != _APPLICATION_ID:
+                raise JournalError(f"{self.path} is no journal: name another file with --journal (journal=)")
+            elif version > SCHEMA_VERSION:
+                raise JournalError(f"{self.path} was written by a newer turbobatch: upgrade to go on with it")
+
+    def _execute_each(self, name: str, values: list[dict[str, Any]]) -> None:
+        changed = self._db.executemany(_sql(name), values).rowcount if values else 0
+        if changed != len(values):
+            keys = ", ".join(repr(item["key"]) for item in values[:3])
+            raise JournalError(
+                f"{self.path} contradicts this run ({name} of {keys}{' …' if len(values) > 3 else ''}): "  # noqa: PLR2004
+                "nothing was sent; run the same command again"
+            )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock, _one_line_errors(self.path):
+            yield
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._reading():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+@contextmanager
+def _one_line_errors(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise JournalError(_diagnosis(path, error)) from error
+
+
+def _diagnosis(path: Path | None, error: Exception) -> str:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"journal {path} is in use by another process: wait until it ends, or stop it with Ctrl-C"
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return f"journal {path} is damaged or no journal ({error}): restore a copy of it; without it rows could go out twice"
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return f"journal {path} can't be written ({error}): nothing is sent without it; check its folder's permissions"
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return f"journal {path} can't be written ({error}): make room on the disk and run the same command again"
+    return f"journal {path} can't be used: {error}"
+
+
+def _create_private(path: Path) -> None:
+    # Made by us before SQLite opens it, so that neither it nor its WAL is ever readable by others.
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _bound(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "key": outcome.key,
+        "status": outcome.status,
+        "message": outcome.message,
+        "errors": json.dumps(outcome.errors, ensure_ascii=False) if outcome.errors else None,
+        "mid": outcome.mid,
+        "http_status": outcome.http_status,
+        "time": outcome.time,
+        "seconds": outcome.seconds,
+    }
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    key, status, message, errors, mid, http_status, attempts, time, seconds, digest = row
+    return Entry(
+        key=key,
+        status=Status(status),
+        message=message,
+        errors=tuple(json.loads(errors)) if errors else (),
+        mid=mid,
+        http_status=http_status,
+        attempts=attempts,
+        time=time,
+        seconds=seconds,
+        digest=digest,
+    )
+
+
+@cache
+def _statements() -> dict[str, str]:
+    text = files("turbobatch.journal").joinpath("sqlite.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
+
+
+def _sql(name: str) -> str:
+    return _statements()[name]

@@ -1,0 +1,141 @@
+"""Verdict + what went before → what happens next. Pure: no clock, no I/O."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from turbobatch.sendapi import VerdictKind
+
+if TYPE_CHECKING:
+    from turbobatch.sendapi import Verdict
+
+
+class Status(StrEnum):
+    """What is known of one row; the values of the `send_status` column."""
+
+    PENDING = "pending"  # not tried yet, or tried and surely not accepted
+    SENT = "sent"  # the API answered OK
+    REJECTED = "rejected"  # the API refused this email
+    INVALID = "invalid"  # never sent: the row couldn't be merged or has a bad address
+    DUPLICATE = "duplicate"  # never sent: an earlier row has the same key
+    SUPPRESSED = "suppressed"  # never sent: the address is on a suppression list
+    FAILED = "failed"  # surely not accepted, retries used up
+    IN_DOUBT = "in_doubt"  # a POST began and no verdict came
+
+
+SETTLED_WELL = frozenset({Status.SENT, Status.DUPLICATE, Status.SUPPRESSED})
+"""The statuses that ask nothing more of the user."""
+
+
+class StopReason(StrEnum):
+    """Why a run ended before its table did."""
+
+    USER = "stopped by the user"
+    CREDENTIALS = "the API refused the credentials"
+    NO_CREDIT = "the account has no credit left"
+    MISDIRECTED = "the host is not the API"
+    OUTAGE = "the API can't be reached"
+    THROTTLED = "the API keeps asking for a pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What happens to a row after a POST, and to the campaign."""
+
+    status: Status
+    retry_in: float | None = None  # seconds; the row is tried again
+    pause: float | None = None  # seconds; the whole campaign waits
+    stop: StopReason | None = None
+    healthy: bool | None = None  # what it says of the service: well, ill, nothing
+
+
+_ALWAYS = {
+    VerdictKind.SENT: Decision(Status.SENT, healthy=True),
+    VerdictKind.REJECTED: Decision(Status.REJECTED, healthy=True),
+    VerdictKind.IN_DOUBT: Decision(Status.IN_DOUBT, healthy=False),
+    VerdictKind.CREDENTIALS: Decision(Status.PENDING, stop=StopReason.CREDENTIALS),
+    VerdictKind.NO_CREDIT: Decision(Status.PENDING, stop=StopReason.NO_CREDIT),
+    VerdictKind.MISDIRECTED: Decision(Status.PENDING, stop=StopReason.MISDIRECTED),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How patient a run is. Times are seconds."""
+
+    tries: int = 3  # POSTs of one email that surely weren't accepted, in one run
+    first_wait: float = 1.0  # doubles from try to try
+    longest_wait: float = 60.0
+    threshold: int = 5  # failures in a row, over all rows, that make an outage
+    patience: float = 300.0  # how long an outage may last once the API has answered in this run
+    first_patience: float = 3.0  # and how long before it ever has: most likely the host is wrong
+    throttles: int = 8  # pauses asked for in a row
+
+    def decide(self, verdict: Verdict, failures: int, *, outage: bool = False) -> Decision:
+        """Decide on one answer.
+
+        Args:
+            verdict: what the answer proves.
+            failures: how often this run has seen this email surely not accepted, this time not counted.
+            outage: the service is known to be ill, so the row isn't blamed.
+        """
+        if (decision := _ALWAYS.get(verdict.kind)) is not None:
+            return decision
+        if verdict.kind is VerdictKind.THROTTLED:
+            pause = verdict.retry_after if verdict.retry_after is not None else self.wait(failures)
+            return Decision(Status.PENDING, retry_in=pause, pause=pause)
+        if failures + 1 >= self.tries and not outage:
+            return Decision(Status.FAILED, healthy=False)
+        return Decision(Status.PENDING, retry_in=self.wait(failures), healthy=False)
+
+    def wait(self, failures: int) -> float:
+        """The pause before the next try, doubling from `first_wait` to `longest_wait`."""
+        return float(min(self.first_wait * 2 ** min(failures, 30), self.longest_wait))
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Tells an outage from rows that fail: several failures in a row with no success between.
+
+    While it is open, single POSTs probe whether the service is back, after growing, jittered pauses. A probe that
+    ends in doubt gives up at once: each further one could cost another row.
+    """
+
+    policy: Policy
+    dice: random.Random = field(default_factory=random.Random)
+    failures: int = 0
+    ever_healthy: bool = False
+    opened_at: float | None = None
+    probe_at: float = 0.0
+    _probes: int = 0
+    _in_doubt: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the service counts as down."""
+        return self.opened_at is not None
+
+    def record(self, *, healthy: bool, in_doubt: bool, was_probe: bool, now: float) -> StopReason | None:
+        """Take note of one answer at `now` (seconds, monotonic); tells when to give up."""
+        if healthy:
+            self.failures, self.opened_at, self._probes, self.ever_healthy = 0, None, 0, True
+            return None
+        self.failures += 1
+        if self.failures < self.policy.threshold:
+            return None
+        if self.opened_at is None:
+            self.opened_at = now
+        elif not was_probe:
+            return None  # a straggler of the POSTs that were in flight when the outage began
+        elif in_doubt:
+            return StopReason.OUTAGE
+        pause = self.policy.wait(self._probes + (4 if in_doubt else 0)) * self.dice.uniform(0.8, 1.2)
+        patience = self.policy.patience if self.ever_healthy else self.policy.first_patience
+        if now + pause - self.opened_at > patience:
+            return StopReason.OUTAGE
+        self._probes += 1
+        self.probe_at = now + pause
+        return None
