@@ -1,0 +1,252 @@
+"""TurboClient: credentials, host and API version; one email in one call."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self, get_args
+from urllib.parse import urlsplit
+
+from turbobatch.errors import (
+    AuthenticationError,
+    CampaignError,
+    InDoubtError,
+    NotSentError,
+    did_you_mean,
+)
+from turbobatch.policy import Status
+from turbobatch.sendapi import V1, V2, VerdictKind, judge
+from turbobatch.transport import Job, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from turbobatch.email import Email
+    from turbobatch.sendapi import Failure, Response, SendApi, Verdict
+    from turbobatch.sendapi.v1 import AuthIn
+
+TransportName = Literal["requests"]
+TransportFactory = Callable[[int], Transport]
+"""Makes a Transport for that many POSTs in flight."""
+
+V1_URL = "https://api.turbo-smtp.com/api"
+V2_URLS = {"global": "https://api.turbo-smtp.com/api/v2", "eu": "https://api.eu.turbo-smtp.com/api/v2"}
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_V1_NAMES = ("TURBOSMTP_AUTHUSER", "TURBOSMTP_AUTHPASS")
+_V2_NAMES = ("TURBOSMTP_CONSUMER_KEY", "TURBOSMTP_CONSUMER_SECRET")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendResult:
+    """The API's answer to one email: `status` is `sent` or `rejected`, the rest is the answer's own."""
+
+    status: Status
+    message: str
+    errors: tuple[str, ...] = ()
+    mid: str | None = None
+    http_status: int | None = None
+
+
+class TurboClient:
+    """One account at one host: v1 with `authuser` and `authpass`, v2 with `consumer_key` and `consumer_secret`.
+
+    Args:
+        authuser: v1 username.
+        authpass: v1 password.
+        consumer_key: v2 key.
+        consumer_secret: v2 secret.
+        auth_in: where v1 credentials travel: "headers" (default), "fields" or "query".
+        region: v2 host: "global" or "eu" (data residency).
+        base_url: the URL up to and without `/mail/send`, in place of the vendor's; plain http only to loopback.
+        timeout: seconds an answer may take.
+        transport: "requests", or a function that makes a Transport for that many POSTs in flight.
+
+    Raises:
+        CampaignError: a credential is missing or malformed, or the host, region or transport can't be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        authuser: str | None = None,
+        authpass: str | None = None,
+        consumer_key: str | None = None,
+        consumer_secret: str | None = None,
+        auth_in: AuthIn = "headers",
+        region: str = "global",
+        base_url: str | None = None,
+        timeout: float = 60.0,
+        transport: TransportName | TransportFactory = "requests",
+    ) -> None:
+        v1 = _pair("authuser", authuser, "authpass", authpass)
+        v2 = _pair("consumer_key", consumer_key, "consumer_secret", consumer_secret)
+        if (v1 is None) == (v2 is None):
+            raise CampaignError("give authuser and authpass (v1), or consumer_key and consumer_secret (v2)")
+        if region not in V2_URLS:
+            raise CampaignError(f"there is no region {region!r}: {did_you_mean(region, V2_URLS)}")
+        if timeout <= 0:
+            raise CampaignError(f"timeout is {timeout}: give a number of seconds above 0")
+        self.api: SendApi
+        if v1 is not None:
+            if region != "global":
+                raise CampaignError(f"v1 has no region {region!r}: leave it out, or use v2 credentials")
+            self.base_url = _checked_url(base_url or V1_URL)
+            self.api = V1(self.base_url, *v1, auth_in)
+        elif v2 is not None:
+            self.base_url = _checked_url(base_url or V2_URLS[region])
+            self.api = V2(self.base_url, *v2)
+        self.timeout = timeout
+        self._make_transport = _transport_factory(transport, timeout)
+        self._single: Transport | None = None
+        self._lock = threading.Lock()
+        self._number = 0
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        api: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 60.0,
+        transport: TransportName | TransportFactory = "requests",
+        environ: Mapping[str, str] = os.environ,
+    ) -> Self:
+        """Take the credentials from the TURBOSMTP_… variables; v2 goes first where both versions' are set.
+
+        Raises:
+            CampaignError: there are none, or none for the `api` asked for.
+        """
+        api = api or (
+            "v2" if any(environ.get(name) for name in _V2_NAMES) else "v1" if _has(environ, _V1_NAMES) else None
+        )
+        names = {"v1": _V1_NAMES, "v2": _V2_NAMES, None: _V2_NAMES}.get(api)
+        if names is None:
+            raise CampaignError(f'there is no API {api!r}: use "v1" or "v2"')
+        if not _has(environ, names):
+            other = "" if api else f" (v2), or {' and '.join(_V1_NAMES)} (v1)"
+            raise CampaignError(f"no credentials: set {' and '.join(names)}{other} in the environment")
+        first, second = (environ[name] for name in names)
+        base_url = base_url or environ.get("TURBOSMTP_BASE_URL") or None
+        if api == "v1":
+            return cls(authuser=first, authpass=second, base_url=base_url, timeout=timeout, transport=transport)
+        region = environ.get("TURBOSMTP_REGION") or "global"
+        return cls(
+            consumer_key=first,
+            consumer_secret=second,
+            region=region,
+            base_url=base_url,
+            timeout=timeout,
+            transport=transport,
+        )
+
+    @property
+    def host(self) -> str:
+        """The host that emails are posted to, with its port where it isn't the usual one."""
+        return urlsplit(self.base_url).netloc
+
+    def open_transport(self, concurrency: int) -> Transport:
+        """A transport for up to `concurrency` POSTs at a time, for a run to use and close."""
+        return self._make_transport(concurrency)
+
+    def send(self, email: Email) -> SendResult:
+        """Post one email, once.
+
+        Nothing is journalled and nothing tried again here; a Campaign does both.
+
+        Raises:
+            InvalidEmail: it is over the API's size limit.
+            AuthenticationError: 401 or 403.
+            NotSentError: surely not accepted (no connection, 429, a redirect, a bad certificate).
+            InDoubtError: the POST began and no verdict came.
+        """
+        verdict = judge(self._post_once(email))
+        match verdict.kind:
+            case VerdictKind.SENT:
+                return _result(Status.SENT, verdict)
+            case VerdictKind.REJECTED | VerdictKind.NO_CREDIT:
+                return _result(Status.REJECTED, verdict)
+            case VerdictKind.CREDENTIALS:
+                raise AuthenticationError(f"{self.host} refused the credentials: {verdict.message}")
+            case VerdictKind.IN_DOUBT:
+                raise InDoubtError(
+                    f"{self.host}: {verdict.message}; the email may have been accepted, so look before sending again"
+                )
+        raise NotSentError(f"{self.host}: {verdict.message}; nothing was sent", retry_after=verdict.retry_after)
+
+    def close(self) -> None:
+        """Close the connection that `send` keeps."""
+        with self._lock:
+            if self._single is not None:
+                self._single.close()
+                self._single = None
+
+    def __repr__(self) -> str:
+        return f"<TurboClient {self.api.name} at {self.host}>"
+
+    def _post_once(self, email: Email) -> Response | Failure:
+        request = self.api.request(email)
+        with self._lock:
+            if self._single is None:
+                self._single = self._make_transport(1)
+            self._number += 1
+            self._single.submit([Job(self._number, request)])
+            while True:
+                # A completion with another number belongs to a call that was interrupted.
+                for completion in self._single.poll(1.0):
+                    if completion.number == self._number:
+                        return completion.result
+
+
+def _pair(name: str, value: str | None, other: str, other_value: str | None) -> tuple[str, str] | None:
+    if value is None and other_value is None:
+        return None
+    if value is None or other_value is None:
+        raise CampaignError(f"{name} and {other} belong together: {name if value is None else other} is missing")
+    return value, other_value
+
+
+def _has(environ: Mapping[str, str], names: tuple[str, ...]) -> bool:
+    return all(environ.get(name) for name in names)
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError:
+        raise CampaignError(f"base_url {url!r} is not a URL") from None
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise CampaignError("base_url holds credentials, a query or a fragment: give scheme, host and path alone")
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise CampaignError(f"base_url {url!r} is no https URL")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise CampaignError(f"base_url {url!r} would send the credentials in the clear: use https")
+    path = parts.path.rstrip("/").removesuffix("/mail/send")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _transport_factory(transport: TransportName | TransportFactory, timeout: float) -> TransportFactory:
+    if callable(transport):
+        return transport
+    if transport not in get_args(TransportName):
+        raise CampaignError(f"there is no transport {transport!r}: {did_you_mean(transport, get_args(TransportName))}")
+
+    def make(concurrency: int) -> Transport:
+        from turbobatch.transport.requests import RequestsTransport
+
+        return RequestsTransport(concurrency=concurrency, timeout=timeout)
+
+    return make
+
+
+def _result(status: Status, verdict: Verdict) -> SendResult:
+    return SendResult(
+        status=status,
+        message=verdict.message,
+        errors=verdict.errors,
+        mid=verdict.mid,
+        http_status=verdict.http_status,
+    )
