@@ -1,0 +1,362 @@
+"""The loop: claim → commit intents → post → commit outcomes.
+
+One thread owns the journal, the rate and the clock. Each turn of the loop collects the POSTs that ended, takes as many
+new rows as there are free slots and permits, commits the outcomes together with the new intents (one fsync for all of
+them), and only then hands the new requests to the transport.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Event
+from typing import TYPE_CHECKING, Protocol
+
+from turbobatch.journal import Intent, Outcome
+from turbobatch.policy import Breaker, Policy, Status, StopReason
+from turbobatch.sendapi import VerdictKind, judge
+from turbobatch.transport import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from turbobatch.journal import Journal
+    from turbobatch.policy import Decision
+    from turbobatch.rates import Pacer, Window
+    from turbobatch.sendapi import Request, Verdict
+    from turbobatch.transport import Completion, Transport
+
+_LONGEST_NAP = 0.1  # seconds until the loop looks up again: how soon Stop and Pause are noticed
+_BACKLOG = 500  # rows settled without a POST that are committed at once
+_WORTH_TELLING = 1.0  # seconds; shorter waits for the rate are its ordinary pace
+_READ_AHEAD = 16  # emails made ready while waiting for a permit
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An email that may be posted. `number` and `size`: its first row and how many rows share its verdict."""
+
+    number: int
+    size: int
+    key: str
+    digest: str
+    request: Request
+    resend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A row (or group) has its status for this run; an event, and what a feed yields for rows that need no POST.
+
+    `outcome` is what a feed wants journalled with it, if anything.
+    """
+
+    number: int
+    size: int
+    status: Status
+    key: str | None = None
+    message: str = ""
+    outcome: Outcome | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Rows that the journal settles already, by status."""
+
+    rows: Counter[Status]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """An email surely wasn't accepted and will be tried again in `seconds`."""
+
+    number: int
+    key: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The whole run waits for `reason`, until about `until` (seconds since the epoch)."""
+
+    reason: str
+    until: float
+
+
+FeedItem = Candidate | Settled | Known
+RunEvent = Settled | Known | Retrying | Waiting
+
+
+class Clock(Protocol):
+    """Where the engine reads the time; it sleeps only in `Transport.poll`."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+
+def ignore_event(_event: RunEvent) -> None:
+    """Hear an event and do nothing."""
+
+
+@dataclass(slots=True)
+class Control:
+    """What other threads may ask of a running engine."""
+
+    stop: Event = field(default_factory=Event)
+    pause: Event = field(default_factory=Event)
+
+
+@dataclass(slots=True)
+class _Try:
+    """A candidate on its way through this run."""
+
+    candidate: Candidate
+    failures: int = 0
+    began: float = 0.0  # monotonic
+    is_probe: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Engine:
+    """Sends what the feed brings until the feed ends, the user stops it, or the service makes it stop.
+
+    Args:
+        feed: what to do, in order; it is read in the engine's own thread.
+        journal: where intents and outcomes go.
+        transport: how requests travel.
+        pacer: the rate.
+        concurrency: POSTs in flight at most, and so rows in doubt after a crash.
+        window: when sending is allowed at all.
+        policy: how patient the run is.
+        emit: called with each event, after what it tells is durable.
+    """
+
+    feed: Iterator[FeedItem]
+    journal: Journal
+    transport: Transport
+    pacer: Pacer
+    concurrency: int
+    window: Window | None = None
+    policy: Policy = field(default_factory=Policy)
+    clock: Clock = field(default_factory=SystemClock)
+    control: Control = field(default_factory=Control)
+    emit: Callable[[RunEvent], None] = ignore_event
+    in_flight: dict[int, _Try] = field(default_factory=dict, init=False)
+    stop_reason: StopReason | None = field(default=None, init=False)
+    stop_message: str = field(default="", init=False)
+    _ready: deque[Candidate] = field(default_factory=deque, init=False)
+    _retries: list[tuple[float, int, _Try]] = field(default_factory=list, init=False)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count, init=False)
+    _breaker: Breaker = field(init=False)
+    _fed: bool = field(default=False, init=False)
+    _resume_at: float = field(default=0.0, init=False)
+    _throttled_at: float = field(default=0.0, init=False)
+    _throttles: int = field(default=0, init=False)
+    _waiting_for: str = field(default="", init=False)
+
+    def run(self) -> StopReason | None:
+        """Work until the end; tells why it was an early one.
+
+        Raises:
+            JournalError: the journal failed; POSTs in flight are in doubt then, and nothing new was posted.
+        """
+        self._breaker = Breaker(self.policy)
+        offset = self.clock.monotonic() - self.clock.time()
+        self.pacer.seed(at + offset for at in self.journal.post_times(self.clock.time() - self.pacer.longest))
+        while self._turn():
+            pass
+        return self.stop_reason
+
+    def _turn(self) -> bool:
+        events: list[RunEvent] = []
+        outcomes = [self._conclude(completion, events) for completion in self.transport.poll(self._nap())]
+        if self.control.stop.is_set():
+            self._stop(StopReason.USER, "")
+        tries: list[_Try] = []
+        if self.stop_reason is None:
+            self._read_feed(outcomes, events)
+            tries = self._claim(events)
+        self.journal.commit([self._intent(item) for item in tries], outcomes)
+        self._post(tries)
+        for event in events:
+            self.emit(event)
+        if self.stop_reason is not None:
+            return bool(self.in_flight)
+        return bool(self.in_flight or self._retries or self._ready or not self._fed)
+
+    # What came back
+
+    def _conclude(self, completion: Completion, events: list[RunEvent]) -> Outcome:
+        item = self.in_flight.pop(completion.number)
+        verdict = judge(completion.result)
+        decision = self.policy.decide(verdict, item.failures, outage=self._breaker.is_open)
+        self._note_health(item, verdict, decision)
+        candidate = item.candidate
+        if decision.stop is not None:
+            self._stop(decision.stop, _said(verdict))
+        if decision.retry_in is not None:
+            item.failures += 1
+            due = self.clock.monotonic() + decision.retry_in
+            heapq.heappush(self._retries, (due, next(self._numbers), item))
+            events.append(Retrying(candidate.number, candidate.key, verdict.message, decision.retry_in))
+        elif decision.status is not Status.PENDING:
+            events.append(Settled(candidate.number, candidate.size, decision.status, candidate.key, _said(verdict)))
+        return Outcome(
+            key=candidate.key,
+            status=decision.status,
+            message=verdict.message,
+            errors=verdict.errors,
+            mid=verdict.mid,
+            http_status=verdict.http_status,
+            time=self.clock.time(),
+            seconds=completion.seconds,
+            posted=True,
+        )
+
+    def _note_health(self, item: _Try, verdict: Verdict, decision: Decision) -> None:
+        now = self.clock.monotonic()
+        if decision.pause is not None:
+            self._resume_at = max(self._resume_at, now + decision.pause)
+            if item.began >= self._throttled_at:  # not one of the POSTs that were in flight at the last pause
+                self._throttles += 1
+                self._throttled_at = now
+            if self._throttles > self.policy.throttles:
+                self._stop(StopReason.THROTTLED, verdict.message)
+        if decision.healthy is None:
+            return
+        if decision.healthy:
+            self._throttles = 0
+        reason = self._breaker.record(
+            healthy=decision.healthy,
+            in_doubt=verdict.kind is VerdictKind.IN_DOUBT,
+            was_probe=item.is_probe,
+            now=now,
+        )
+        if reason is not None:
+            self._stop(reason, verdict.message)
+
+    def _stop(self, reason: StopReason, message: str) -> None:
+        if self.stop_reason is None:
+            self.stop_reason, self.stop_message = reason, message
+
+    # What goes out
+
+    def _read_feed(self, outcomes: list[Outcome], events: list[RunEvent]) -> None:
+        """Make candidates ready for the free slots; rows that need no POST are settled on the way."""
+        wanted = min(max(self.concurrency - len(self.in_flight), 1), _READ_AHEAD)
+        settled = 0
+        while not self._fed and len(self._ready) < wanted and settled < _BACKLOG:
+            match next(self.feed, None):
+                case None:
+                    self._fed = True
+                case Candidate() as candidate:
+                    self._ready.append(candidate)
+                case item:
+                    settled += 1
+                    events.append(item)
+                    if isinstance(item, Settled) and item.outcome is not None:
+                        outcomes.append(item.outcome)
+
+    def _claim(self, events: list[RunEvent]) -> list[_Try]:
+        now = self.clock.monotonic()
+        due = sum(1 for at, _, _ in self._retries if at <= now)
+        # While many rows wait for another try, no new ones are begun: memory and trouble stay bounded.
+        fresh = len(self._ready) if len(self._retries) < self.concurrency else 0
+        wanted = min(self.concurrency - len(self.in_flight), due + fresh)
+        if wanted <= 0:
+            return []
+        reason, until = self._held_back(now)
+        granted = 0
+        if not reason:
+            granted = self.pacer.take(now, 1 if self._breaker.is_open else wanted)
+            if not granted and (until := self.pacer.next_at(now)) > now + _WORTH_TELLING:
+                reason = f"the rate of {self.pacer.waiting_for(now)}"
+        self._tell_waiting(reason, until - now, events)
+        claimed = [self._next_try(now) for _ in range(granted)]
+        for item in claimed:
+            item.began = now
+            item.is_probe = self._breaker.is_open
+        return claimed
+
+    def _next_try(self, now: float) -> _Try:
+        if self._retries and self._retries[0][0] <= now:
+            return heapq.heappop(self._retries)[2]
+        return _Try(self._ready.popleft())
+
+    def _intent(self, item: _Try) -> Intent:
+        candidate = item.candidate
+        return Intent(key=candidate.key, digest=candidate.digest, time=self.clock.time(), resend=candidate.resend)
+
+    def _post(self, tries: Sequence[_Try]) -> None:
+        jobs = [Job(next(self._numbers), item.candidate.request) for item in tries]
+        for job, item in zip(jobs, tries, strict=True):
+            self.in_flight[job.number] = item
+        self.transport.submit(jobs)
+
+    # When to wait, and what for
+
+    def _held_back(self, now: float) -> tuple[str, float]:
+        """What the whole run waits for, if anything, and until when (monotonic)."""
+        if self.control.pause.is_set():
+            return "Resume", now
+        if self.window is not None and not self.window.is_open(at := self._now()):
+            return f"the window {self.window}", now + (self.window.next_open(at) - at).total_seconds()
+        if now < self._resume_at:
+            return "the pause that the API asked for", self._resume_at
+        if self._breaker.is_open and (self.in_flight or now < self._breaker.probe_at):
+            return "the API, which can't be reached", self._breaker.probe_at
+        return "", now
+
+    def _tell_waiting(self, reason: str, seconds: float, events: list[RunEvent]) -> None:
+        if reason != self._waiting_for:
+            events.append(Waiting(reason, self.clock.time() + seconds))
+        self._waiting_for = reason
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock.time(), UTC)
+
+    def _nap(self) -> float:
+        """How long to wait for completions before there may be something else to do; seconds."""
+        if self.stop_reason is not None or self._full():
+            return _LONGEST_NAP
+        now = self.clock.monotonic()
+        at = now if self._ready or not self._fed else now + _LONGEST_NAP
+        if self._retries:
+            at = min(at, max(self._retries[0][0], now))
+        at = max(at, self.pacer.next_at(now), self._resume_at)
+        if self._breaker.is_open:
+            at = max(at, self._breaker.probe_at)
+        if self._waiting_for and at <= now:
+            return _LONGEST_NAP
+        return min(at - now, _LONGEST_NAP)
+
+    def _full(self) -> bool:
+        if self._breaker.is_open:
+            return bool(self.in_flight)
+        return len(self.in_flight) >= self.concurrency
+
+
+def _said(verdict: Verdict) -> str:
+    return "; ".join(verdict.errors) or verdict.message

@@ -1,0 +1,147 @@
+"""Rows → what the engine is to do with each: post it, settle it without a POST, or leave it as the journal has it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from turbobatch.engine import Candidate, Known, Settled
+from turbobatch.errors import InvalidEmail
+from turbobatch.journal import Outcome
+from turbobatch.merge import Merged, Problem
+from turbobatch.policy import Status
+from turbobatch.units import Finder, Finding, invalid, units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from turbobatch.email import Email
+    from turbobatch.engine import FeedItem
+    from turbobatch.journal import Entry, Journal
+    from turbobatch.merge import Merger
+    from turbobatch.recipients import Table
+    from turbobatch.sendapi import Request, SendApi
+    from turbobatch.units import Layout
+
+_BATCH = 200  # units whose keys are looked up in the journal at once
+_BATCH_MERGED = 20  # the same where each unit is held merged, attachments and all
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A unit's email, ready to be posted."""
+
+    key: str
+    digest: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What every email goes through before it may be posted: merge, suppression list, the API's size limit.
+
+    Args:
+        campaign: the campaign's name, the v2 campaign id of its emails.
+        suppressed: addresses that get nothing, lower-case, with the reason.
+    """
+
+    campaign: str
+    merger: Merger
+    api: SendApi
+    suppressed: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, finding: Finding) -> Ready | Finding:
+        """Make the email ready, or find out why it can't leave."""
+        unit, key = finding.unit, finding.key
+        if finding.status is not None or key is None:
+            return finding
+        merged = finding.merged or self.merger.merge(unit.values, unit.rows)
+        if merged.email is None or merged.digest is None:
+            return invalid(unit, key, merged)
+        if reason := self._suppression(merged.email):
+            return Finding(unit, key, merged, Status.SUPPRESSED, f"{unit.where}: {reason}", (reason,))
+        try:
+            # Labelled so that the row can be found in the vendor's analytics (v2).
+            email = merged.email.labelled(reference_id=key, campaign_id=self.campaign)
+            return Ready(key, merged.digest, self.api.request(email))
+        except InvalidEmail as error:
+            return invalid(unit, key, _unsendable(error))
+
+    def _suppression(self, email: Email) -> str | None:
+        for address in email.recipients if self.suppressed else ():
+            if (reason := self.suppressed.get(address.email.lower())) is not None:
+                return f"{address.email} is suppressed ({reason})"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """Everything that one run is to do with a table; iterate once for each run.
+
+    Args:
+        resend: rows in doubt are posted again.
+        limit: emails to post at most.
+    """
+
+    table: Table
+    layout: Layout
+    prepare: Preparation
+    journal: Journal
+    resend: bool = False
+    limit: int | None = None
+
+    def __iter__(self) -> Iterator[FeedItem]:
+        posts = 0
+        for finding, entry in look_up(self.table, self.layout, self.prepare.merger, self.journal):
+            if self.limit is not None and posts >= self.limit:
+                return
+            item = self._item(finding, entry)
+            posts += isinstance(item, Candidate)
+            yield item
+
+    def _item(self, finding: Finding, entry: Entry | None) -> FeedItem:
+        unit = finding.unit
+        if entry is not None and is_final(entry, resend=self.resend):
+            return Known(Counter({entry.status: unit.size}))
+        ready = self.prepare(finding)
+        if isinstance(ready, Finding):
+            return _settled(ready)
+        if entry is not None and entry.status is Status.REJECTED and entry.digest == ready.digest:
+            return Known(Counter({entry.status: unit.size}))  # the same email would be refused again
+        resend = entry is not None and entry.status is Status.IN_DOUBT
+        return Candidate(unit.number, unit.size, ready.key, ready.digest, ready.request, resend)
+
+
+def is_final(entry: Entry, *, resend: bool) -> bool:
+    """Whether a run leaves the row alone, whatever the table says now."""
+    return entry.status is Status.SENT or (entry.status is Status.IN_DOUBT and not resend)
+
+
+def look_up(table: Table, layout: Layout, merger: Merger, journal: Journal) -> Iterator[tuple[Finding, Entry | None]]:
+    """Walk the table's units with what the journal knows of each."""
+    findings = map(Finder(layout, merger), units(table, layout))
+    while batch := list(islice(findings, _BATCH if layout.key else _BATCH_MERGED)):
+        known = journal.lookup(item.key for item in batch if item.key is not None and item.status is None)
+        for item in batch:
+            yield item, known.get(item.key) if item.key is not None and item.status is None else None
+
+
+def _unsendable(error: InvalidEmail) -> Merged:
+    """A row's email that merged well but can't travel through the API in use."""
+    cures = {"size": "send less, or link to the attachments"}
+    problems = (Problem(fault.field, (), fault.text, cures.get(fault.field, "correct it")) for fault in error.faults)
+    return Merged(None, None, tuple(problems))
+
+
+def _settled(finding: Finding) -> Settled:
+    unit, status, key = finding.unit, finding.status or Status.INVALID, finding.key
+    outcome = None
+    # A duplicate's key belongs to the earlier row, whose entry must stay.
+    if key is not None and status is not Status.DUPLICATE:
+        outcome = Outcome(
+            key=key, status=status, message=finding.message, errors=finding.errors, time=time.time(), posted=False
+        )
+    return Settled(unit.number, unit.size, status, key, finding.message, outcome)

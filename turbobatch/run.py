@@ -1,0 +1,194 @@
+"""Run: a campaign in progress, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from turbobatch.engine import Known, Settled, Waiting
+from turbobatch.errors import AuthenticationError, NotSentError, TurboBatchError
+from turbobatch.policy import Status, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from turbobatch.engine import Engine, RunEvent
+
+
+class RunState(StrEnum):
+    """Where a run is."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"  # no new POSTs; those in flight are waited for
+    STOPPED = "stopped"  # ended early; the same command goes on
+    FINISHED = "finished"  # every row has been looked at
+    FAILED = "failed"  # an error ended it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """A moment of a run. Rows are counted once they have a status that is durable."""
+
+    state: RunState
+    total: int
+    rows: Mapping[Status, int] = field(default_factory=dict)
+    known: int = 0  # rows that were settled before this run
+    seconds: float = 0.0
+    waiting: str = ""  # what the run waits for, if anything
+
+    @property
+    def done(self) -> int:
+        """Rows with a status."""
+        return sum(self.rows.values())
+
+    @property
+    def rows_per_second(self) -> float:
+        """The pace of this run, over all of it."""
+        return (self.done - self.known) / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate by the pace so far; None before there is one."""
+        return (self.total - self.done) / self.rows_per_second if self.rows_per_second else None
+
+
+class Run:
+    """A campaign in progress; `Campaign.start` makes it.
+
+    The engine works in a daemon thread: leaving the process at any moment is safe, at the price of at most
+    `concurrency` rows in doubt.
+    """
+
+    def __init__(self, engine: Engine, *, total: int, on_end: Callable[[], None] = lambda: None) -> None:
+        self._engine = engine
+        self._total = total
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._rows: Counter[Status] = Counter()
+        self._known = 0
+        self._waiting = ""
+        self._began = time.monotonic()
+        self._ended: float | None = None
+        self._finished = threading.Event()
+        self._error: BaseException | None = None
+        self._listener = engine.emit
+        engine.emit = self._hear
+        self._thread = threading.Thread(target=self._work, name="turbobatch-run", daemon=True)
+        self._thread.start()
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        with self._lock:
+            return Progress(
+                state=self._state(),
+                total=self._total,
+                rows=dict(self._rows),
+                known=self._known,
+                seconds=(self._ended or time.monotonic()) - self._began,
+                waiting=self._waiting,
+            )
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why it ended before its table did; None if it didn't."""
+        return self._engine.stop_reason if self._finished.is_set() else None
+
+    @property
+    def stop_message(self) -> str:
+        """The API's own words for the stop, if it had any."""
+        return self._engine.stop_message
+
+    def pause(self) -> None:
+        """Begin no new POSTs until `resume`."""
+        self._engine.control.pause.set()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._engine.control.pause.clear()
+
+    def stop(self) -> None:
+        """End soon: no new POSTs, those in flight are waited for. The rest stays pending."""
+        self._engine.control.stop.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end, or `timeout` seconds; tells whether it has ended.
+
+        Raises:
+            TurboBatchError: what broke the run, a JournalError for instance.
+        """
+        ended = self._finished.wait(timeout)
+        if self._error is not None:
+            raise self._error
+        return ended
+
+    def raise_if_stopped(self) -> None:
+        """Turn an early end into the error that says what to do about it.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it.
+            AuthenticationError: the credentials were refused.
+            NotSentError: the API can't be reached, throttles, or has no credit.
+        """
+        reason = self.stop_reason
+        if reason is None:
+            return
+        if reason is StopReason.USER:
+            raise KeyboardInterrupt
+        message = describe_stop(reason, self.stop_message)
+        raise (AuthenticationError if reason is StopReason.CREDENTIALS else NotSentError)(message)
+
+    def __repr__(self) -> str:
+        now = self.progress
+        return f"<Run {now.state}: {now.done} of {now.total} rows>"
+
+    def _state(self) -> RunState:
+        if self._finished.is_set():
+            if self._error is not None:
+                return RunState.FAILED
+            return RunState.STOPPED if self._engine.stop_reason is not None else RunState.FINISHED
+        if self._engine.control.stop.is_set() or self._engine.stop_reason is not None:
+            return RunState.STOPPING
+        return RunState.PAUSED if self._engine.control.pause.is_set() else RunState.RUNNING
+
+    def _hear(self, event: RunEvent) -> None:
+        with self._lock:
+            match event:
+                case Settled(size=size, status=status):
+                    self._rows[status] += size
+                case Known(rows=rows):
+                    self._rows.update(rows)
+                    self._known += rows.total()
+                case Waiting(reason=reason):
+                    self._waiting = reason
+        self._listener(event)
+
+    def _work(self) -> None:
+        try:
+            self._engine.run()
+        except BaseException as error:  # noqa: BLE001 - whatever broke the thread is raised again in wait()
+            self._error = error
+        finally:
+            self._ended = time.monotonic()
+            self._engine.transport.close()
+            try:
+                self._on_end()
+            except TurboBatchError as error:
+                self._error = self._error or error
+            self._finished.set()
+
+
+def describe_stop(reason: StopReason, message: str) -> str:
+    """One line: why a run ended early, and what to do."""
+    cures = {
+        StopReason.CREDENTIALS: "check them and run the same command again",
+        StopReason.NO_CREDIT: "top it up and run the same command again",
+        StopReason.MISDIRECTED: "check the base URL and run the same command again",
+    }
+    said = f" ({message})" if message else ""
+    return f"{reason}{said}: the rest is pending; {cures.get(reason, 'run the same command again to go on')}"

@@ -1,0 +1,168 @@
+"""Rows → units, one for each email: grouping, keys, duplicates.
+
+Sending and reporting both walk the table through here, so that a row's key and fate are decided in one place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from turbobatch.errors import CampaignError, did_you_mean
+from turbobatch.policy import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from turbobatch.merge import Merged, Merger
+    from turbobatch.recipients import Table
+
+_DIGEST_CHUNK = 50  # rows; small where every row of a chunk is held merged
+_CHUNK = 2000  # rows
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The row or group of rows that makes one email. `number` is its first row, from 0."""
+
+    number: int
+    where: str  # the first row, as a message names it
+    values: tuple[Any, ...]
+    rows: tuple[tuple[Any, ...], ...] | None = None  # of a group
+
+    @property
+    def size(self) -> int:
+        """How many rows share its verdict."""
+        return len(self.rows) if self.rows is not None else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What can be told of a unit without the journal: its key, or why it has none or may not use it."""
+
+    unit: Unit
+    key: str | None = None
+    merged: Merged | None = None  # where finding the key took a merge
+    status: Status | None = None  # `invalid` or `duplicate`; None: the journal decides
+    message: str = ""
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which of the table's columns make the key and the groups."""
+
+    columns: tuple[str, ...]
+    key: tuple[str, ...] = ()
+    group_by: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for role, names in (("key", self.key), ("group_by", self.group_by)):
+            for name in names:
+                if name not in self.columns:
+                    raise CampaignError(
+                        f"{role} names column {name!r}, which the table hasn't: {did_you_mean(name, self.columns)}"
+                    )
+
+    def key_of(self, values: Sequence[Any]) -> str | None:
+        """The key that the key columns make; None if one is blank."""
+        return _joined(values, self._places(self.key))
+
+    def group_of(self, values: Sequence[Any]) -> str | None:
+        """What tells the row's group; None if a column is blank."""
+        return _joined(values, self._places(self.group_by))
+
+    def _places(self, names: tuple[str, ...]) -> list[int]:
+        return [self.columns.index(name) for name in names]
+
+
+def units(table: Table, layout: Layout) -> Iterator[Unit]:
+    """Walk the table in order; a group comes when its last row has, wherever its rows are."""
+    size = _CHUNK if layout.key else _DIGEST_CHUNK
+    if layout.group_by:
+        yield from _groups(table, layout)
+        return
+    for chunk in table.chunks(size):
+        for index, values in enumerate(chunk.rows()):
+            number = chunk.start + index
+            yield Unit(number, table.where(number, chunk.line(index)), values)
+
+
+def _groups(table: Table, layout: Layout) -> Iterator[Unit]:
+    last: dict[str | None, int] = {}
+    for chunk in table.chunks(_CHUNK):
+        for index, cells in enumerate(zip(*(chunk.column(name) for name in layout.group_by), strict=True)):
+            last[_joined(cells, range(len(cells)))] = chunk.start + index
+    # Only groups that have begun and not ended are held.
+    begun: dict[str, tuple[int, str, list[tuple[Any, ...]]]] = {}
+    for chunk in table.chunks(_CHUNK):
+        for index, values in enumerate(chunk.rows()):
+            number = chunk.start + index
+            where = table.where(number, chunk.line(index))
+            group = layout.group_of(values)
+            if group is None:
+                yield Unit(number, where, values, (values,))
+                continue
+            first, first_where, rows = begun.setdefault(group, (number, where, []))
+            rows.append(values)
+            if last[group] == number:
+                del begun[group]
+                yield Unit(first, first_where, rows[0], tuple(rows))
+
+
+@dataclass(slots=True)
+class Finder:
+    """Finds each unit's key, and refuses a key that an earlier unit has. Keeps the keys it has seen."""
+
+    layout: Layout
+    merger: Merger
+    _seen: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, unit: Unit) -> Finding:
+        """Look at the next unit; units must come in the order of `units()`."""
+        merged = None
+        if self.layout.group_by and self.layout.group_of(unit.values) is None:
+            return self._blank(unit, "group_by", self.layout.group_by)
+        if self.layout.key:
+            key = self.layout.key_of(unit.values)
+            if key is None:
+                return self._blank(unit, "key", self.layout.key)
+        else:
+            merged = self.merger.merge(unit.values, unit.rows)
+            if merged.digest is None:
+                return invalid(unit, None, merged)
+            key = merged.digest
+        first = self._seen.setdefault(key, unit.number)
+        if first != unit.number:
+            return Finding(unit, key, status=Status.DUPLICATE, message=f"{unit.where}: same key as row {first}")
+        return Finding(unit, key, merged)
+
+    def _blank(self, unit: Unit, role: str, names: tuple[str, ...]) -> Finding:
+        columns = f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
+        error = f"{columns} is blank, and it is the {role}"
+        return Finding(unit, status=Status.INVALID, message=f"{unit.where}: {error}; fill the cell", errors=(error,))
+
+
+def invalid(unit: Unit, key: str | None, merged: Merged) -> Finding:
+    """The finding for a unit that couldn't be merged."""
+    message = f"{unit.where}: " + "; ".join(map(str, merged.problems))
+    return Finding(unit, key, merged, Status.INVALID, message, tuple(item.error for item in merged.problems))
+
+
+def _joined(values: Sequence[Any], places: Sequence[int]) -> str | None:
+    texts = [_text(values[place]) for place in places]
+    if not all(texts):
+        return None
+    if len(texts) == 1:
+        return texts[0]
+    return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
+
+
+def _text(value: Any) -> str:
+    # The same cell must make the same key however the table was read: pandas turns 7 into 7.0 beside a gap.
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, date):
+        return value.isoformat()
+    return "" if value is None else str(value).strip()
