@@ -1,0 +1,126 @@
+"""The vendor behind the API: judges a request, keeps what it accepts, and tells which fault to play."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from turbobatch.sandbox import rules
+from turbobatch.sandbox.faults import FaultKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from turbobatch.sandbox.faults import Fault, FaultPlan
+    from turbobatch.sandbox.store import MessageStore
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP status and its JSON body, and the fault that is to spoil them, if any."""
+
+    status: int
+    body: dict[str, Any]
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """A POST to /mail/send, read: its fields, its size in bytes, where it may hold credentials."""
+
+    api: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    fields: Mapping[str, Any]
+    size: int
+
+
+class Vendor:
+    """One account at a stand-in for the vendor. Only the server's thread calls `answer`."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        account: rules.Account,
+        plan: FaultPlan,
+        *,
+        nocredit_after: int | None = None,
+        v1_error_status: int = 400,
+    ) -> None:
+        self.store = store
+        self.requests = 0
+        self._account = account
+        self._plan = plan
+        self._credit = nocredit_after
+        self._v1_error_status = v1_error_status
+        self._accepted = 0
+        self._mid = 0
+
+    def answer(self, request: SendRequest) -> Answer:
+        """Judge a request as the vendor does; an accepted message is in the store before this returns."""
+        try:
+            auth_in = self._authenticate(request)
+        except rules.Refused as refusal:
+            details = "See the API's page on authentication."
+            return Answer(401, {"errorCode": 3, "message": refusal.errors[0], "details": details})
+        if self._credit is not None and self._accepted >= self._credit:
+            return self.refusal(request.api, "nocredit")
+        fault = self._plan.next(request.fields.get("to"))
+        if fault and fault.kind is FaultKind.REJECT:
+            return self.refusal(request.api, "rejected by the sandbox")
+        if fault and not fault.kind.accepts:
+            return Answer(200, {}, fault)
+        try:
+            rules.check_size(request.api, request.size)
+            message = rules.read(request.api, request.fields)
+        except rules.Refused as refusal:
+            return self.refusal(request.api, *refusal.errors)
+        mid = self._accept(message, request, auth_in)
+        return Answer(200, {"message": "OK"} if request.api == "v1" else {"message": "OK", "mid": mid}, fault)
+
+    def refusal(self, api: str, *errors: str) -> Answer:
+        """The API's error answer. v1's status is not documented, so it can be set."""
+        status = self._v1_error_status if api == "v1" else 400
+        return Answer(status, {"message": "error", "errors": list(errors)})
+
+    def message(self, number: int) -> dict[str, Any] | None:
+        """Everything about one accepted message as a JSON-able dict; None if there is none of that id."""
+        found = self.store.get(number)
+        if found is None:
+            return None
+        summary, fields = found
+        return {**summary, **rules.read(summary["api"], fields).detail(), "fields": fields}
+
+    def raw(self, number: int) -> bytes | None:
+        """The raw MIME source of one accepted message; None if there is none of that id."""
+        found = self.store.get(number)
+        if found is None:
+            return None
+        summary, fields = found
+        return rules.read(summary["api"], fields).raw(summary["mid"], datetime.fromisoformat(summary["time"]))
+
+    def clear(self) -> None:
+        """Forget messages, counts, used credit and the faults that were met."""
+        self.store.clear()
+        self.requests = self._accepted = 0
+        self._plan.reset()
+
+    def _authenticate(self, request: SendRequest) -> str:
+        if request.api == "v1":
+            return self._account.auth_v1(request.headers, request.fields, request.query)
+        return self._account.auth_v2(request.headers)
+
+    def _accept(self, message: rules.Message, request: SendRequest, auth_in: str) -> int:
+        self._mid = max(self._mid + 1, time.time_ns())  # like the vendor's: 64 bits, rising, never the same twice
+        summary = {
+            "mid": str(self._mid),
+            "time": datetime.now(UTC).isoformat(timespec="microseconds"),
+            **message.summary(),
+            "size": request.size,
+            "auth_in": auth_in,
+        }
+        self.store.add(summary, rules.blacked_out(request.fields))
+        self._accepted += 1
+        return self._mid
