@@ -1,0 +1,100 @@
+"""A table in, one email per row through the turboSMTP Send API, one honest verdict per row out.
+
+    import turbobatch as tb
+
+    campaign = tb.Campaign.load("sample_data/receipts")
+    campaign.check()                                   # one row per problem; nothing is sent
+    results = campaign.send(client=tb.TurboClient.from_env())
+    tb.write_report(results, "report.parquet")
+
+Names are imported when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from turbobatch._version import __version__
+
+if TYPE_CHECKING:
+    from turbobatch.addresses import Address
+    from turbobatch.audit import audit
+    from turbobatch.campaign import Campaign
+    from turbobatch.client import SendResult, TurboClient
+    from turbobatch.email import Attachment, Email
+    from turbobatch.errors import (
+        AuthenticationError,
+        CampaignError,
+        InDoubtError,
+        InvalidEmail,
+        JournalError,
+        NotSentError,
+        TurboBatchError,
+    )
+    from turbobatch.merge import MailMerge
+    from turbobatch.policy import Status
+    from turbobatch.report import read_report, write_report
+    from turbobatch.run import Progress, Run
+    from turbobatch.sandbox import Sandbox
+
+__all__ = [
+    "Address",
+    "Attachment",
+    "AuthenticationError",
+    "Campaign",
+    "CampaignError",
+    "Email",
+    "InDoubtError",
+    "InvalidEmail",
+    "JournalError",
+    "MailMerge",
+    "NotSentError",
+    "Progress",
+    "Run",
+    "Sandbox",
+    "SendResult",
+    "Status",
+    "TurboBatchError",
+    "TurboClient",
+    "__version__",
+    "audit",
+    "read_report",
+    "write_report",
+]
+
+_HOMES = {
+    "addresses": ("Address",),
+    "campaign": ("Campaign",),
+    "client": ("SendResult", "TurboClient"),
+    "email": ("Attachment", "Email"),
+    "errors": (
+        "AuthenticationError",
+        "CampaignError",
+        "InDoubtError",
+        "InvalidEmail",
+        "JournalError",
+        "NotSentError",
+        "TurboBatchError",
+    ),
+    "merge": ("MailMerge",),
+    "policy": ("Status",),
+    "report": ("read_report", "write_report"),
+    "run": ("Progress", "Run"),
+    "sandbox": ("Sandbox",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "audit":
+        # Importing the module would bind its own name here, so the function takes its place at once.
+        globals()["audit"] = found = import_module("turbobatch.audit").audit
+        return found
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"turbobatch.{module}"), name)
+    raise AttributeError(f"module 'turbobatch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

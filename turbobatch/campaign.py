@@ -1,0 +1,405 @@
+"""Campaign: the facade. Check, preview, send, start, results."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from turbobatch.check import check_table
+from turbobatch.client import TurboClient
+from turbobatch.engine import Engine
+from turbobatch.errors import CampaignError
+from turbobatch.feed import Feed, Preparation, is_final, look_up
+from turbobatch.journal import SqliteJournal, open_journal
+from turbobatch.merge import MailMerge
+from turbobatch.policy import Policy, Status
+from turbobatch.preview import Preview
+from turbobatch.progress import log_event, watch
+from turbobatch.rates import Pacer, Window, parse_rate
+from turbobatch.recipients import open_table
+from turbobatch.results import Results
+from turbobatch.run import Run
+from turbobatch.sendapi import V1, V2
+from turbobatch.settings import load_settings
+from turbobatch.suppression import load_suppressed
+from turbobatch.units import Finder, Layout, invalid, units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import pandas as pd
+
+    from turbobatch.client import SendResult
+    from turbobatch.merge import Merger
+    from turbobatch.recipients import Table
+    from turbobatch.sendapi import SendApi
+    from turbobatch.settings import Settings
+
+    Recipients = pd.DataFrame | str | Path
+
+_active: dict[Path, Run] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run would do, counted over the whole table before anything is sent."""
+
+    rows: int
+    emails: int  # to post at most; rows that turn out invalid or suppressed are among them
+    known: dict[Status, int]  # rows that are settled already
+    sender: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A table with the merge bound to its columns."""
+
+    table: Table
+    layout: Layout
+    merger: Merger
+
+
+class Campaign:
+    """A message, and how and how often it may leave. The name and its journal are what makes it the same campaign.
+
+    Args:
+        name: a key is sent at most once per name.
+        message: the templates.
+        recipients: the table, where the methods aren't given one.
+        key: the column(s) that tell emails apart; without one, a digest of each email's content does.
+        group_by: the column(s) whose equal values make one email of several rows.
+        rate: "20/second, 5000/day"; without one, `concurrency` is the only bound.
+        concurrency: POSTs in flight at most.
+        window: "Mon-Fri 09:00-18:00 Europe/Rome".
+        suppress: a file or table of addresses that get nothing.
+        api: "v1" or "v2", where the environment has credentials for both.
+        journal: its file; `<name>.journal.db` in the working directory if not given.
+
+    Raises:
+        CampaignError: a setting can't be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        message: MailMerge,
+        recipients: Recipients | None = None,
+        key: str | Sequence[str] | None = None,
+        group_by: str | Sequence[str] | None = None,
+        rate: str | None = None,
+        concurrency: int = 16,
+        window: str | None = None,
+        suppress: str | Path | pd.DataFrame | None = None,
+        api: str | None = None,
+        journal: str | Path | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        if not name.strip() or "/" in name or "\\" in name or not name.isprintable():
+            raise CampaignError(f"name {name!r} must be a text without slashes: it names the journal")
+        if concurrency < 1:
+            raise CampaignError(f"concurrency is {concurrency}: give a whole number above 0")
+        self.name = name
+        self.message = message
+        self.api = api
+        self.concurrency = concurrency
+        self.policy = policy or Policy()
+        self.limits = parse_rate(rate)
+        self.window = Window.parse(window) if window else None
+        self.journal_path = Path(journal) if journal is not None else Path(f"{name}.journal.db")
+        self._recipients = recipients
+        self._read_options: dict[str, Any] = {}
+        self._key = _names(key)
+        self._group_by = _names(group_by)
+        self._suppress = suppress
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        recipients: Recipients | None = None,
+        rate: str | None = None,
+        concurrency: int | None = None,
+        journal: str | Path | None = None,
+    ) -> Self:
+        """Load a campaign.toml or the one in a folder; what is given here goes before what it says.
+
+        Raises:
+            CampaignError: it can't be read or used.
+        """
+        settings = load_settings(path)
+        table, send, folder = settings.recipients, settings.send, settings.folder
+        own = folder / table.path if table.path is not None else None
+        campaign = cls(
+            name=settings.name,
+            message=_mail_merge(settings),
+            recipients=recipients if recipients is not None else own,
+            key=table.key,
+            group_by=table.group_by,
+            rate=rate or send.rate,
+            concurrency=concurrency or send.concurrency,
+            window=send.window,
+            suppress=folder / send.suppress if send.suppress else None,
+            api=send.api,
+            journal=journal or folder / f"{settings.name}.journal.db",
+        )
+        if recipients is None:
+            campaign._read_options = {
+                "encoding": table.encoding,
+                "delimiter": table.delimiter,
+                "sheet": table.sheet,
+            }
+        return campaign
+
+    def check(self, recipients: Recipients | None = None, *, api: str | None = None) -> pd.DataFrame:
+        """Merge every row and send nothing: one row per problem, with its cure.
+
+        Columns: `row, status` (what the row would become: invalid, duplicate, suppressed), `field, columns, problem,
+        cure, send_key`.
+
+        Raises:
+            CampaignError: the table or a template can't be used at all.
+        """
+        source = self._source(recipients)
+        prepare = self._preparation(source, _any_account(api or self.api or "v2"))
+        return check_table(source.table, source.layout, prepare)
+
+    def preview(self, recipients: Recipients | None = None, *, row: int = 0) -> Preview:
+        """The email that a row makes, as it will leave.
+
+        Raises:
+            CampaignError: there is no such row.
+        """
+        source = self._source(recipients)
+        for finding in map(Finder(source.layout, source.merger), units(source.table, source.layout)):
+            unit = finding.unit
+            if unit.number != row:
+                continue
+            merged = finding.merged or source.merger.merge(unit.values, unit.rows)
+            if merged.email is None:
+                return Preview(row=row, key=finding.key, email=None, message=invalid(unit, None, merged).message)
+            if finding.key is None:
+                return Preview(row=row, key=None, email=None, message=finding.message)
+            email = merged.email.labelled(reference_id=finding.key, campaign_id=self.name)
+            return Preview(row=row, key=finding.key, email=email)
+        group = " that begins a group" if source.layout.group_by else ""
+        raise CampaignError(f"{source.table.name} has no row {row}{group}: rows count from 0")
+
+    def plan(self, recipients: Recipients | None = None, *, resend: bool = False) -> Plan:
+        """Read the whole table once, so that what is wrong with it shows before anything is sent, and count.
+
+        Raises:
+            CampaignError: the table or a template can't be used.
+            JournalError: the journal can't be used.
+        """
+        source = self._source(recipients)
+        rows = emails = 0
+        known: Counter[Status] = Counter()
+        with self._journal() as journal:
+            for finding, entry in look_up(source.table, source.layout, source.merger, journal):
+                rows += finding.unit.size
+                if finding.status is None and entry is not None and is_final(entry, resend=resend):
+                    known[entry.status] += finding.unit.size
+                elif finding.status is None:
+                    emails += 1
+        return Plan(
+            rows=rows,
+            emails=emails,
+            known=dict(known),
+            sender=self.message.sender,
+            warnings=source.table.warnings,
+        )
+
+    def send(
+        self,
+        recipients: Recipients | None = None,
+        client: TurboClient | None = None,
+        *,
+        limit: int | None = None,
+        resend: bool = False,
+        progress: bool = True,
+    ) -> pd.DataFrame:
+        """Send what isn't sent yet and return the table with its result columns. Running it again sends nothing twice.
+
+        Args:
+            recipients: a DataFrame or the path of a table; else the campaign's own.
+            client: else one with the credentials in the environment.
+            limit: emails to post at most.
+            resend: post rows in doubt again; some of them may have been accepted and would arrive twice.
+            progress: show a tqdm bar.
+
+        Raises:
+            CampaignError: the table or a template can't be used; nothing was sent.
+            AuthenticationError: the credentials were refused; the rows are pending.
+            NotSentError: the run ended early (outage, no credit); run it again to go on.
+            JournalError: the journal can't be used.
+            KeyboardInterrupt: stopped by Ctrl-C or Interrupt, after the POSTs in flight have ended.
+        """
+        run = self.start(recipients, client, limit=limit, resend=resend)
+        watch(run, bar=progress)
+        run.raise_if_stopped()
+        return self.results(recipients)
+
+    def start(
+        self,
+        recipients: Recipients | None = None,
+        client: TurboClient | None = None,
+        *,
+        limit: int | None = None,
+        resend: bool = False,
+    ) -> Run:
+        """Begin to send in the background. A run of this campaign that is in progress is returned instead.
+
+        Raises:
+            CampaignError: the table or a template can't be used; nothing was sent.
+            JournalError: the journal can't be used.
+        """
+        path = self.journal_path.resolve()
+        if (active := _active.get(path)) is not None:
+            return active
+        client = client or TurboClient.from_env(api=self.api)
+        plan = self.plan(recipients, resend=resend)
+        source = self._source(recipients)
+        journal = open_journal(path, self.name)
+        feed = Feed(
+            table=source.table,
+            layout=source.layout,
+            prepare=self._preparation(source, client.api),
+            journal=journal,
+            resend=resend,
+            limit=limit,
+        )
+        engine = Engine(
+            feed=iter(feed),
+            journal=journal,
+            transport=client.open_transport(self.concurrency),
+            pacer=Pacer(self.limits),
+            concurrency=self.concurrency,
+            window=self.window,
+            policy=self.policy,
+            emit=log_event,
+        )
+
+        def end() -> None:
+            _active.pop(path, None)
+            journal.close()
+
+        run = _active[path] = Run(engine, total=plan.rows, on_end=end)
+        return run
+
+    def send_test(
+        self, address: str, recipients: Recipients | None = None, client: TurboClient | None = None, *, rows: int = 1
+    ) -> Iterator[tuple[int, SendResult | str]]:
+        """Send the first rows to `address` alone, outside the journal: (row, the API's answer or why it is invalid)."""
+        client = client or TurboClient.from_env(api=self.api)
+        source = self._source(recipients)
+        sent = 0
+        for finding in map(Finder(source.layout, source.merger), units(source.table, source.layout)):
+            if sent >= rows:
+                return
+            merged = finding.merged or source.merger.merge(finding.unit.values, finding.unit.rows)
+            if merged.email is None:
+                yield finding.unit.number, invalid(finding.unit, None, merged).message
+                continue
+            sent += 1
+            email = merged.email.replace(to=address, cc=(), bcc=(), campaign_id=f"{self.name} (test)")
+            yield finding.unit.number, client.send(email)
+
+    def results(self, recipients: Recipients | None = None) -> pd.DataFrame:
+        """The table with its result columns, from the journal, at any time.
+
+        Raises:
+            CampaignError: the table can't be read.
+            JournalError: the journal can't be used.
+        """
+        import pandas as pd
+
+        return pd.concat(list(self.result_chunks(recipients)))
+
+    def result_chunks(self, recipients: Recipients | None = None) -> Iterator[pd.DataFrame]:
+        """The same in chunks of some thousand rows, for tables that don't fit into memory."""
+        source = self._source(recipients)
+        with self._journal() as journal:
+            yield from Results(table=source.table, layout=source.layout, merger=source.merger, journal=journal).frames()
+
+    def settle(self, status: Status, keys: Iterable[str] | None = None) -> int:
+        """Settle rows in doubt by hand, all of them or those with `keys`, as `sent` or `pending`; tells how many.
+
+        Raises:
+            CampaignError: rows can't be settled as that.
+            JournalError: there is no journal, or it can't be used.
+        """
+        if status not in (Status.SENT, Status.PENDING):
+            raise CampaignError(f'rows in doubt are settled as "sent" or "pending", not {str(status)!r}')
+        with self._journal() as journal:
+            return journal.settle(keys, status, f"settled by hand as {status}", time.time())
+
+    def _preparation(self, source: _Source, api: SendApi) -> Preparation:
+        suppressed = load_suppressed(self._suppress) if self._suppress is not None else {}
+        return Preparation(campaign=self.name, merger=source.merger, api=api, suppressed=suppressed)
+
+    def _journal(self) -> SqliteJournal:
+        # Looking makes no file: without one nothing has been sent, and an empty journal says the same.
+        return open_journal(self.journal_path, self.name) if self.journal_path.exists() else SqliteJournal()
+
+    def _source(self, recipients: Recipients | None) -> _Source:
+        options = {} if recipients is not None else self._read_options
+        given = recipients if recipients is not None else self._recipients
+        if given is None:
+            raise CampaignError(
+                "the campaign has no recipients: name a table ([recipients] path, or --recipients FILE)"
+            )
+        table = open_table(given, **options)
+        layout = Layout(table.columns, self._key, self._group_by)
+        return _Source(table, layout, self.message.bind(table.columns))
+
+    def __repr__(self) -> str:
+        return f"<Campaign {self.name!r}, journal {self.journal_path}>"
+
+
+def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _mail_merge(settings: Settings) -> MailMerge:
+    message = settings.message
+    return MailMerge(
+        from_=message.from_,
+        to=message.to,
+        cc=message.cc,
+        bcc=message.bcc,
+        reply_to=message.reply_to,
+        reference_id=message.reference_id,
+        subject=message.subject,
+        text=_file(message.text),
+        html=_file(message.html),
+        markdown=_file(message.markdown),
+        attachments=message.attachments,
+        inline=message.inline,
+        inline_css=message.inline_css,
+        list_unsubscribe=message.list_unsubscribe,
+        headers=message.headers,
+        folder=settings.folder,
+    )
+
+
+def _file(name: str | None) -> Path | None:
+    return Path(name) if name is not None else None
+
+
+def _any_account(api: str) -> SendApi:
+    """The API as data, to build requests with that are only looked at."""
+    nowhere = "https://localhost"
+    match api:
+        case "v1":
+            return V1(nowhere, "nobody", "nothing")
+        case "v2":
+            return V2(nowhere, "nobody", "nothing")
+    raise CampaignError(f'there is no API {api!r}: use "v1" or "v2"')

@@ -1,0 +1,65 @@
+"""Check: every row merged and nothing sent; one row per problem, with its cure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from turbobatch.policy import Status
+from turbobatch.units import Finder, Finding, units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from turbobatch.feed import Preparation
+    from turbobatch.recipients import Table
+    from turbobatch.units import Layout
+
+
+class CheckedProblem(NamedTuple):
+    """One row of a check; `status` is what the table's row would become (invalid, duplicate, suppressed)."""
+
+    row: int
+    where: str
+    status: str
+    field: str | None
+    columns: str
+    problem: str
+    cure: str
+    send_key: str | None
+
+
+_CURES = {
+    Status.DUPLICATE: "it won't be sent; take it out if it isn't meant",
+    Status.SUPPRESSED: "it won't be sent; take the address off the list if it should be",
+}
+
+
+def check_table(table: Table, layout: Layout, prepare: Preparation) -> pd.DataFrame:
+    """Make every row's email ready, and list what keeps any from leaving.
+
+    Raises:
+        CampaignError: the table is malformed.
+    """
+    import pandas as pd
+
+    found: list[CheckedProblem] = []
+    for finding in map(Finder(layout, prepare.merger), units(table, layout)):
+        ready = prepare(finding)
+        if isinstance(ready, Finding):
+            found += _problems(ready, layout)
+    return pd.DataFrame(found, columns=list(CheckedProblem._fields))
+
+
+def _problems(finding: Finding, layout: Layout) -> Iterator[CheckedProblem]:
+    unit, status, key = finding.unit, finding.status or Status.INVALID, finding.key
+    if finding.merged is not None and finding.merged.problems:
+        for item in finding.merged.problems:
+            columns = ", ".join(item.columns)
+            yield CheckedProblem(unit.number, unit.where, status, item.field, columns, item.error, item.cure, key)
+        return
+    problem = finding.errors[0] if finding.errors else finding.message.removeprefix(f"{unit.where}: ")
+    columns = ", ".join(layout.key or layout.group_by) if status is Status.INVALID else ""
+    cure = _CURES.get(status, "fill the cell")
+    yield CheckedProblem(unit.number, unit.where, status, None, columns, problem, cure, key)

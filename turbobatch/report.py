@@ -1,0 +1,297 @@
+"""Results → a CSV, TSV, Parquet or Excel file, written to a temporary file, synced, renamed.
+
+A report is there whole or not at all: the file of that name is never a half of one, and the one before stays until the
+new one is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from turbobatch.errors import CampaignError
+from turbobatch.results import RESULT_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import pandas as pd
+
+_EXCEL_ROWS = 1_048_576  # a sheet's limit, header included
+_FORMULA = re.compile(r"[=+\-@\t\r]")  # how a cell begins that Excel would run; OWASP, "CSV Injection"
+_NUMBER = re.compile(r"[-+]?[\d.,\s]+%?")
+_EXCEL_ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+def report_format(path: str | Path) -> str:
+    """The ending that picks the format.
+
+    Raises:
+        CampaignError: there is no format of that ending.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in _WRITERS:
+        raise CampaignError(f"{path}: there is no report format {ending or 'without an ending'!r}: use {_known()}")
+    if ending == ".xlsx":
+        _openpyxl()
+    return ending
+
+
+def check_report_path(path: str | Path) -> None:
+    """Find out before a run what would keep its report from being written.
+
+    Raises:
+        CampaignError: the format isn't known, or the file can't be written.
+    """
+    path = Path(path)
+    report_format(path)
+    if path.is_dir():
+        raise CampaignError(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise CampaignError(f"{path} can't be written: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise CampaignError(f"{path} can't be written: its folder is read-only")
+
+
+def write_report(results: pd.DataFrame | Iterable[pd.DataFrame], path: str | Path, *, for_excel: bool = False) -> Path:
+    """Write results; the ending picks the format (.csv .tsv .parquet .xlsx).
+
+    Args:
+        results: what `Campaign.results` or `send` returned, or its chunks in order.
+        path: the file; one of that name is replaced when the new one is complete.
+        for_excel: make a CSV or TSV file safe and readable for Excel: cells that begin a formula get a `'` before
+            them, and the file a byte order mark. An .xlsx file always is.
+
+    Raises:
+        CampaignError: the format isn't known, or the file can't be written.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    write = _WRITERS[report_format(path)]
+    chunks = iter([results]) if isinstance(results, pd.DataFrame) else iter(results)
+    with replacing(path) as temporary:
+        write(chunks, temporary, for_excel)
+    return path
+
+
+def read_report(path: str | Path) -> pd.DataFrame:
+    """Read a report back, with the result columns in their types.
+
+    Raises:
+        CampaignError: the file can't be read or is no report.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    ending = report_format(path)
+    try:
+        if ending == ".parquet":
+            frame = pd.read_parquet(path)
+        elif ending == ".xlsx":
+            frame = pd.read_excel(path, dtype=str, keep_default_na=False, na_values=[])
+        else:
+            frame = pd.read_csv(
+                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep="\t" if ending == ".tsv" else ","
+            )
+    except (OSError, ValueError) as error:
+        raise CampaignError(f"report {path} can't be read: {str(error).splitlines()[0]}") from error
+    if missing := [name for name in RESULT_COLUMNS if name not in frame.columns]:
+        raise CampaignError(f"{path} is no report: it has no column {missing[0]!r}")
+    return _typed(frame, from_text=ending != ".parquet")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file beside `path` that takes its place, synced, if all goes well.
+
+    Raises:
+        CampaignError: the folder can't be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise CampaignError(f"{path} can't be written: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        os.close(handle)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise CampaignError(f"{path} can't be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Results as a text format has them: lists as JSON, times as ISO 8601 in UTC, to the microsecond."""
+    changed: dict[str, Any] = {}
+    if "send_errors" in frame:
+        changed["send_errors"] = [json.dumps(list(item), ensure_ascii=False) for item in frame["send_errors"]]
+    if "send_time" in frame:
+        changed["send_time"] = frame["send_time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return frame.assign(**changed)
+
+
+def neutralised(value: Any) -> Any:
+    """A text that Excel would take for a formula, made harmless; numbers stay as they are."""
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return "'" + value
+    return value
+
+
+def _write_text(separator: str) -> Callable[[Iterator[pd.DataFrame], Path, bool], None]:
+    def write(chunks: Iterator[pd.DataFrame], path: Path, for_excel: bool) -> None:
+        with path.open("w", encoding="utf-8-sig" if for_excel else "utf-8", newline="") as file:
+            for number, chunk in enumerate(chunks):
+                frame = as_text(chunk)
+                if for_excel:
+                    frame = frame.map(neutralised).rename(columns=neutralised)
+                frame.to_csv(file, index=False, header=number == 0, sep=separator, lineterminator="\n")
+
+    return write
+
+
+def _write_parquet(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool) -> None:
+    import pyarrow.parquet as pq
+
+    writer = None
+    try:
+        for chunk in chunks:
+            table = _arrow(chunk, writer.schema if writer else None)
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _arrow(frame: pd.DataFrame, schema: Any) -> Any:
+    """A chunk as an Arrow table of `schema`, or of the types it shows; a column of mixed types becomes text."""
+    import pyarrow as pa
+
+    columns = {}
+    for place, name in enumerate(frame.columns):
+        cells = frame.iloc[:, place]
+        wanted = schema.field(place).type if schema is not None else _result_types().get(name)
+        columns[str(name)] = _arrow_column(cells, wanted)
+    return pa.table(columns, schema=schema) if schema is not None else pa.table(columns)
+
+
+def _arrow_column(cells: pd.Series[Any], wanted: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        found = pa.Array.from_pandas(cells, type=wanted)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        found = pa.Array.from_pandas(cells.map(str, na_action="ignore"), type=pa.string())
+    if isinstance(found, pa.ChunkedArray):
+        found = found.combine_chunks()
+    # A first chunk without a value tells no type, and text takes whatever comes.
+    return found.cast(pa.string()) if pa.types.is_null(found.type) else found
+
+
+def _result_types() -> dict[str, Any]:
+    import pyarrow as pa
+
+    text = pa.string()
+    return dict.fromkeys(RESULT_COLUMNS, text) | {
+        "send_errors": pa.list_(text),
+        "send_http_status": pa.int16(),
+        "send_attempts": pa.int16(),
+        "send_time": pa.timestamp("us", tz="UTC"),
+        "send_seconds": pa.float64(),
+    }
+
+
+def _write_excel(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool) -> None:
+    openpyxl = _openpyxl()
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("report")
+    rows = 1
+    for number, chunk in enumerate(chunks):
+        if number == 0:
+            sheet.append([_excel_cell(str(name)) for name in chunk.columns])
+        rows += len(chunk)
+        if rows > _EXCEL_ROWS:
+            raise CampaignError(f"a sheet holds {_EXCEL_ROWS} rows and no more: write a .csv or .parquet report")
+        for row in as_text(chunk).astype(object).itertuples(index=False, name=None):
+            sheet.append([_excel_cell(value) for value in row])
+    book.save(path)
+
+
+def _excel_cell(value: Any) -> Any:
+    import pandas as pd
+
+    if isinstance(value, str):
+        return _EXCEL_ILLEGAL.sub("", neutralised(value))
+    if isinstance(value, (bool, int, float)) and value == value:  # noqa: PLR0124 - NaN
+        return value
+    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+        return None
+    return neutralised(str(value))
+
+
+def _typed(frame: pd.DataFrame, *, from_text: bool) -> pd.DataFrame:
+    import pandas as pd
+
+    changed: dict[str, Any] = {}
+    blank_as_missing = frame[list(RESULT_COLUMNS)].replace("", None) if from_text else frame
+    for name in ("send_status", "send_mid", "send_key"):
+        changed[name] = blank_as_missing[name].astype("string")
+    changed["send_message"] = frame["send_message"].astype("string")
+    try:
+        for name in ("send_http_status", "send_attempts"):
+            changed[name] = pd.to_numeric(blank_as_missing[name]).astype("Int16")
+        changed["send_seconds"] = pd.to_numeric(blank_as_missing["send_seconds"]).astype("float64")
+        changed["send_time"] = pd.to_datetime(blank_as_missing["send_time"], utc=True, format="ISO8601").dt.as_unit(
+            "us"
+        )
+        read = json.loads if from_text else list
+        changed["send_errors"] = [list(read(item)) if len(item) else [] for item in frame["send_errors"]]
+    except (ValueError, TypeError) as error:
+        raise CampaignError(f"the report's result columns were changed by hand: {error}") from error
+    return frame.assign(**changed)
+
+
+def _openpyxl() -> Any:
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise CampaignError('Excel files need openpyxl: pip install "turbobatch-mail[excel]"') from error
+    return openpyxl
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _known() -> str:
+    return " ".join(_WRITERS)
+
+
+_WRITERS: dict[str, Callable[[Iterator[pd.DataFrame], Path, bool], None]] = {
+    ".csv": _write_text(","),
+    ".tsv": _write_text("\t"),
+    ".parquet": _write_parquet,
+    ".xlsx": _write_excel,
+}

@@ -1,0 +1,124 @@
+"""The table joined with the journal: its own columns, then one verdict per row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from turbobatch.feed import look_up
+from turbobatch.policy import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+
+    from turbobatch.journal import Entry, Journal
+    from turbobatch.merge import Merger
+    from turbobatch.recipients import Chunk, Table
+    from turbobatch.units import Finding, Layout
+
+_CHUNK = 5000  # rows
+
+
+class RowVerdict(NamedTuple):
+    """One row's result columns, in their order."""
+
+    send_status: Status
+    send_message: str = ""
+    send_errors: tuple[str, ...] = ()
+    send_mid: str | None = None
+    send_http_status: int | None = None
+    send_attempts: int = 0
+    send_time: float | None = None  # seconds since the epoch
+    send_seconds: float | None = None
+    send_key: str | None = None
+
+
+RESULT_COLUMNS = RowVerdict._fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """A table's verdicts, read from the journal chunk by chunk; iterate as often as you like.
+
+    Columns of the table's own that are called like a result column (a report that is sent again) give way.
+    """
+
+    table: Table
+    layout: Layout
+    merger: Merger
+    journal: Journal
+
+    def frames(self) -> Iterator[pd.DataFrame]:
+        """The rows in the table's order, some thousand at a time, with the table's own types and index."""
+        verdicts = self.verdicts()
+        for chunk in self.table.chunks(_CHUNK):
+            yield joined(chunk, [next(verdicts) for _ in range(len(chunk))])
+
+    def frame(self) -> pd.DataFrame:
+        """All rows at once."""
+        import pandas as pd
+
+        return pd.concat(list(self.frames()) or [joined(None, [], self.table.columns)])
+
+    def verdicts(self) -> Iterator[RowVerdict]:
+        """One verdict per row, in the table's order."""
+        if self.layout.group_by:
+            yield from self._verdicts_of_groups()
+            return
+        for finding, entry in look_up(self.table, self.layout, self.merger, self.journal):
+            yield _verdict(finding, entry)
+
+    def _verdicts_of_groups(self) -> Iterator[RowVerdict]:
+        # A group's verdict is known when its last row is, and every one of its rows gets it; so groups go first.
+        by_first_row = {
+            finding.unit.number: _verdict(finding, entry)
+            for finding, entry in look_up(self.table, self.layout, self.merger, self.journal)
+        }
+        first_rows: dict[str, int] = {}
+        for chunk in self.table.chunks(_CHUNK):
+            for index, values in enumerate(chunk.rows()):
+                number = chunk.start + index
+                group = self.layout.group_of(values)
+                yield by_first_row[number if group is None else first_rows.setdefault(group, number)]
+
+
+def joined(chunk: Chunk | None, verdicts: Sequence[RowVerdict], columns: Sequence[str] = ()) -> pd.DataFrame:
+    """A chunk's rows with their result columns: strings, lists, Int16, UTC timestamps, floats."""
+    import pandas as pd
+
+    own = chunk.frame() if chunk is not None else pd.DataFrame(columns=list(columns), dtype=str)
+    own = own.drop(columns=[name for name in own.columns if name in RESULT_COLUMNS])
+    by_column: list[list[Any]] = [list(cells) for cells in zip(*verdicts, strict=True)] or [[] for _ in RESULT_COLUMNS]
+    status, message, errors, mid, http_status, attempts, time, seconds, key = by_column
+    added = {
+        "send_status": pd.array([str(item) for item in status], dtype="string"),
+        "send_message": pd.array(message, dtype="string"),
+        "send_errors": pd.Series([list(item) for item in errors], dtype=object).to_numpy(),
+        "send_mid": pd.array(mid, dtype="string"),
+        "send_http_status": pd.array(http_status, dtype="Int16"),
+        "send_attempts": pd.array(attempts, dtype="Int16"),
+        "send_time": pd.to_datetime(pd.Series(time, dtype="float64"), unit="s", utc=True).dt.as_unit("us").array,
+        "send_seconds": pd.array(seconds, dtype="float64") if seconds else pd.Series(dtype="float64").array,
+        "send_key": pd.array(key, dtype="string"),
+    }
+    return own.assign(**added)
+
+
+def _verdict(finding: Finding, entry: Entry | None) -> RowVerdict:
+    if finding.status is not None:
+        return RowVerdict(finding.status, finding.message, finding.errors, send_key=finding.key)
+    if entry is None:
+        return RowVerdict(Status.PENDING, send_key=finding.key)
+    return RowVerdict(
+        entry.status,
+        entry.message,
+        entry.errors,
+        entry.mid,
+        entry.http_status,
+        entry.attempts,
+        entry.time,
+        entry.seconds,
+        entry.key,
+    )

@@ -1,0 +1,30 @@
+"""Where the campaigns that come with turbobatch are, and how to get one of one's own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from turbobatch.errors import CampaignError
+
+_PACKAGE = Path(__file__).parent
+
+
+def sample(name: str) -> Path:
+    """The folder of a sample campaign: receipts, orders or starter."""
+    installed = _PACKAGE / "sample_data" / name
+    return installed if installed.is_dir() else _PACKAGE.parent / "sample_data" / name
+
+
+def copy_sample(name: str, folder: Path, *, replace: bool = False) -> None:
+    """Copy a sample campaign into `folder`, which may exist if it is empty (or anyhow with `replace`).
+
+    Raises:
+        CampaignError: there is something in the folder already, or it can't be written.
+    """
+    if not replace and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CampaignError(f"{folder} exists and isn't empty: name a new folder")
+    try:
+        shutil.copytree(sample(name), folder, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        raise CampaignError(f"{folder} can't be written: {error}") from error

@@ -1,0 +1,157 @@
+"""campaign.toml → frozen settings. Every key is known, every value has its type, every error says where."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from turbobatch.errors import CampaignError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FILE_NAME = "campaign.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientsSettings:
+    """Where the rows come from, and what tells them apart."""
+
+    path: str | None = None
+    key: tuple[str, ...] = ()
+    group_by: tuple[str, ...] = ()
+    encoding: str | None = None
+    delimiter: str | None = None
+    sheet: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageSettings:
+    """The templates; `text`, `html` and `markdown` name files."""
+
+    from_: str
+    to: str
+    cc: str | None = None
+    bcc: str | None = None
+    reply_to: str | None = None
+    reference_id: str | None = None
+    subject: str = ""
+    text: str | None = None
+    html: str | None = None
+    markdown: str | None = None
+    attachments: tuple[str, ...] = ()
+    inline: dict[str, str] = field(default_factory=dict)
+    inline_css: bool = False
+    list_unsubscribe: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendSettings:
+    """How the emails leave."""
+
+    api: str | None = None
+    rate: str | None = None
+    concurrency: int = 16
+    window: str | None = None
+    suppress: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One campaign.toml. Paths in it are relative to `folder`."""
+
+    name: str
+    folder: Path
+    recipients: RecipientsSettings
+    message: MessageSettings
+    send: SendSettings
+
+
+def load_settings(path: str | Path) -> Settings:
+    """Read a campaign.toml, or the one in a folder.
+
+    Raises:
+        CampaignError: it is missing, no TOML, or has a key or value that isn't as it should be.
+    """
+    path = Path(path)
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        cure = f"; name a campaign.toml or its folder, or make one with: turbobatch init {path}"
+        raise CampaignError(f"{file} can't be read: {error.strerror}{cure}") from error
+    except UnicodeDecodeError as error:
+        raise CampaignError(f"{file} is not UTF-8: save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise CampaignError(f"{file} is no valid TOML: {error}") from error
+    return _Reader(file).settings(table)
+
+
+_Section = TypeVar("_Section", RecipientsSettings, MessageSettings, SendSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Turns TOML tables into settings; knows the file for its messages."""
+
+    file: Path
+
+    def settings(self, table: dict[str, Any]) -> Settings:
+        self._check_keys("", table, ("name", "recipients", "message", "send"))
+        name = table.get("name", "")
+        if not isinstance(name, str) or not name.strip() or "/" in name or "\\" in name or not name.isprintable():
+            raise self._error("name", "must be a text without slashes; it names the journal", "")
+        return Settings(
+            name=name,
+            folder=self.file.parent,
+            recipients=self._section(RecipientsSettings, "recipients", table),
+            message=self._section(MessageSettings, "message", table),
+            send=self._section(SendSettings, "send", table),
+        )
+
+    def _section(self, kind: type[_Section], section: str, table: dict[str, Any]) -> _Section:
+        values = table.get(section, {})
+        if not isinstance(values, dict):
+            raise self._error(section, f"must be a table: [{section}]", "")
+        known = {item.name.rstrip("_"): item for item in fields(kind)}
+        self._check_keys(section, values, tuple(known))
+        for name, item in known.items():
+            if name not in values and item.default is MISSING and item.default_factory is MISSING:
+                raise self._error(name, "is missing", section)
+        checked = {known[name].name: self._value(section, name, str(known[name].type), values[name]) for name in values}
+        return kind(**checked)
+
+    def _value(self, section: str, name: str, kind: str, value: Any) -> Any:
+        """Check a value against its field's annotation; one text stands for a list of one."""
+        match kind:
+            case "bool":
+                wanted, good = "true or false", isinstance(value, bool)
+            case "int":
+                wanted, good = "a whole number above 0", type(value) is int and value > 0
+            case "tuple[str, ...]":
+                value = (value,) if isinstance(value, str) else value
+                wanted, good = "a text or a list of texts", isinstance(value, (list, tuple)) and _all_texts(value)
+                value = tuple(value) if good else value
+            case "dict[str, str]":
+                wanted, good = "a table of texts", isinstance(value, dict) and _all_texts(value.values())
+            case _:
+                wanted, good = "a text", isinstance(value, str)
+        if not good:
+            raise self._error(name, f"must be {wanted}, not {value!r}", section)
+        return value
+
+    def _check_keys(self, section: str, table: dict[str, Any], known: Sequence[str]) -> None:
+        for name in table:
+            if name not in known:
+                raise self._error(name, f"is not known: {did_you_mean(name, known)}", section)
+
+    def _error(self, name: str, text: str, section: str) -> CampaignError:
+        place = f"[{section}] " if section else ""
+        return CampaignError(f"{self.file}: {place}{name} {text}")
+
+
+def _all_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(item, str) for item in values)

@@ -1,0 +1,47 @@
+"""What the commands print of results: counts and failures, as plain text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from turbobatch.policy import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pandas as pd
+
+_SHOWN = 20  # failed addresses a terminal shows before it names the rest's number
+
+MEANINGS = {
+    Status.PENDING: "not tried yet",
+    Status.SENT: "the API answered OK",
+    Status.REJECTED: "the API refused this email",
+    Status.INVALID: "never sent: the row couldn't be merged or has a bad address",
+    Status.DUPLICATE: "never sent: an earlier row has the same key",
+    Status.SUPPRESSED: "never sent: the address is on a suppression list",
+    Status.FAILED: "surely not accepted, retries used up",
+    Status.IN_DOUBT: "a POST began and no verdict came",
+}
+
+
+def counts_text(statuses: Iterable[str] | Mapping[str, int]) -> str:
+    """One line per status that occurs: how many rows, and what it means."""
+    counts = Counter(statuses)
+    lines = [f"{counts[status]:>9,} {status:<11}{meaning}" for status, meaning in MEANINGS.items() if counts[status]]
+    return "\n".join([*lines, f"{sum(counts.values()):>9,} rows"]) + "\n"
+
+
+def failures_text(failures: pd.DataFrame) -> str:
+    """One line per failed address, the first ones."""
+    if failures.empty:
+        return "No address failed.\n"
+    lines = [f"Failed addresses ({len(failures)}):"]
+    for item in failures.head(_SHOWN).itertuples(index=False):
+        address = item.address if isinstance(item.address, str) else "-"
+        guess = f" (did you mean {item.suggestion}?)" if isinstance(item.suggestion, str) else ""
+        lines.append(f"  row {item.row:<5} {item.status:<9} {address}  {item.reason}{guess}")
+    if len(failures) > _SHOWN:
+        lines.append(f"  … and {len(failures) - _SHOWN} more: turbobatch audit writes them all")
+    return "\n".join(lines) + "\n"

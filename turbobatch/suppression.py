@@ -1,0 +1,46 @@
+"""Suppression lists: addresses that get nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from turbobatch.errors import CampaignError
+from turbobatch.recipients import open_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+_ADDRESS_COLUMNS = ("email", "address", "recipient", "e-mail", "email address")
+
+
+def load_suppressed(source: str | Path | pd.DataFrame) -> dict[str, str]:
+    """Read a list: address in lower case → reason.
+
+    The addresses stand in a column called `email`, `address` or `recipient`, or in the table's only one; the reason in
+    one called `reason`.
+
+    Raises:
+        CampaignError: the table can't be read, or it isn't clear which column holds the addresses.
+    """
+    table = open_table(source)
+    address = _address_column(table.name, table.columns)
+    reason = next((name for name in table.columns if name.lower() == "reason"), None)
+    found: dict[str, str] = {}
+    for chunk in table.chunks():
+        reasons: list[Any] = chunk.column(reason) if reason else [None] * len(chunk)
+        for cell, why in zip(chunk.column(address), reasons, strict=True):
+            if cell is not None:
+                found[str(cell).strip().lower()] = str(why) if why is not None else f"listed in {table.name}"
+    return found
+
+
+def _address_column(name: str, columns: tuple[str, ...]) -> str:
+    if len(columns) == 1:
+        return columns[0]
+    for wanted in _ADDRESS_COLUMNS:
+        for column in columns:
+            if column.lower() == wanted:
+                return column
+    raise CampaignError(f"{name} has no column 'email': give the column of suppressed addresses that name")
