@@ -134,8 +134,6 @@ class _Work:
         """Render a field; empty where the message has none or something is wrong (or `partial`, without its blanks)."""
         if field is None:
             return ""
-        if field.constant is not None:
-            return field.constant
         rendered = ""
         try:
             rendered = field.render(self.context)
@@ -174,9 +172,8 @@ class _Work:
         before = len(self.problems)
         found, malformed = read(self.text(field, partial=True), field.name.replace("_", "-"))
         if len(self.problems) > before:  # what a blank left behind is no fault of its own; a cell's whole text is
-            malformed = [
-                item for item in malformed if any(item.text in self._quoted(name) for name in self._used[field])
-            ]
+            cells = [self._quoted(name) for name in self._used[field]]
+            malformed = [item for item in malformed if any(item.text in shown for shown in cells)]
         self._report_all(field, malformed)
         return found
 
@@ -297,8 +294,8 @@ def constant_problems(message: Message) -> tuple[Problem, ...]:
 def _check_names(message: Message, head: Head) -> None:
     for field in message.fields():
         for name, place, of_row in field.used.required:
-            known = head.index if of_row else head.names.keys() | RESERVED
-            if name not in known:
+            known = name in head.index or hasattr(Row, name) if of_row else name in head.names or name in RESERVED
+            if not known:
                 raise CampaignError(f"{place}: there is no column {name!r}; {head.hint(name)}")
 
 

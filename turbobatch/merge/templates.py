@@ -13,7 +13,7 @@ from jinja2.exceptions import SecurityError
 
 from turbobatch.addresses import CONTROL
 from turbobatch.errors import CampaignError
-from turbobatch.merge.cells import BlankUsedError, UnknownColumnError, unmarked
+from turbobatch.merge.cells import UnknownColumnError, unmarked
 from turbobatch.merge.environment import MAX_RENDERED, TooLargeError
 from turbobatch.merge.files import MEBIBYTE, FileError, read_text
 from turbobatch.merge.filters import CellError
@@ -71,8 +71,6 @@ class Field:
     def problem(self, error: Exception, columns: tuple[str, ...], head: Head) -> Problem:
         """Word what went wrong while rendering."""
         match error:
-            case BlankUsedError():
-                return blank(self.name, str(error.message))
             case UnknownColumnError():
                 name = str(error.message)
                 return Problem(self.name, (), f"there is no column {name!r}", head.hint(name))
@@ -124,8 +122,8 @@ def compile_field(
         tree = environment.parse(source)
         if check:
             check(tree, label)
-        used = usage(tree, label, lambda included: _load(environment, included))
         template = environment.from_string(tree)
+        used = usage(tree, label, lambda included: _load(environment, included))
     except TemplateSyntaxError as error:
         place = f"{error.name or label}, line {error.lineno}"
         raise CampaignError(f"{place}: {_one_line(_message(error))}; {_cure(environment, error)}") from error
