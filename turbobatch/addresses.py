@@ -28,6 +28,8 @@ _ENCODED_WORD_BYTES = 45  # RFC 2047 allows 75 characters a word: 12 of frame, 6
 _COMMON_DOMAINS = (
     "gmail.com", "googlemail.com", "hotmail.com", "hotmail.co.uk", "hotmail.fr", "hotmail.it", "outlook.com",
     "live.com", "msn.com", "yahoo.com", "yahoo.co.uk", "yahoo.fr", "yahoo.it", "yahoo.de", "icloud.com", "me.com",
+    "mail.com", "email.com", "ymail.com", "hotmail.de", "hotmail.es", "outlook.de", "outlook.es", "outlook.fr",
+    "outlook.it", "live.co.uk", "live.fr", "live.it", "yahoo.es", "yahoo.ca", "gmx.at", "gmx.ch", "yandex.com",
     "mac.com", "aol.com", "comcast.net", "verizon.net", "att.net", "gmx.de", "gmx.net", "gmx.com", "web.de",
     "t-online.de", "orange.fr", "wanadoo.fr", "free.fr", "laposte.net", "libero.it", "virgilio.it", "tiscali.it",
     "protonmail.com", "proton.me", "mail.ru", "yandex.ru", "qq.com", "163.com", "btinternet.com", "telefonica.net",
@@ -45,7 +47,10 @@ class AddressError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One mailbox: `email` normalised (domain lower-case and in ASCII), `name` as people write it, maybe empty."""
+    """One mailbox: `email` normalised (domain lower-case and in ASCII), `name` as people write it, maybe empty.
+
+    Make it with `parse` or `of`: they check and normalise, the bare constructor takes what it is given.
+    """
 
     email: str
     name: str = ""
@@ -77,7 +82,7 @@ class Address:
         text = text or email
         if CONTROL.search(name):
             raise AddressError(text, "the name holds a line break or control character")
-        return cls(_normalised(email, text), name)
+        return cls(_normalised(email, text), name.strip())
 
     @property
     def domain(self) -> str:
@@ -89,7 +94,7 @@ class Address:
         if not self.name:
             return self.email
         name = self.name
-        if _SPECIALS.search(name) or name.startswith("=?"):
+        if _SPECIALS.search(name) or "=?" in name:  # else it could be taken for an encoded word
             name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
         return f"{name} <{self.email}>"
 
@@ -97,9 +102,10 @@ class Address:
         """Write the address for `to`, `cc` or `bcc`.
 
         The server splits these on every comma before it reads quotes, so a name with a comma travels as
-        an RFC 2047 encoded word, which has none.
+        an RFC 2047 encoded word, which has none. So does a name that itself looks like one: readers that don't
+        mind the quotes would decode it.
         """
-        if "," not in self.name:
+        if "," not in self.name and "=?" not in self.name:
             return self.header()
         return f"{encoded_word(self.name)} <{self.email}>"
 

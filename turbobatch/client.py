@@ -35,6 +35,7 @@ V1_URL = "https://api.turbo-smtp.com/api"
 V2_URLS = {"global": "https://api.turbo-smtp.com/api/v2", "eu": "https://api.eu.turbo-smtp.com/api/v2"}
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_LONGEST_TIMEOUT = 86_400.0  # seconds
 _V1_NAMES = ("TURBOSMTP_AUTHUSER", "TURBOSMTP_AUTHPASS")
 _V2_NAMES = ("TURBOSMTP_CONSUMER_KEY", "TURBOSMTP_CONSUMER_SECRET")
 
@@ -87,8 +88,8 @@ class TurboClient:
             raise CampaignError("give authuser and authpass (v1), or consumer_key and consumer_secret (v2)")
         if region not in V2_URLS:
             raise CampaignError(f"there is no region {region!r}: {did_you_mean(region, V2_URLS)}")
-        if timeout <= 0:
-            raise CampaignError(f"timeout is {timeout}: give a number of seconds above 0")
+        if not 0 < timeout <= _LONGEST_TIMEOUT:
+            raise CampaignError(f"timeout is {timeout}: give a number of seconds above 0, at most a day")
         self.api: SendApi
         if v1 is not None:
             if region != "global":
@@ -213,13 +214,15 @@ def _has(environ: Mapping[str, str], names: tuple[str, ...]) -> bool:
 
 
 def _checked_url(url: str) -> str:
+    if any(char in url for char in "@?#"):  # before anything quotes it
+        raise CampaignError("base_url holds credentials, a query or a fragment: give scheme, host and path alone")
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - reading it checks it
     except ValueError:
         raise CampaignError(f"base_url {url!r} is not a URL") from None
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise CampaignError("base_url holds credentials, a query or a fragment: give scheme, host and path alone")
+    if not url.isprintable() or " " in url or "\\" in url:
+        raise CampaignError(f"base_url {url!r} is not a URL")
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise CampaignError(f"base_url {url!r} is no https URL")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:

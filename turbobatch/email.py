@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field, fields
 from email import message_from_string
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.addresses import CONTROL, Address, AddressError, split_list
@@ -46,7 +47,7 @@ class Attachment:
     content_id: str | None = None
 
     def __init__(self, content: bytes, name: str, type: str | None = None, content_id: str | None = None) -> None:  # noqa: A002 - the API's name
-        guessed = type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        guessed = type or _guessed_type(name)
         faults = []
         if not name or CONTROL.search(name):
             faults.append(Fault("attachments", f"attachment name {name!r} is empty or holds a control character"))
@@ -133,16 +134,16 @@ class Email:
             subject=subject,
             content=content,
             html_content=html_content,
-            custom_headers=dict(custom_headers or {}),
+            custom_headers=MappingProxyType(dict(custom_headers or {})),
             reply_to=_reply_to(reply_to, faults),
             attachments=tuple(attachments),
-            mime_raw=mime_raw,
+            mime_raw=mime_raw or None,
             reference_id=reference_id,
             campaign_id=campaign_id,
         )
         faults += _text_faults(self)
         faults += _header_faults(self.custom_headers)
-        if mime_raw is not None and self.attachments:
+        if self.mime_raw is not None and self.attachments:
             faults.append(Fault("mime_raw", "mime_raw holds the whole message: put the attachments into it"))
         if faults:
             raise InvalidEmail(faults)
@@ -197,7 +198,7 @@ class Email:
                 [item.name, item.type, item.content_id, hashlib.sha256(item.content).hexdigest()]
                 for item in self.attachments
             ],
-            _mime_content(message_from_string(self.mime_raw)) if self.mime_raw is not None else None,
+            _mime_fingerprint(self.mime_raw) if self.mime_raw is not None else None,
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
@@ -214,32 +215,45 @@ def _assign(target: object, **values: Any) -> None:
         object.__setattr__(target, name, value)
 
 
+def _guessed_type(name: str) -> str:
+    kind, encoding = mimetypes.guess_type(name)
+    # For "rows.csv.gz" the guess is the type of what is inside the gzip: the file itself is no CSV.
+    return kind if kind and not encoding else "application/octet-stream"
+
+
+def _address(given: str | Address) -> Address:
+    # An Address made by its bare constructor has been checked by nobody.
+    return Address.of(given.name, given.email) if isinstance(given, Address) else Address.parse(given)
+
+
 def _sender(given: str | Address, faults: list[Fault]) -> Address:
     try:
-        return given if isinstance(given, Address) else Address.parse(given)
+        return _address(given)
     except AddressError:
-        faults.append(Fault("from", f"missing or not valid sender email (from): {given!r}"))
+        faults.append(Fault("from", f"missing or not valid sender email (from): {str(given)!r}"))
         return Address("")
 
 
 def _reply_to(given: str | Address | None, faults: list[Fault]) -> Address | None:
-    if given is None or isinstance(given, Address):
-        return given
+    if given is None:
+        return None
     try:
-        return Address.parse(given)
+        return _address(given)
     except AddressError:
-        faults.append(Fault("reply_to", invalid_address(given, "reply-to")))
+        faults.append(Fault("reply_to", invalid_address(str(given), "reply-to")))
         return None
 
 
 def _recipients(name: str, given: str | Iterable[str | Address], faults: list[Fault]) -> tuple[Address, ...]:
     found = []
+    missing = name == "to"
     for item in split_list(given) if isinstance(given, str) else given:
+        missing = False
         try:
-            found.append(item if isinstance(item, Address) else Address.parse(item))
+            found.append(_address(item))
         except AddressError:
             faults.append(Fault(name, invalid_address(str(item), name)))
-    if name == "to" and not found and not faults:
+    if missing:
         faults.append(Fault("to", "missing recipients (to)"))
     return tuple(found)
 
@@ -270,11 +284,18 @@ def _header_faults(headers: Mapping[str, str]) -> Iterable[Fault]:
             yield Fault("custom_headers", f"header {name!r} holds a line break or control character")
 
 
+def _mime_fingerprint(text: str) -> str:
+    try:
+        return json.dumps(_mime_content(message_from_string(text)))
+    except Exception:  # noqa: BLE001 - the library trips over odd parameters and deep nesting in many ways
+        return text
+
+
 def _mime_content(message: Message) -> list[Any]:
     headers = sorted(
         (name.lower(), str(value)) for name, value in message.items() if name.lower() not in _CHANGING_HEADERS
     )
-    kind = sorted(item for item in message.get_params([]) if item[0].lower() != "boundary")
+    kind = sorted((item for item in message.get_params([]) if item[0].lower() != "boundary"), key=str)
     if message.is_multipart():
         return [headers, kind, [_mime_content(part) for part in message.get_payload()]]  # type: ignore[arg-type]
     return [headers, kind, message.get_payload()]

@@ -556,6 +556,21 @@ class TestFaults:
             send(http, sandbox, to=f"{kind}@x.example")
         assert len(sandbox.inbox()) == accepted
 
+    def test_a_client_that_leaves_before_its_connection_is_reset_is_no_failure(
+        self, http: requests.Session, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with Sandbox(latency=0.3) as sandbox:
+            with pytest.raises(requests.ReadTimeout):
+                http.post(
+                    f"{sandbox.base_url('v2')}/mail/send",
+                    json=MESSAGE | {"to": "reset-after@x.example"},
+                    headers=V2,
+                    timeout=(10, 0.05),
+                )
+            while sandbox.inbox().empty:
+                threading.Event().wait(0.01)
+        assert not caplog.records
+
     def test_a_truncated_answer_ends_before_its_length(self, sandbox: Sandbox, http: requests.Session) -> None:
         with pytest.raises(requests.exceptions.ChunkedEncodingError, match="IncompleteRead"):
             send(http, sandbox, to="truncated@x.example")
@@ -758,7 +773,7 @@ class TestLife:
         assert sandbox.inbox()["mid"].is_unique
 
     def test_the_turbobatch_client_can_send_to_it(self, sandbox: Sandbox) -> None:
-        from turbobatch.email import Email  # noqa: PLC0415 - only here
+        from turbobatch.email import Email
 
         email = Email(from_="shop@acme.example", to=["ana@x.example"], subject="Hello", content="Hi")
         results = [sandbox.client(api).send(email) for api in ("v1", "v2")]

@@ -47,7 +47,7 @@ def open_table(
     if isinstance(recipients, str | Path):
         return _open_file(Path(recipients), encoding, delimiter, sheet)
     if _is_frame(recipients):
-        from turbobatch.recipients.frame import FrameTable  # noqa: PLC0415 - imports pandas
+        from turbobatch.recipients.frame import FrameTable
 
         return FrameTable.of(recipients)
     if isinstance(recipients, Table):
@@ -61,15 +61,15 @@ def _open_file(path: Path, encoding: str | None, delimiter: str | None, sheet: s
     if ending in _TEXT:
         return TextTable.open(path, encoding, delimiter)
     if ending in _PARQUET:
-        from turbobatch.recipients.parquet import ParquetTable  # noqa: PLC0415 - imports pyarrow
+        from turbobatch.recipients.parquet import ParquetTable
 
         return ParquetTable.open(path)
     if ending in _EXCEL:
-        from turbobatch.recipients.excel import open_excel  # noqa: PLC0415 - imports openpyxl
+        from turbobatch.recipients.excel import open_excel
 
         return open_excel(path, sheet)
     if ending in _JSON_LINES:
-        from turbobatch.recipients.jsonlines import open_json_lines  # noqa: PLC0415 - imports pandas
+        from turbobatch.recipients.jsonlines import open_json_lines
 
         return open_json_lines(path)
     known = " ".join(_TEXT + _PARQUET + _EXCEL + _JSON_LINES)

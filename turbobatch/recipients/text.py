@@ -49,7 +49,7 @@ class TextChunk:
 
     def frame(self) -> pd.DataFrame:
         """Return the rows as text columns, empty cells as "", numbered as in the table."""
-        import pandas as pd  # noqa: PLC0415 - takes a second, and not everything needs frames
+        import pandas as pd
 
         index = pd.RangeIndex(self.start, self.start + len(self))
         return pd.DataFrame(list(self.cells), columns=list(self.columns), index=index, dtype=str)

@@ -147,7 +147,7 @@ class Sandbox:
 
     def client(self, api: str = "v2", **options: Any) -> TurboClient:
         """A client with this sandbox's credentials. `options` go to TurboClient."""
-        from turbobatch.client import TurboClient  # noqa: PLC0415 - a sandbox alone needs no client
+        from turbobatch.client import TurboClient
 
         account, base_url = self._account, self.base_url(api)
         if api == "v1":
@@ -158,7 +158,7 @@ class Sandbox:
 
     def inbox(self) -> pd.DataFrame:
         """What was accepted, one row per message in the order of arrival; duplicates show twice."""
-        import pandas as pd  # noqa: PLC0415 - a sandbox on the command line needs no pandas
+        import pandas as pd
 
         frame = pd.DataFrame(self._store.summaries(), columns=list(_COLUMNS))
         frame["time"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601")
@@ -244,9 +244,9 @@ def _listen(port: int) -> socket.socket:
 
 def _import_server() -> Any:
     try:
-        import python_multipart  # noqa: F401, PLC0415 - Starlette asks for it only when a form arrives
+        import python_multipart  # noqa: F401 - Starlette asks for it only when a form arrives
 
-        from turbobatch.sandbox import server  # noqa: PLC0415 - needs the packages of an extra
+        from turbobatch.sandbox import server
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise CampaignError(f'the sandbox needs {package}: pip install "turbobatch-mail[sandbox]"') from error

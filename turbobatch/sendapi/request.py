@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -56,7 +57,7 @@ def check_size(size: int, limit: int, api: str) -> None:
         InvalidEmail: `size` bytes are over `limit`.
     """
     if size > limit:
-        text = f"email of {size / MIB:.1f} MB is over the {limit // MIB} MB that {api} takes"
+        text = f"email of {math.ceil(size / MIB * 10) / 10} MB is over the {limit // MIB} MB that {api} takes"
         raise InvalidEmail([Fault("size", text)])
 
 

@@ -91,14 +91,14 @@ def mime(email: Email) -> str:
 
     From, to and subject aren't repeated in it: the form has them, and bcc must not show.
     """
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=SMTP.clone(cte_type="7bit"))
     if email.content or not email.html_content:
         message.set_content(email.content)
     if email.html_content:
         _add_html(message, email)
     for item in email.attachments:
-        if not item.content_id:
-            message.add_attachment(item.content, *item.type.split("/", 1), filename=item.name)
+        if not item.content_id or not email.html_content:  # without HTML there is nothing to be shown in
+            message.add_attachment(item.content, *_file_type(item), filename=item.name)
     if "MIME-Version" not in message:
         message["MIME-Version"] = "1.0"
     _settle_boundaries(message, email.digest)
@@ -119,8 +119,15 @@ def _add_html(message: EmailMessage, email: Email) -> None:
 
 def _add_inline(part: Any, item: Attachment, content_id: str) -> None:
     part.add_related(
-        item.content, *item.type.split("/", 1), cid=f"<{content_id}>", filename=item.name, disposition="inline"
+        item.content, *_file_type(item), cid=f"<{content_id}>", filename=item.name, disposition="inline"
     )
+
+
+def _file_type(item: Attachment) -> tuple[str, str]:
+    kind, _, subtype = item.type.partition("/")
+    if kind.lower() in ("message", "multipart"):  # these can't be in base64 (RFC 2046, 5.2.1 and RFC 2045, 6.4)
+        return "application", "octet-stream"
+    return kind, subtype
 
 
 def _settle_boundaries(message: EmailMessage, digest: str) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from dataclasses import dataclass, field
+from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -112,8 +114,7 @@ def _judge_failure(failure: Failure) -> Verdict:
 
 def _judge_success(response: Response, answer: dict[str, Any] | None) -> Verdict:
     if answer is not None and answer.get("message") == "OK":
-        mid = answer.get("mid")
-        return Verdict(VerdictKind.SENT, "OK", mid=None if mid is None else str(mid), http_status=response.status)
+        return Verdict(VerdictKind.SENT, "OK", mid=_text(answer.get("mid")) or None, http_status=response.status)
     if answer is not None and answer.get("message") == "error" and response.status == 200:  # noqa: PLR2004 - the API's
         return _refusal(response, answer)
     return _verdict(VerdictKind.IN_DOUBT, response, answer)
@@ -131,21 +132,24 @@ def _judge_client_error(response: Response, answer: dict[str, Any] | None) -> Ve
 
 def _refusal(response: Response, answer: dict[str, Any]) -> Verdict:
     found = answer.get("errors")
-    errors = tuple(_line(str(item)) for item in (found if isinstance(found, list) else [found] if found else []))
-    kind = VerdictKind.NO_CREDIT if any("nocredit" in item.lower() for item in errors) else VerdictKind.REJECTED
+    errors = tuple(_text(item) for item in (found if isinstance(found, list) else [found] if found else []))
+    kind = VerdictKind.NO_CREDIT if any(map(_tells_no_credit, errors)) else VerdictKind.REJECTED
     return Verdict(kind, "error", errors, http_status=response.status)
 
 
+def _tells_no_credit(error: str) -> bool:
+    return "nocredit" in error.lower() and not error.startswith("'")  # a quote begins with somebody's address
+
+
 def _verdict(kind: VerdictKind, response: Response, answer: dict[str, Any] | None) -> Verdict:
-    said = str((answer or {}).get("message") or "")
-    details = str((answer or {}).get("details") or "")
+    said, details = (_text((answer or {}).get(name)) for name in ("message", "details"))
     message = f"HTTP {response.status}" + (f": {said}" if said else "" if answer else ", no readable answer")
     if location := response.headers.get("location"):
-        message += f", a redirect to {location.split('?')[0]}"
+        message += f", a redirect to {re.split('[?#]', location)[0]}"  # the rest could repeat credentials
     return Verdict(
         kind,
         _line(message),
-        (_line(details),) if details else (),
+        (details,) if details else (),
         http_status=response.status,
         retry_after=retry_after(response.headers.get("retry-after"), time.time()),
     )
@@ -160,7 +164,16 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def _http_date(value: str) -> float:
-    return email.utils.parsedate_to_datetime(value).timestamp()
+    date = email.utils.parsedate_to_datetime(value)
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()  # asctime's form names no zone
+
+
+def _text(value: Any) -> str:
+    """A JSON value of a foreign answer as one line, whatever it is; empty for null."""
+    try:
+        return "" if value is None else _line(str(value))
+    except RecursionError:
+        return "nested too deeply"
 
 
 def _line(text: str) -> str:

@@ -6,19 +6,24 @@ no proxy settings, and keeps no cookies.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import io
 import queue
 import socket
+import ssl
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
+from turbobatch.errors import CampaignError
 from turbobatch.sendapi import Failure, Response
 from turbobatch.transport import Completion
 
@@ -31,30 +36,76 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0  # seconds
 ANSWER_LIMIT = 1024 * 1024  # bytes; the API's answers have some hundred
 
-_wire = threading.local()
-"""`_wire.started`: whether this thread's present POST has begun to write. Each POST stays in one thread."""
+_PIECE = 16 * 1024  # bytes written or read between two looks at the clock
+
+
+class _Post(threading.local):
+    """The present POST of this thread: each stays in one."""
+
+    started = False  # whether it has begun to write
+    deadline = 0.0  # on the monotonic clock
+    query = ""  # of its URL, with the question mark
+
+    def left(self) -> float:
+        """Seconds to the deadline."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
+
+
+_post = _Post()
 
 
 class _AnswerTooLongError(Exception):
     """More bytes came than any answer of the API has."""
 
 
+class _PunctualReader(io.RawIOBase):
+    """Reads a socket up to the deadline: the socket's own timeout starts anew with every byte that drips in."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_post.left())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _PunctualAnswer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_PunctualReader(self.fp.detach(), sock))
+
+
 class _NotingConnection(HTTPConnection):
     """Notes when the first byte of a request is about to be written: the exception's type alone can't tell."""
 
+    response_class = _PunctualAnswer
+
+    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        # The query can hold v1's credentials, and urllib3 writes the URLs that it knows of to its log.
+        super().putrequest(method, url + _post.query, *args, **kwargs)
+
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        _wire.started = True
-        super().send(data)
+        for start in range(0, len(data), _PIECE):
+            self.sock.settimeout(_post.left())
+            _post.started = True
+            super().send(data[start : start + _PIECE])
 
 
-class _NotingTlsConnection(HTTPSConnection):
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        _wire.started = True
-        super().send(data)
+class _NotingTlsConnection(_NotingConnection, HTTPSConnection):
+    pass
 
 
 class _NotingPool(HTTPConnectionPool):
@@ -81,19 +132,18 @@ class Poster:
 
     def post(self, request: Request) -> Response | Failure:
         """Post once. Every failure comes back as data, with a message that holds no secret."""
-        _wire.started = False
-        deadline = time.monotonic() + self._timeout
-        prepared = requests.Request("POST", request.url, headers=dict(request.headers), data=request.body).prepare()
+        url, mark, query = request.url.partition("?")
+        _post.started, _post.query, _post.deadline = False, mark + query, time.monotonic() + self._timeout
+        timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
         answer = None
         try:
-            answer = self._adapter.send(
-                prepared, stream=True, timeout=(min(CONNECT_TIMEOUT, self._timeout), self._timeout), verify=self._verify
-            )
-            body = self._read(answer, deadline)
+            prepared = requests.Request("POST", url, headers=dict(request.headers), data=request.body).prepare()
+            answer = self._adapter.send(prepared, stream=True, timeout=timeout, verify=self._verify)
+            body = _read(answer)
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return Response(answer.status_code, headers, body)
-        except (requests.RequestException, HTTPError, OSError, ValueError, _AnswerTooLongError) as error:
-            return _failure(error, started=_wire.started)
+        except Exception as error:  # noqa: BLE001 - whatever the libraries raise, a POST must end in a result
+            return _failure(error, started=_post.started)
         finally:
             if answer is not None:
                 answer.close()
@@ -102,22 +152,22 @@ class Poster:
         """Close the connection."""
         self._adapter.close()
 
-    @staticmethod
-    def _read(answer: requests.Response, deadline: float) -> bytes:
-        body = b""
-        for piece in answer.iter_content(16 * 1024):
-            body += piece
-            if len(body) > ANSWER_LIMIT:
-                raise _AnswerTooLongError
-            if time.monotonic() > deadline:
-                raise TimeoutError
-        return body
-
 
 class RequestsTransport:
-    """A Transport with `concurrency` threads, each with a connection of its own, started as they are needed."""
+    """A Transport with `concurrency` threads, each with a connection of its own, started as they are needed.
+
+    Args:
+        concurrency: POSTs at a time.
+        timeout: seconds that a POST may take, from its beginning to the last byte of its answer.
+        verify: a file or folder of certificates to trust in place of the usual ones; False trusts everyone.
+
+    Raises:
+        CampaignError: there is no such file or folder.
+    """
 
     def __init__(self, *, concurrency: int, timeout: float, verify: bool | str = True) -> None:
+        if isinstance(verify, str) and not Path(verify).exists():
+            raise CampaignError(f"verify is {verify!r}: there is no such file or folder of certificates")
         self._concurrency = concurrency
         self._timeout = timeout
         self._verify = verify
@@ -155,7 +205,10 @@ class RequestsTransport:
         return found
 
     def close(self) -> None:
-        """End without waiting for POSTs in flight."""
+        """End without waiting for POSTs in flight; those that haven't begun are dropped."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._jobs.get_nowait()
         for _ in self._threads:
             self._jobs.put(None)
         self._threads.clear()
@@ -169,10 +222,18 @@ class RequestsTransport:
         poster.close()
 
 
+def _read(answer: requests.Response) -> bytes:
+    body = b""
+    for piece in answer.iter_content(_PIECE):
+        body += piece
+        if len(body) > ANSWER_LIMIT:
+            raise _AnswerTooLongError
+    return body
+
+
 def _failure(error: Exception, *, started: bool) -> Failure:
     # The library's own texts quote URLs, and those can hold credentials; so only the kind of trouble is told.
-    certificate = isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
-    if certificate and not started:
+    if isinstance(_root(error), ssl.SSLCertVerificationError) and not started:
         return Failure("the host's certificate is not valid", started=False, certificate=True)
     if started:
         return Failure(f"no readable answer came ({_kind(error)})", started=True)

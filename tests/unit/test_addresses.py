@@ -1,0 +1,228 @@
+"""Addresses are read, judged and written so that the other side reads the same names and mailboxes again."""
+
+from __future__ import annotations
+
+from email.header import decode_header, make_header
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turbobatch.addresses import (
+    CONTROL,
+    Address,
+    AddressError,
+    encoded_word,
+    format_list,
+    parse_list,
+    split_list,
+    suggest,
+)
+
+LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True).filter(lambda text: text[2:4] != "--")
+EMAILS = st.builds(
+    "{}@{}.{}".format,
+    st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}(\.[A-Za-z0-9_+-]{1,10})?", fullmatch=True),
+    LABEL,
+    st.sampled_from(["com", "org", "co.uk", "example"]),
+)
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=60) | st.text(
+    ' "\\,<>()@:;[].=?éa', max_size=12
+)
+ADDRESSES = st.builds(Address.of, NAMES, EMAILS)
+
+
+def decoded(item: str) -> Address:
+    """Read a list item as a mail program does: encoded words are decoded, a quoted string is taken as it is."""
+    address = Address.parse(item)
+    if item.startswith('"'):
+        return address
+    return Address(address.email, str(make_header(decode_header(address.name))))
+
+
+class TestParse:
+    @pytest.mark.parametrize(
+        ("text", "email", "name"),
+        [
+            ("ana@x.example", "ana@x.example", ""),
+            ("  ana@x.example\n", "ana@x.example", ""),
+            ("<ana@x.example>", "ana@x.example", ""),
+            ("Ana <ana@x.example>", "ana@x.example", "Ana"),
+            ("Ana<ana@x.example>", "ana@x.example", "Ana"),
+            ("  Ana   < ana@x.example >  ", "ana@x.example", "Ana"),
+            ('"Doe, Jane" <jane@x.example>', "jane@x.example", "Doe, Jane"),
+            ("Doe, Jane <jane@x.example>", "jane@x.example", "Doe, Jane"),
+            (r'"Jane \"J\" Doe \\" <jane@x.example>', "jane@x.example", 'Jane "J" Doe \\'),
+            ("a <b> c <ana@x.example>", "ana@x.example", "a <b> c"),
+            ('"" <ana@x.example>', "ana@x.example", ""),
+            ('" Ana " <ana@x.example>', "ana@x.example", "Ana"),
+            ("Zoë 💌 <zoe@x.example>", "zoe@x.example", "Zoë 💌"),
+            ("O'Brien <o'brien@x.example>", "o'brien@x.example", "O'Brien"),
+            ("Ana.B+tag@X.EXAMPLE", "Ana.B+tag@x.example", ""),
+            ("a@bücher.example", "a@xn--bcher-kva.example", ""),
+            ("a@BÜCHER.example", "a@xn--bcher-kva.example", ""),
+            ("a@例え.jp", "a@xn--r8jz45g.jp", ""),
+        ],
+    )
+    def test_what_is_an_address(self, text: str, email: str, name: str) -> None:
+        assert Address.parse(text) == Address(email, name)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            " ",
+            "ana",
+            "@x.example",
+            "ana@",
+            "ana@@x.example",
+            "ana@x",
+            "ana@localhost",
+            "ana@[127.0.0.1]",
+            "ana@-x.example",
+            "a b@x.example",
+            ".ana@x.example",
+            "ana.@x.example",
+            "an..a@x.example",
+            "ana@x..example",
+            '"a b"@x.example',
+            "jané@x.example",
+            "ana@x.example, bob@x.example",
+            "ana@x.example>",
+            "Ana ana@x.example>",
+            "Ana <>",
+            "<ana@x.example> Ana",
+            "ana@" + "x" * 250 + ".example",
+            "ana@x.example\nBcc: eve@x.example",
+            "ana\u2028@x.example",
+            "\ud800@x.example",
+        ],
+    )
+    def test_what_is_none(self, text: str) -> None:
+        with pytest.raises(AddressError) as caught:
+            Address.parse(text)
+        assert caught.value.text == text.strip()
+        assert not CONTROL.search(caught.value.reason)
+
+    @pytest.mark.parametrize("char", ["\r", "\n", "\0", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\ud800"])
+    def test_a_name_with_a_control_character_is_refused(self, char: str) -> None:
+        with pytest.raises(AddressError, match="control character"):
+            Address.parse(f"Ana{char}Bcc: eve <ana@x.example>")
+        with pytest.raises(AddressError, match="control character"):
+            Address.of(f"Ana{char}", "ana@x.example")
+
+    @given(st.text() | st.text('@.<>", \\a\r\n\ud800é', max_size=30))
+    def test_any_text_is_an_address_or_an_address_error(self, text: str) -> None:
+        try:
+            address = Address.parse(text)
+        except AddressError:
+            return
+        assert address.email.isascii()
+        assert not CONTROL.search(str(address))
+
+    def test_the_domain(self) -> None:
+        assert Address.parse("Ana <ana@Mail.X.example>").domain == "mail.x.example"
+
+
+class TestWrite:
+    @given(ADDRESSES)
+    def test_what_was_written_reads_the_same(self, address: Address) -> None:
+        assert Address.parse(address.header()) == address
+        assert str(address) == address.header()
+
+    @given(ADDRESSES)
+    def test_a_list_item_has_no_comma_and_decodes_to_the_same(self, address: Address) -> None:
+        item = address.list_item()
+        assert "," not in item
+        assert decoded(item) == address
+
+    @given(st.lists(ADDRESSES, max_size=5))
+    def test_a_list_survives_a_split_at_every_comma(self, addresses: list[Address]) -> None:
+        items = [item for item in format_list(addresses).split(",") if item]
+        assert [decoded(item) for item in items] == addresses
+
+    @pytest.mark.parametrize("special", list('(),.:;<>@[]"\\'))
+    def test_specials_are_quoted_and_escaped(self, special: str) -> None:
+        escaped = f"\\{special}" if special in '"\\' else special
+        assert Address.of(f"a{special}b", "a@x.example").header() == f'"a{escaped}b" <a@x.example>'
+
+    def test_a_plain_name_stays_plain(self) -> None:
+        assert Address.of("Zoë O'Brien-Smith", "z@x.example").list_item() == "Zoë O'Brien-Smith <z@x.example>"
+
+    @pytest.mark.parametrize("name", ["=?utf-8?b?RXZl?=", "Ana =?utf-8?q?Eve?= B"])
+    def test_a_name_that_looks_encoded_is_not_taken_for_it(self, name: str) -> None:
+        address = Address.of(name, "a@x.example")
+        assert address.header() == f'"{name}" <a@x.example>'
+        assert str(make_header(decode_header(address.list_item()))) == f"{name} <a@x.example>"
+
+    @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
+    def test_encoded_words_are_short_ascii_and_decode_one_by_one(self, text: str) -> None:
+        words = encoded_word(text).split(" ")
+        assert all(len(word) <= 75 and word.isascii() and "," not in word for word in words)
+        assert "".join(str(make_header(decode_header(word))) for word in words) == text
+
+
+class TestLists:
+    @pytest.mark.parametrize(
+        ("text", "items"),
+        [
+            ("", []),
+            (" , ,", []),
+            ("a@x.example", ["a@x.example"]),
+            ("a@x.example,b@x.example", ["a@x.example", "b@x.example"]),
+            (" a@x.example ,, B <b@x.example>, ", ["a@x.example", "B <b@x.example>"]),
+            ('"Doe, Jane" <j@x.example>, b@x.example', ['"Doe, Jane" <j@x.example>', "b@x.example"]),
+            (r'"a \", b" <j@x.example>, b@x.example', [r'"a \", b" <j@x.example>', "b@x.example"]),
+            ('"a\\\\", b@x.example', ['"a\\\\"', "b@x.example"]),
+            ('"a < b" <j@x.example>, b@x.example', ['"a < b" <j@x.example>', "b@x.example"]),
+            ("<a,b@x.example>, c@x.example", ["<a,b@x.example>", "c@x.example"]),
+        ],
+    )
+    def test_commas_in_quotes_and_brackets_do_not_separate(self, text: str, items: list[str]) -> None:
+        assert list(split_list(text)) == items
+
+    @given(st.lists(ADDRESSES, max_size=5))
+    def test_headers_joined_by_commas_come_apart_again(self, addresses: list[Address]) -> None:
+        assert parse_list(", ".join(address.header() for address in addresses)) == addresses
+
+    def test_the_first_bad_item_is_named(self) -> None:
+        with pytest.raises(AddressError, match="'broken'"):
+            parse_list("a@x.example, broken, worse")
+
+
+class TestSuggest:
+    @pytest.mark.parametrize(
+        ("text", "meant"),
+        [
+            ("ana@gmial.com", "ana@gmail.com"),
+            ("ana@gmail.con", "ana@gmail.com"),
+            ("ana@gmai.com", "ana@gmail.com"),
+            ("ana@GMAIL.COM.", "ana@gmail.com"),
+            ("ana@hotmal.com", "ana@hotmail.com"),
+            ("ana@yahooo.co.uk", "ana@yahoo.co.uk"),
+            ("ana@@gmail.com", "ana@gmail.com"),
+            ("ana.@gmail.com", "ana@gmail.com"),
+            ("ana@gmail,com", "ana@gmail.com"),
+            ("ana@acme..example", "ana@acme.example"),
+            (" <ana@gmail.com> ", "ana@gmail.com"),
+        ],
+    )
+    def test_a_typo_and_what_was_meant(self, text: str, meant: str) -> None:
+        assert suggest(text) == meant
+
+    @pytest.mark.parametrize(
+        "text", ["", "ana", "@gmail.com", "ana@", "ana@nowhere", "a b@gmail.com", "…@…", "@@", "Ana <ana@gmial.com"]
+    )
+    def test_no_guess_without_a_good_one(self, text: str) -> None:
+        assert suggest(text) is None
+
+    @pytest.mark.parametrize("domain", ["gmail.com", "mail.com", "ymail.com", "hotmail.es", "live.fr", "acme.example"])
+    def test_a_right_address_gets_no_other(self, domain: str) -> None:
+        assert suggest(f"ana@{domain}") is None
+
+    @given(st.text() | st.text("@.<>, ago", max_size=12) | EMAILS)
+    def test_a_guess_is_another_and_a_valid_address(self, text: str) -> None:
+        guess = suggest(text)
+        if guess is not None:
+            assert guess != text.strip()
+            assert Address.parse(guess).email == guess
