@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -151,6 +152,7 @@ class Engine:
         window: when sending is allowed at all.
         policy: how patient the run is.
         emit: called with each event, after what it tells is durable.
+        dice: what spreads the probes of an outage.
     """
 
     feed: Iterator[FeedItem]
@@ -163,6 +165,7 @@ class Engine:
     clock: Clock = field(default_factory=SystemClock)
     control: Control = field(default_factory=Control)
     emit: Callable[[RunEvent], None] = ignore_event
+    dice: random.Random = field(default_factory=random.Random)
     in_flight: dict[int, _Try] = field(default_factory=dict, init=False)
     stop_reason: StopReason | None = field(default=None, init=False)
     stop_message: str = field(default="", init=False)
@@ -171,6 +174,7 @@ class Engine:
     _numbers: itertools.count[int] = field(default_factory=itertools.count, init=False)
     _breaker: Breaker = field(init=False)
     _fed: bool = field(default=False, init=False)
+    _broken: Exception | None = field(default=None, init=False)
     _resume_at: float = field(default=0.0, init=False)
     _throttled_at: float = field(default=0.0, init=False)
     _throttles: int = field(default=0, init=False)
@@ -181,28 +185,35 @@ class Engine:
 
         Raises:
             JournalError: the journal failed; POSTs in flight are in doubt then, and nothing new was posted.
+            Exception: what the feed raised, once the POSTs in flight have ended and are journalled.
         """
-        self._breaker = Breaker(self.policy)
-        offset = self.clock.monotonic() - self.clock.time()
-        self.pacer.seed(at + offset for at in self.journal.post_times(self.clock.time() - self.pacer.longest))
+        self._breaker = Breaker(self.policy, self.dice)
+        self._seed_pacer()
         while self._turn():
             pass
+        if self._broken is not None:
+            raise self._broken
         return self.stop_reason
+
+    def _seed_pacer(self) -> None:
+        now = self.clock.time()
+        offset = self.clock.monotonic() - now
+        # A wall clock that was put back must not hold the run up until it has caught up.
+        self.pacer.seed(min(at, now) + offset for at in self.journal.post_times(now - self.pacer.longest))
 
     def _turn(self) -> bool:
         events: list[RunEvent] = []
         outcomes = [self._conclude(completion, events) for completion in self.transport.poll(self._nap())]
         if self.control.stop.is_set():
             self._stop(StopReason.USER, "")
-        tries: list[_Try] = []
-        if self.stop_reason is None:
+        if not self._is_ending():
             self._read_feed(outcomes, events)
-            tries = self._claim(events)
+        tries = [] if self._is_ending() else self._claim(events)
         self.journal.commit([self._intent(item) for item in tries], outcomes)
         self._post(tries)
         for event in events:
             self.emit(event)
-        if self.stop_reason is not None:
+        if self._is_ending():
             return bool(self.in_flight)
         return bool(self.in_flight or self._retries or self._ready or not self._fed)
 
@@ -211,13 +222,13 @@ class Engine:
     def _conclude(self, completion: Completion, events: list[RunEvent]) -> Outcome:
         item = self.in_flight.pop(completion.number)
         verdict = judge(completion.result)
-        decision = self.policy.decide(verdict, item.failures, outage=self._breaker.is_open)
-        self._note_health(item, verdict, decision)
+        decision = self.policy.decide(verdict, item.failures, throttles=self._throttles, outage=self._breaker.is_open)
+        self._note_health(completion.number, item, verdict, decision)
         candidate = item.candidate
         if decision.stop is not None:
             self._stop(decision.stop, _said(verdict))
         if decision.retry_in is not None:
-            item.failures += 1
+            item.failures += decision.blamed
             due = self.clock.monotonic() + decision.retry_in
             heapq.heappush(self._retries, (due, next(self._numbers), item))
             events.append(Retrying(candidate.number, candidate.key, verdict.message, decision.retry_in))
@@ -235,7 +246,7 @@ class Engine:
             posted=True,
         )
 
-    def _note_health(self, item: _Try, verdict: Verdict, decision: Decision) -> None:
+    def _note_health(self, number: int, item: _Try, verdict: Verdict, decision: Decision) -> None:
         now = self.clock.monotonic()
         if decision.pause is not None:
             self._resume_at = max(self._resume_at, now + decision.pause)
@@ -249,6 +260,7 @@ class Engine:
         if decision.healthy:
             self._throttles = 0
         reason = self._breaker.record(
+            number=number,
             healthy=decision.healthy,
             in_doubt=verdict.kind is VerdictKind.IN_DOUBT,
             was_probe=item.is_probe,
@@ -261,6 +273,10 @@ class Engine:
         if self.stop_reason is None:
             self.stop_reason, self.stop_message = reason, message
 
+    def _is_ending(self) -> bool:
+        """Whether only the POSTs in flight are waited for."""
+        return self.stop_reason is not None or self._broken is not None
+
     # What goes out
 
     def _read_feed(self, outcomes: list[Outcome], events: list[RunEvent]) -> None:
@@ -268,7 +284,7 @@ class Engine:
         wanted = min(max(self.concurrency - len(self.in_flight), 1), _READ_AHEAD)
         settled = 0
         while not self._fed and len(self._ready) < wanted and settled < _BACKLOG:
-            match next(self.feed, None):
+            match self._next_item():
                 case None:
                     self._fed = True
                 case Candidate() as candidate:
@@ -279,12 +295,17 @@ class Engine:
                     if isinstance(item, Settled) and item.outcome is not None:
                         outcomes.append(item.outcome)
 
+    def _next_item(self) -> FeedItem | None:
+        try:
+            return next(self.feed, None)
+        except Exception as error:  # noqa: BLE001 - raised again once the verdicts under way are journalled
+            self._broken = error
+            return None
+
     def _claim(self, events: list[RunEvent]) -> list[_Try]:
         now = self.clock.monotonic()
         due = sum(1 for at, _, _ in self._retries if at <= now)
-        # While many rows wait for another try, no new ones are begun: memory and trouble stay bounded.
-        fresh = len(self._ready) if len(self._retries) < self.concurrency else 0
-        wanted = min(self.concurrency - len(self.in_flight), due + fresh)
+        wanted = min(self.concurrency - len(self.in_flight), due + self._fresh())
         if wanted <= 0:
             return []
         reason, until = self._held_back(now)
@@ -299,6 +320,10 @@ class Engine:
             item.began = now
             item.is_probe = self._breaker.is_open
         return claimed
+
+    def _fresh(self) -> int:
+        # While many rows wait for another try, no new ones are begun: memory and trouble stay bounded.
+        return len(self._ready) if len(self._retries) < self.concurrency else 0
 
     def _next_try(self, now: float) -> _Try:
         if self._retries and self._retries[0][0] <= now:
@@ -339,10 +364,10 @@ class Engine:
 
     def _nap(self) -> float:
         """How long to wait for completions before there may be something else to do; seconds."""
-        if self.stop_reason is not None or self._full():
+        if self._is_ending() or self._full():
             return _LONGEST_NAP
         now = self.clock.monotonic()
-        at = now if self._ready or not self._fed else now + _LONGEST_NAP
+        at = now if self._fresh() or not (self._ready or self._fed) else now + _LONGEST_NAP
         if self._retries:
             at = min(at, max(self._retries[0][0], now))
         at = max(at, self.pacer.next_at(now), self._resume_at)

@@ -108,6 +108,8 @@ class Feed:
             return Known(Counter({entry.status: unit.size}))
         ready = self.prepare(finding)
         if isinstance(ready, Finding):
+            if entry is not None and entry.status is Status.IN_DOUBT:
+                return Known(Counter({entry.status: unit.size}))  # it can't be posted now; the doubt remains
             return _settled(ready)
         if entry is not None and entry.status is Status.REJECTED and entry.digest == ready.digest:
             return Known(Counter({entry.status: unit.size}))  # the same email would be refused again

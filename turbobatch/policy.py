@@ -50,6 +50,7 @@ class Decision:
     pause: float | None = None  # seconds; the whole campaign waits
     stop: StopReason | None = None
     healthy: bool | None = None  # what it says of the service: well, ill, nothing
+    blamed: bool = False  # it counts as one of the email's own tries
 
 
 _ALWAYS = {
@@ -74,22 +75,23 @@ class Policy:
     first_patience: float = 3.0  # and how long before it ever has: most likely the host is wrong
     throttles: int = 8  # pauses asked for in a row
 
-    def decide(self, verdict: Verdict, failures: int, *, outage: bool = False) -> Decision:
+    def decide(self, verdict: Verdict, failures: int, *, throttles: int = 0, outage: bool = False) -> Decision:
         """Decide on one answer.
 
         Args:
             verdict: what the answer proves.
-            failures: how often this run has seen this email surely not accepted, this time not counted.
-            outage: the service is known to be ill, so the row isn't blamed.
+            failures: how often this email was to blame for not being accepted in this run, this time not counted.
+            throttles: how many pauses in a row the API has asked for, this one not counted.
+            outage: the service is known to be ill, so the email isn't to blame.
         """
         if (decision := _ALWAYS.get(verdict.kind)) is not None:
             return decision
         if verdict.kind is VerdictKind.THROTTLED:
-            pause = verdict.retry_after if verdict.retry_after is not None else self.wait(failures)
+            pause = verdict.retry_after if verdict.retry_after is not None else self.wait(throttles)
             return Decision(Status.PENDING, retry_in=pause, pause=pause)
         if failures + 1 >= self.tries and not outage:
             return Decision(Status.FAILED, healthy=False)
-        return Decision(Status.PENDING, retry_in=self.wait(failures), healthy=False)
+        return Decision(Status.PENDING, retry_in=self.wait(failures), healthy=False, blamed=not outage)
 
     def wait(self, failures: int) -> float:
         """The pause before the next try, doubling from `first_wait` to `longest_wait`."""
@@ -111,18 +113,25 @@ class Breaker:
     opened_at: float | None = None
     probe_at: float = 0.0
     _probes: int = 0
-    _in_doubt: bool = False
+    _since: int = 0
 
     @property
     def is_open(self) -> bool:
         """Whether the service counts as down."""
         return self.opened_at is not None
 
-    def record(self, *, healthy: bool, in_doubt: bool, was_probe: bool, now: float) -> StopReason | None:
-        """Take note of one answer at `now` (seconds, monotonic); tells when to give up."""
+    def record(self, *, number: int, healthy: bool, in_doubt: bool, was_probe: bool, now: float) -> StopReason | None:
+        """Take note of the answer to the POST that was the `number`th, at `now` (seconds, monotonic).
+
+        Tells when to give up. A success says nothing of failures whose POSTs all began later: it may have been under
+        way for long when the outage began.
+        """
         if healthy:
-            self.failures, self.opened_at, self._probes, self.ever_healthy = 0, None, 0, True
+            self.ever_healthy = True
+            if number > self._since:
+                self.failures, self.opened_at, self._probes = 0, None, 0
             return None
+        self._since = min(self._since, number) if self.failures else number
         self.failures += 1
         if self.failures < self.policy.threshold:
             return None

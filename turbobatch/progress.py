@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
+import time
+from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.engine import Retrying, Settled, Waiting
 from turbobatch.policy import Status
-from turbobatch.run import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,8 @@ def log_event(event: RunEvent) -> None:
         case Retrying(number=number, message=message, seconds=seconds):
             log.warning("row %d not accepted: %s; next try in %.0f s", number, message, seconds)
         case Waiting(reason=reason, until=until) if reason:
-            log.warning("waiting for %s until %s", reason, clock_time(until))
+            ends = f" until {clock_time(until)}" if until > time.time() else ""  # nobody knows when Resume is pressed
+            log.warning("waiting for %s%s", reason, ends)
 
 
 class Bar:
@@ -71,15 +72,20 @@ def watch(run: Run, *, bar: bool = True, file: Any = None) -> None:
         KeyboardInterrupt: Ctrl-C was pressed twice. What was in flight is in doubt then.
         TurboBatchError: what broke the run.
     """
-    with Bar(run.progress.total, file=file) if bar else nullcontext() as shown:
+    shown: Bar | None = None
+    stopping = False
+    with ExitStack() as opened:
         while True:
             try:
+                if bar and shown is None:  # in here, as it imports tqdm: Ctrl-C may come that early
+                    shown = opened.enter_context(Bar(run.progress.total, file=file))
                 while not run.wait(_LOOK):
                     _show(shown, run)
                 break
             except KeyboardInterrupt:
-                if run.progress.state is RunState.STOPPING:
+                if stopping:
                     raise
+                stopping = True
                 run.stop()
                 log.warning("stopping: waiting for the POSTs in flight; Ctrl-C again to leave at once")
         _show(shown, run)

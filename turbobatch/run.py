@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from turbobatch.engine import Known, Settled, Waiting
-from turbobatch.errors import AuthenticationError, NotSentError, TurboBatchError
+from turbobatch.errors import AuthenticationError, NotSentError
 from turbobatch.policy import Status, StopReason
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Run:
                 rows=dict(self._rows),
                 known=self._known,
                 seconds=(self._ended or time.monotonic()) - self._began,
-                waiting=self._waiting,
+                waiting="" if self._finished.is_set() else self._waiting,
             )
 
     @property
@@ -175,11 +175,11 @@ class Run:
             self._error = error
         finally:
             self._ended = time.monotonic()
-            self._engine.transport.close()
-            try:
-                self._on_end()
-            except TurboBatchError as error:
-                self._error = self._error or error
+            for let_go in (self._engine.transport.close, self._on_end):
+                try:
+                    let_go()
+                except Exception as error:  # noqa: BLE001 - nobody may wait for an end that never comes
+                    self._error = self._error or error
             self._finished.set()
 
 

@@ -6,9 +6,10 @@ Sending and reporting both walk the table through here, so that a row's key and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.addresses import CONTROL
 from turbobatch.errors import CampaignError, did_you_mean
 from turbobatch.policy import Status
 
@@ -123,11 +124,11 @@ class Finder:
         """Look at the next unit; units must come in the order of `units()`."""
         merged = None
         if self.layout.group_by and self.layout.group_of(unit.values) is None:
-            return self._blank(unit, "group_by", self.layout.group_by)
+            return self._unusable(unit, "group_by", self.layout.group_by)
         if self.layout.key:
             key = self.layout.key_of(unit.values)
-            if key is None:
-                return self._blank(unit, "key", self.layout.key)
+            if key is None or CONTROL.search(key):
+                return self._unusable(unit, "key", self.layout.key)
         else:
             merged = self.merger.merge(unit.values, unit.rows)
             if merged.digest is None:
@@ -138,10 +139,16 @@ class Finder:
             return Finding(unit, key, status=Status.DUPLICATE, message=f"{unit.where}: same key as row {first}")
         return Finding(unit, key, merged)
 
-    def _blank(self, unit: Unit, role: str, names: tuple[str, ...]) -> Finding:
-        columns = f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
-        error = f"{columns} is blank, and it is the {role}"
-        return Finding(unit, status=Status.INVALID, message=f"{unit.where}: {error}; fill the cell", errors=(error,))
+    def _unusable(self, unit: Unit, role: str, names: tuple[str, ...]) -> Finding:
+        texts = {name: _text(unit.values[self.layout.columns.index(name)]) for name in names}
+        blank = next((name for name, text in texts.items() if not text), None)
+        if blank is not None:
+            error, cure = f"column {blank!r} is blank, and it is the {role}", "fill the cell"
+        else:
+            name = next(name for name, text in texts.items() if CONTROL.search(text))
+            error = f"column {name!r} holds a line break or control character, and it is the {role}"
+            cure = "remove it"
+        return Finding(unit, status=Status.INVALID, message=f"{unit.where}: {error}; {cure}", errors=(error,))
 
 
 def invalid(unit: Unit, key: str | None, merged: Merged) -> Finding:
@@ -163,6 +170,8 @@ def _text(value: Any) -> str:
     # The same cell must make the same key however the table was read: pandas turns 7 into 7.0 beside a gap.
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, datetime):
+        return value.isoformat(" ").removesuffix(" 00:00:00")  # as pandas writes them into a CSV file
     if isinstance(value, date):
         return value.isoformat()
     return "" if value is None else str(value).strip()

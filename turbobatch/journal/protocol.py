@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
-
-from turbobatch.policy import Status
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-SETTLEMENT = Literal["sent", "pending"]
+    from turbobatch.policy import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ with two or more connections.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -151,14 +152,13 @@ class SqliteJournal:
             self.users -= 1
             if self.users > 0:
                 return
-            if self.path is not None:
-                _open.pop(self.path, None)
+            if self.path is not None and _open.get(self.path) is self:
+                del _open[self.path]
         with self._lock, _one_line_errors(self.path):
             self._db.close()
 
     def _prepare(self) -> None:
-        pragmas = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY")
-        for pragma in pragmas:
+        for pragma in ("locking_mode = EXCLUSIVE", "synchronous = FULL", "temp_store = MEMORY"):
             self._db.execute(f"PRAGMA {pragma}")
         with self._transaction():
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -173,6 +173,8 @@ class SqliteJournal:
                 raise JournalError(f"{self.path} is no journal: name another file with --journal (journal=)")
             elif version > SCHEMA_VERSION:
                 raise JournalError(f"{self.path} was written by a newer turbobatch: upgrade to go on with it")
+        # Only now, as it changes the file for good: another program's database must stay as it is.
+        self._db.execute("PRAGMA journal_mode = WAL")
 
     def _execute_each(self, name: str, values: list[dict[str, Any]]) -> None:
         changed = self._db.executemany(_sql(name), values).rowcount if values else 0
@@ -210,15 +212,21 @@ def _one_line_errors(path: Path | None) -> Iterator[None]:
 
 
 def _diagnosis(path: Path | None, error: Exception) -> str:
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        cure = "make room on the disk" if full else "check its folder and the permissions there"
+        return f"journal {path} can't be made ({error.strerror or error}): nothing is sent without it; {cure}"
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return f"journal {path} is in use by another process: wait until it ends, or stop it with Ctrl-C"
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return f"journal {path} is damaged or no journal ({error}): restore a copy of it; without it rows could go out twice"
+        cure = "restore a copy of it; without it rows could go out twice"
+        return f"journal {path} is damaged or no journal ({error}): {cure}"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return f"journal {path} can't be written ({error}): nothing is sent without it; check its folder's permissions"
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return f"journal {path} can't be written ({error}): make room on the disk and run the same command again"
+        cure = "make room on the disk" if code == sqlite3.SQLITE_FULL else "check the disk's space and permissions"
+        return f"journal {path} can't be written ({error}): {cure} and run the same command again"
     return f"journal {path} can't be used: {error}"
 
 
@@ -239,13 +247,18 @@ def _bound(outcome: Outcome) -> dict[str, Any]:
     return {
         "key": outcome.key,
         "status": outcome.status,
-        "message": outcome.message,
-        "errors": json.dumps(outcome.errors, ensure_ascii=False) if outcome.errors else None,
-        "mid": outcome.mid,
+        "message": _storable(outcome.message),
+        "errors": _storable(json.dumps(outcome.errors, ensure_ascii=False)) if outcome.errors else None,
+        "mid": None if outcome.mid is None else _storable(outcome.mid),
         "http_status": outcome.http_status,
         "time": outcome.time,
         "seconds": outcome.seconds,
     }
+
+
+def _storable(text: str) -> str:
+    # A foreign text with half a character in it must not make a verdict unwritable.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

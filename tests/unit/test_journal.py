@@ -1,0 +1,603 @@
+"""The journal tells the truth after any crash, and refuses whatever would make it lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from turbobatch.errors import JournalError
+from turbobatch.journal import Entry, Intent, Outcome, SqliteJournal, open_journal
+from turbobatch.journal.sqlite import SCHEMA_VERSION
+from turbobatch.policy import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAME = "receipts"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "receipts.journal.db"
+
+
+@pytest.fixture
+def journal() -> Iterator[SqliteJournal]:
+    with SqliteJournal() as opened:
+        yield opened
+
+
+def intent(key: str, *, time: float = 100.0, resend: bool = False, digest: str = "d") -> Intent:
+    return Intent(key=key, digest=digest, time=time, resend=resend)
+
+
+def outcome(key: str, status: Status = Status.SENT, *, posted: bool = True, **more: Any) -> Outcome:
+    return Outcome(**{"key": key, "status": status, "message": "said", "time": 200.0, "posted": posted, **more})
+
+
+def entry(journal: SqliteJournal, key: str) -> Entry:
+    return journal.lookup([key])[key]
+
+
+def status(journal: SqliteJournal, key: str) -> Status:
+    return entry(journal, key).status
+
+
+def run_python(script: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own."""
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def assert_one_line(error: BaseException, *parts: str) -> None:
+    text = str(error)
+    assert "\n" not in text
+    for part in parts:
+        assert part in text
+
+
+class TestCommit:
+    def test_an_intent_is_in_doubt_until_its_outcome(self, journal: SqliteJournal) -> None:
+        """Whatever the journal says is true already: a crash after the claim needs no repair."""
+        journal.commit([intent("a")], [])
+        assert entry(journal, "a") == Entry(
+            key="a",
+            status=Status.IN_DOUBT,
+            message="a POST began and no answer has come",
+            errors=(),
+            mid=None,
+            http_status=None,
+            attempts=1,
+            time=100.0,
+            seconds=None,
+            digest="d",
+        )
+
+    def test_keeps_everything_of_an_outcome(self, journal: SqliteJournal) -> None:
+        """A verdict comes back as it went in, characters of any script included."""
+        journal.commit([intent("ключ|é")], [])
+        journal.commit(
+            [], [outcome("ключ|é", Status.REJECTED, errors=("'ö' bad", "zwei"), mid="7", http_status=400, seconds=0.25)]
+        )
+        assert entry(journal, "ключ|é") == Entry(
+            key="ключ|é",
+            status=Status.REJECTED,
+            message="said",
+            errors=("'ö' bad", "zwei"),
+            mid="7",
+            http_status=400,
+            attempts=1,
+            time=200.0,
+            seconds=0.25,
+            digest="d",
+        )
+
+    def test_outcomes_go_before_intents(self, journal: SqliteJournal) -> None:
+        """One commit can end a try and begin the next of the same key."""
+        journal.commit([intent("a")], [])
+        journal.commit([intent("a", time=101.0)], [outcome("a", Status.PENDING)])
+        found = entry(journal, "a")
+        assert (found.status, found.attempts, found.time) == (Status.IN_DOUBT, 2, 101.0)
+
+    def test_a_new_claim_forgets_the_last_answer(self, journal: SqliteJournal) -> None:
+        """A row in doubt doesn't show the errors of the try before."""
+        journal.commit([intent("a")], [])
+        journal.commit([], [outcome("a", Status.REJECTED, errors=("bad",), mid="1", http_status=400, seconds=1.0)])
+        journal.commit([intent("a", digest="e")], [])
+        found = entry(journal, "a")
+        assert (found.errors, found.mid, found.http_status, found.seconds, found.digest) == ((), None, None, None, "e")
+
+    @pytest.mark.parametrize("before", [Status.SENT, Status.IN_DOUBT])
+    def test_refuses_to_claim_what_may_have_been_accepted(self, journal: SqliteJournal, before: Status) -> None:
+        """The last line of defence against a second email, and nothing of the commit is kept."""
+        journal.commit([intent("a"), intent("b")], [])
+        journal.commit([], [outcome("a", before), outcome("b", Status.PENDING)])
+        with pytest.raises(JournalError, match="contradicts this run") as caught:
+            journal.commit([intent("new"), intent("a")], [outcome("c", Status.INVALID, posted=False)])
+        assert_one_line(caught.value, "'a'", "run the same command again")
+        assert status(journal, "a") is before
+        assert journal.lookup(["new", "c"]) == {}
+        assert len(journal.post_times(0.0)) == 2
+
+    @pytest.mark.parametrize(
+        "before", [Status.PENDING, Status.REJECTED, Status.FAILED, Status.INVALID, Status.SUPPRESSED]
+    )
+    def test_claims_what_was_surely_not_accepted(self, journal: SqliteJournal, before: Status) -> None:
+        """Every other row may be tried again."""
+        posted = before not in (Status.INVALID, Status.SUPPRESSED)
+        if posted:
+            journal.commit([intent("a")], [])
+        journal.commit([], [outcome("a", before, posted=posted)])
+        journal.commit([intent("a")], [])
+        assert entry(journal, "a").attempts == 1 + posted
+
+    def test_a_row_in_doubt_is_claimed_where_the_user_says_so(self, journal: SqliteJournal) -> None:
+        """`resend` opens rows in doubt, never sent ones."""
+        journal.commit([intent("a"), intent("b")], [])
+        journal.commit([], [outcome("b")])
+        journal.commit([intent("a", resend=True)], [])
+        assert entry(journal, "a").attempts == 2
+        with pytest.raises(JournalError):
+            journal.commit([intent("b", resend=True)], [])
+
+    def test_refuses_an_outcome_without_its_intent(self, journal: SqliteJournal) -> None:
+        """A verdict of a POST that was never announced is a fault, as is a second verdict."""
+        with pytest.raises(JournalError, match="conclude of 'a'"):
+            journal.commit([], [outcome("a")])
+        journal.commit([intent("a")], [])
+        journal.commit([], [outcome("a")])
+        with pytest.raises(JournalError):
+            journal.commit([], [outcome("a", Status.REJECTED)])
+        assert status(journal, "a") is Status.SENT
+
+    def test_names_a_few_keys_of_a_contradiction(self, journal: SqliteJournal) -> None:
+        """A message stays one line, however many rows a commit has."""
+        with pytest.raises(JournalError, match=r"conclude of '0', '1', '2' …\)"):
+            journal.commit([], [outcome(str(number)) for number in range(9)])
+
+    @pytest.mark.parametrize("before", [Status.SENT, Status.IN_DOUBT])
+    def test_a_note_never_hides_what_may_have_been_accepted(self, journal: SqliteJournal, before: Status) -> None:
+        """A row that is invalid now may have been sent before."""
+        journal.commit([intent("a")], [])
+        journal.commit([], [outcome("a", before)])
+        journal.commit([], [outcome("a", Status.INVALID, posted=False)])
+        assert status(journal, "a") is before
+
+    def test_a_note_keeps_the_attempts(self, journal: SqliteJournal) -> None:
+        """A row that failed and is invalid now was still posted twice."""
+        journal.commit([intent("a")], [])
+        journal.commit([intent("a")], [outcome("a", Status.PENDING)])
+        journal.commit([], [outcome("a", Status.REJECTED, http_status=400, seconds=1.0)])
+        journal.commit([], [outcome("a", Status.INVALID, posted=False, errors=("no address",))])
+        found = entry(journal, "a")
+        assert (found.status, found.attempts, found.errors) == (Status.INVALID, 2, ("no address",))
+        assert found.http_status is found.seconds is None
+
+    def test_nothing_to_commit_is_no_commit(self, path: Path) -> None:
+        """An idle loop doesn't wear the disk."""
+        with open_journal(path, NAME) as opened:
+            before = path.with_name(path.name + "-wal").stat().st_size
+            opened.commit([], [])
+            assert path.with_name(path.name + "-wal").stat().st_size == before
+
+    def test_half_a_character_in_an_answer_does_no_harm(self, journal: SqliteJournal) -> None:
+        """JSON can smuggle in a lone surrogate, which no file can hold; the verdict must be written all the same."""
+        journal.commit([intent("a")], [])
+        journal.commit([], [outcome("a", message="x\ud800", errors=("y\udfff",), mid="\ud800")])
+        found = entry(journal, "a")
+        assert (found.message, found.errors, found.mid) == ("x?", ("y?",), "?")
+
+
+class TestReading:
+    def test_lookup_leaves_out_what_is_unknown(self, journal: SqliteJournal) -> None:
+        """Also when there is nothing to look up."""
+        journal.commit([intent("a")], [])
+        assert journal.lookup(["a", "b"]).keys() == {"a"}
+        assert journal.lookup(iter(())) == {}
+
+    @settings(max_examples=60, deadline=None)
+    @given(keys=st.sets(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1), max_size=20))
+    def test_any_key_is_found_again(self, keys: set[str]) -> None:
+        """Keys are told apart to the last character, quotes and letter case included."""
+        with SqliteJournal() as journal:
+            journal.commit([intent(key) for key in keys], [])
+            assert journal.lookup(keys).keys() == keys
+            assert [item.key for item in journal.entries(Status.IN_DOUBT)] == sorted(keys, key=str.encode)
+
+    def test_entries_come_in_the_order_of_keys_however_many(self, journal: SqliteJournal) -> None:
+        """More than one page of them, each once, and only those with the status."""
+        keys = [f"{number:05}" for number in range(2500)]
+        journal.commit([intent(key) for key in reversed(keys)], [])
+        journal.commit([], [outcome("00007"), outcome("02499")])
+        assert [item.key for item in journal.entries(Status.IN_DOUBT)] == [*keys[:7], *keys[8:2499]]
+        assert [item.key for item in journal.entries(Status.SENT)] == ["00007", "02499"]
+
+    def test_entries_may_be_settled_while_they_are_read(self, journal: SqliteJournal) -> None:
+        """Reconciling walks the rows in doubt and settles them on the way."""
+        journal.commit([intent(f"{number:05}") for number in range(2500)], [])
+        for item in journal.entries(Status.IN_DOUBT):
+            journal.settle([item.key], Status.SENT, "found", 1.0)
+        assert journal.counts() == {Status.SENT: 2500}
+
+    def test_counts_by_status(self, journal: SqliteJournal) -> None:
+        """Statuses that don't occur are absent."""
+        assert journal.counts() == {}
+        journal.commit([intent("a"), intent("b"), intent("c")], [outcome("d", Status.INVALID, posted=False)])
+        journal.commit([], [outcome("a"), outcome("b")])
+        assert journal.counts() == {Status.SENT: 2, Status.IN_DOUBT: 1, Status.INVALID: 1}
+
+    def test_post_times_are_those_after_a_moment(self, journal: SqliteJournal) -> None:
+        """Every POST counts, also a key's second; rows without a POST don't."""
+        journal.commit([intent("a", time=10.0), intent("b", time=10.0)], [outcome("x", Status.INVALID, posted=False)])
+        journal.commit([intent("a", time=11.0)], [outcome("a", Status.PENDING)])
+        journal.commit([intent("c", time=12.0)], [])
+        assert journal.post_times(0.0) == [10.0, 10.0, 11.0, 12.0]
+        assert journal.post_times(10.0) == [11.0, 12.0]
+        assert journal.post_times(12.0) == []
+
+
+class TestSettle:
+    def test_settles_only_rows_in_doubt(self, journal: SqliteJournal) -> None:
+        """A slip of the hand can't unsend what was sent."""
+        journal.commit([intent("a"), intent("b")], [])
+        journal.commit([], [outcome("b")])
+        assert journal.settle(["a", "b", "unknown"], Status.PENDING, "by hand", 300.0) == 1
+        found = entry(journal, "a")
+        assert (found.status, found.message, found.time, found.attempts) == (Status.PENDING, "by hand", 300.0, 1)
+        assert status(journal, "b") is Status.SENT
+
+    def test_settles_all_of_them(self, journal: SqliteJournal) -> None:
+        """Without keys every row in doubt is meant; with none of them, none."""
+        journal.commit([intent("a"), intent("b"), intent("c")], [])
+        journal.commit([], [outcome("c", Status.REJECTED)])
+        assert journal.settle([], Status.SENT, "", 1.0) == 0
+        assert journal.settle(None, Status.SENT, "seen", 1.0) == 2
+        assert journal.counts() == {Status.SENT: 2, Status.REJECTED: 1}
+
+
+class TestFile:
+    def test_is_private_also_while_it_is_open(self, path: Path) -> None:
+        """Nobody else may read who gets what; the write-ahead log is no exception, and no other file is left."""
+        old = os.umask(0)
+        try:
+            with open_journal(path, NAME) as journal:
+                journal.commit([intent("a")], [])
+                names = sorted(item.name for item in path.parent.iterdir())
+                assert names == [path.name, f"{path.name}-wal"]
+                assert {stat.S_IMODE(item.stat().st_mode) for item in path.parent.iterdir()} == {0o600}
+        finally:
+            os.umask(old)
+        assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+    def test_is_written_through_to_the_disk(self, path: Path) -> None:
+        """A write-ahead log, synced at each commit."""
+        with open_journal(path, NAME) as journal:
+            assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+            assert journal._db.execute("PRAGMA locking_mode").fetchone() == ("exclusive",)
+
+    @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+    def test_every_commit_is_synced(self, path: Path) -> None:
+        """Counted at the system call: as many syncs as commits, at least."""
+        script = f"""
+            from pathlib import Path
+            from turbobatch.journal import Intent, open_journal
+            journal = open_journal(Path({str(path)!r}), "c")
+            for number in range(20):
+                journal.commit([Intent(key=str(number), digest="d", time=1.0)], [])
+        """
+        command = ["strace", "-f", "-e", "trace=fsync,fdatasync", sys.executable, "-c", textwrap.dedent(script)]
+        traced = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert traced.stderr.count("sync(") >= 20
+
+    def test_is_the_same_when_opened_again(self, path: Path) -> None:
+        """What was committed is there, and its name is known."""
+        with open_journal(path, NAME) as journal:
+            journal.commit([intent("a"), intent("b")], [])
+            journal.commit([], [outcome("a")])
+        with open_journal(path, NAME) as journal:
+            assert journal.counts() == {Status.SENT: 1, Status.IN_DOUBT: 1}
+            assert journal.post_times(0.0) == [100.0, 100.0]
+
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_survives_the_end_of_its_process_in_the_middle_of_a_commit(self, path: Path, moment: str) -> None:
+        """The commit that was under way is there whole or not at all; those before are there."""
+        script = """
+            import os, sys
+            from pathlib import Path
+            from turbobatch.journal import Intent, Outcome, open_journal
+            from turbobatch.policy import Status
+
+            path, moment = sys.argv[1:]
+            journal = open_journal(Path(path), "receipts")
+            journal.commit([Intent(key=f"old {n}", digest="d", time=1.0) for n in range(3)], [])
+
+            class Doomed:
+                def __init__(self, database):
+                    self.database = database
+                def __getattr__(self, name):
+                    return getattr(self.database, name)
+                def execute(self, sql, *values):
+                    if sql == "COMMIT" and moment == "before":
+                        os._exit(9)
+                    result = self.database.execute(sql, *values)
+                    if sql == "COMMIT":
+                        os._exit(9)
+                    return result
+
+            journal._db = Doomed(journal._db)
+            done = Outcome(key="old 0", status=Status.SENT, message="OK", time=2.0, posted=True)
+            journal.commit([Intent(key=f"new {n}", digest="d", time=2.0) for n in range(3)], [done])
+        """
+        ended = run_python(script, path, moment)
+        assert ended.returncode == 9, ended.stderr
+        with open_journal(path, NAME) as journal:
+            kept = {item: (found := journal.lookup([item]).get(item)) and found.status for item in ("old 0", "new 2")}
+            if moment == "before":
+                assert kept == {"old 0": Status.IN_DOUBT, "new 2": None}
+                assert journal.counts() == {Status.IN_DOUBT: 3}
+            else:
+                assert kept == {"old 0": Status.SENT, "new 2": Status.IN_DOUBT}
+                assert journal.counts() == {Status.SENT: 1, Status.IN_DOUBT: 5}
+
+    def test_survives_being_killed_at_any_time(self, path: Path) -> None:
+        """A process that commits without end is killed: what it said was durable is."""
+        script = """
+            import sys
+            from pathlib import Path
+            from turbobatch.journal import Intent, open_journal
+
+            journal = open_journal(Path(sys.argv[1]), "receipts")
+            for number in range(10**9):
+                journal.commit([Intent(key=str(number), digest="d", time=1.0)], [])
+                print(number, flush=True)
+        """
+        command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
+        for told in (5, 60):
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                last = [process.stdout.readline() for _ in range(told)][-1]
+                process.kill()
+            with open_journal(path, NAME) as journal:
+                known = journal.lookup(map(str, range(int(last) + 1)))
+                assert len(known) == int(last) + 1
+            path.unlink()
+
+    def test_is_shared_within_a_process(self, path: Path) -> None:
+        """A running campaign and a look at its results use one connection; the last one closes it."""
+        first, second = open_journal(path, NAME), open_journal(path.parent / "." / path.name, NAME)
+        assert first is second
+        first.commit([intent("a")], [])
+        first.close()
+        assert status(second, "a") is Status.IN_DOUBT
+        second.close()
+        with pytest.raises(JournalError):
+            second.counts()
+        with open_journal(path, NAME) as third:
+            assert third is not first
+
+    def test_closed_twice_it_leaves_a_newer_one_alone(self, path: Path) -> None:
+        """A late close must not make two connections of one file."""
+        stale = open_journal(path, NAME)
+        stale.close()
+        with open_journal(path, NAME) as fresh:
+            stale.close()
+            with open_journal(path, NAME) as again:
+                assert again is fresh
+
+    def test_may_be_used_from_several_threads(self, path: Path) -> None:
+        """The console reads while the engine writes."""
+        with open_journal(path, NAME) as journal:
+
+            def write(prefix: str) -> None:
+                for number in range(50):
+                    journal.commit([intent(f"{prefix}{number}")], [])
+                    journal.counts()
+
+            threads = [threading.Thread(target=write, args=(prefix,)) for prefix in "abcd"]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert journal.counts() == {Status.IN_DOUBT: 200}
+
+    def test_refuses_a_second_process_in_one_line(self, path: Path) -> None:
+        """Two runs of one campaign would send everything twice."""
+        script = """
+            import sys
+            from pathlib import Path
+            from turbobatch.errors import JournalError
+            from turbobatch.journal import open_journal
+            try:
+                open_journal(Path(sys.argv[1]), "receipts")
+            except JournalError as error:
+                print(error)
+        """
+        with open_journal(path, NAME):
+            refused = run_python(script, path)
+        assert (
+            refused.stdout
+            == f"journal {path} is in use by another process: wait until it ends, or stop it with Ctrl-C\n"
+        )
+        assert refused.stderr == ""
+        assert run_python(script, path).stdout == ""
+
+    def test_holds_no_bodies_and_no_credentials(self, path: Path) -> None:
+        """Its tables have no place for them."""
+        with open_journal(path, NAME) as journal:
+            columns = journal._db.execute(
+                "SELECT m.name, i.name FROM sqlite_schema m, pragma_table_info(m.name) i WHERE m.type = 'table'"
+            ).fetchall()
+        assert {name for _, name in columns} == {
+            *("id", "name", "key", "status", "message", "errors", "mid", "http_status"),
+            *("attempts", "time", "seconds", "digest"),
+        }
+
+
+class TestRefusal:
+    def test_of_another_campaigns_journal(self, path: Path) -> None:
+        """Keys of two campaigns must not meet; the refusal closes what it opened."""
+        open_journal(path, NAME).close()
+        for _ in range(2):
+            with pytest.raises(
+                JournalError, match="is the journal of campaign 'receipts', not of 'newsletter'"
+            ) as caught:
+                open_journal(path, "newsletter")
+        assert_one_line(caught.value, "--journal")
+        with open_journal(path, NAME) as journal:
+            assert journal.users == 1
+
+    def test_of_a_newer_version(self, path: Path) -> None:
+        """An older program doesn't guess at what a newer one wrote."""
+        open_journal(path, NAME).close()
+        with sqlite3.connect(path) as database:
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        database.close()
+        with pytest.raises(JournalError, match="newer turbobatch: upgrade") as caught:
+            open_journal(path, NAME)
+        assert_one_line(caught.value, str(path))
+
+    def test_of_another_programs_database_which_stays_as_it_is(self, path: Path) -> None:
+        """A name mistyped costs nothing: not a byte of a foreign file changes."""
+        with sqlite3.connect(path) as database:
+            database.execute("CREATE TABLE song (title TEXT)")
+        database.close()
+        before = path.read_bytes()
+        with pytest.raises(JournalError, match="is no journal: name another file"):
+            open_journal(path, NAME)
+        assert path.read_bytes() == before
+        assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+    def test_of_a_file_that_is_no_database(self, path: Path) -> None:
+        """A table named as the journal, say; it stays as it is, too."""
+        path.write_text("order_id,email\n" * 500)
+        with pytest.raises(JournalError, match="damaged or no journal") as caught:
+            open_journal(path, NAME)
+        assert_one_line(caught.value, str(path), "restore a copy")
+        assert path.read_text() == "order_id,email\n" * 500
+
+    def test_of_a_truncated_journal(self, path: Path) -> None:
+        """Half a journal would send the other half again."""
+        with open_journal(path, NAME) as journal:
+            journal.commit([intent(f"key {number}") for number in range(2000)], [])
+        os.truncate(path, path.stat().st_size // 2)
+        with pytest.raises(JournalError, match="damaged") as caught:
+            open_journal(path, NAME)
+        assert_one_line(caught.value, str(path), "restore a copy")
+
+    def test_of_a_damaged_page_when_it_is_read(self, path: Path) -> None:
+        """Rubbish in the middle is no "unknown key"."""
+        with open_journal(path, NAME) as journal:
+            journal.commit([intent(f"key {number:06}") for number in range(2000)], [])
+        content = bytearray(path.read_bytes())
+        content[8192:-4096] = b"\xff" * len(content[8192:-4096])
+        path.write_bytes(content)
+        with pytest.raises(JournalError, match="damaged"), open_journal(path, NAME) as journal:
+            journal.lookup(f"key {number:06}" for number in range(2000))
+
+    def test_of_a_folder_at_its_path(self, path: Path) -> None:
+        """One line, whatever stands there."""
+        path.mkdir()
+        with pytest.raises(JournalError, match="can't be written") as caught:
+            open_journal(path, NAME)
+        assert_one_line(caught.value, str(path))
+
+    @pytest.mark.parametrize("name", ["missing/receipts.db", "file/receipts.db"])
+    def test_of_a_folder_that_is_none(self, tmp_path: Path, name: str) -> None:
+        """The message names the file and what to look at."""
+        (tmp_path / "file").write_text("")
+        with pytest.raises(JournalError, match="can't be made") as caught:
+            open_journal(tmp_path / name, NAME)
+        assert_one_line(caught.value, str(tmp_path / name), "check its folder")
+
+    def test_of_a_place_that_can_not_be_written(self) -> None:
+        """/proc takes no files, not even from root."""
+        from pathlib import Path
+
+        if not Path("/proc/self").exists():
+            pytest.skip("needs /proc")
+        with pytest.raises(JournalError, match="can't be made") as caught:
+            open_journal(Path("/proc/receipts.db"), NAME)
+        assert_one_line(caught.value, "/proc/receipts.db")
+
+    def test_of_a_file_that_can_only_be_read(self, path: Path) -> None:
+        """Without a place to write intents nothing is sent."""
+        open_journal(path, NAME).close()
+        made_immutable = shutil.which("chattr") and not subprocess.run(["chattr", "+i", path], check=False).returncode
+        if not made_immutable:
+            path.chmod(0o400)
+            if os.access(path, os.W_OK):
+                pytest.skip("this user may write everything")
+        try:
+            with pytest.raises(JournalError, match="can't be written") as caught:
+                open_journal(path, NAME)
+            assert_one_line(caught.value, str(path), "permissions")
+        finally:
+            if made_immutable:
+                subprocess.run(["chattr", "-i", path], check=True)
+
+    def test_leaves_no_lock_behind(self, path: Path) -> None:
+        """A refused file may be put right and opened, in the same process."""
+        path.write_text("no database" * 100)
+        with pytest.raises(JournalError):
+            open_journal(path, NAME)
+        path.unlink()
+        open_journal(path, NAME).close()
+
+
+class TestFullDisk:
+    def test_keeps_nothing_of_the_commit_and_goes_on_once_there_is_room(self, path: Path) -> None:
+        """The run stops with one line; what was durable before is untouched."""
+        with open_journal(path, NAME) as journal:
+            journal.commit([intent("before")], [])
+            pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+            journal._db.execute(f"PRAGMA max_page_count = {pages}")
+            with pytest.raises(JournalError, match="can't be written") as caught:
+                journal.commit([intent(f"key {number}") for number in range(1000)], [outcome("before")])
+            assert_one_line(caught.value, "make room on the disk")
+            assert journal.counts() == {Status.IN_DOUBT: 1}
+            journal._db.execute("PRAGMA max_page_count = 100000")
+            journal.commit([intent("after")], [outcome("before")])
+            assert journal.counts() == {Status.SENT: 1, Status.IN_DOUBT: 1}
+
+    def test_on_a_real_small_disk(self, tmp_path: Path) -> None:
+        """The same with a file system that is full for real: every commit that was taken can be read again."""
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("may not mount")
+        try:
+            taken = 0
+            with open_journal(disk / "receipts.db", NAME) as journal:
+                with pytest.raises(JournalError, match=r"can't be written .* run the same command again"):  # noqa: PT012 - the disk says how many fit
+                    for number in range(10_000):
+                        journal.commit([intent(f"key {number:030}")], [])
+                        taken = number + 1
+                assert journal.counts() == {Status.IN_DOUBT: taken}
+            with open_journal(disk / "receipts.db", NAME) as journal:
+                assert journal.counts() == {Status.IN_DOUBT: taken}
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_errors_are_kept_as_json(journal: SqliteJournal) -> None:
+    """What a person finds in the file with any SQLite tool is readable."""
+    journal.commit([intent("a")], [])
+    journal.commit([], [outcome("a", Status.REJECTED, errors=("'é' bad",))])
+    (text,) = journal._db.execute("SELECT errors FROM send").fetchone()
+    assert json.loads(text) == ["'é' bad"]
+    assert "é" in text
