@@ -132,13 +132,15 @@ class Pacer:
 
     Args:
         limits: all of them hold at once; without any, everything is granted.
+        jitter: seconds by which a POST may reach the server later than its permit; each window is held that much
+            longer (but no more than one POST's share of it), so that the ceiling holds where the server counts.
 
     Attributes:
         longest: the longest period in seconds, 0 without limits: how far back `seed` needs to look.
     """
 
-    def __init__(self, limits: Iterable[Limit]) -> None:
-        self._gates = [_Gate(limit) for limit in limits]
+    def __init__(self, limits: Iterable[Limit], *, jitter: float = 0.0) -> None:
+        self._gates = [_Gate(limit, jitter) for limit in limits]
         self._latest = -math.inf
         self._first: float | None = None
         self.longest: float = max((gate.limit.period for gate in self._gates), default=0.0)
@@ -186,14 +188,15 @@ class Pacer:
 class _Gate:
     """One limit's state: its last `count` permits in a ring, and `ready`, the time from which the next is allowed."""
 
-    __slots__ = ("_due", "_head", "_interval", "_ring", "limit", "ready")
+    __slots__ = ("_due", "_head", "_interval", "_ring", "_span", "limit", "ready")
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, jitter: float) -> None:
         self.limit = limit
         self.ready = -math.inf
         self._ring = array("d")  # grows to `count` and wraps there: 8 MB for 1,000,000/day
         self._head = 0  # of a full ring, the oldest
         self._interval = limit.period / limit.count if limit.period <= PACED_PERIOD else 0.0
+        self._span = limit.period + min(jitter, limit.period / limit.count)
         self._due = -math.inf
 
     def book(self, at: float, missed_since: float) -> None:
@@ -207,7 +210,7 @@ class _Gate:
             ring[self._head] = at
             self._head = (self._head + 1) % self.limit.count
         if len(ring) == self.limit.count:
-            self.ready = max(self.ready, _add_up(ring[self._head], self.limit.period))
+            self.ready = max(self.ready, _add_up(ring[self._head], self._span))
 
 
 def _add_up(start: float, period: float) -> float:

@@ -521,3 +521,15 @@ class TestWindow:
         assert window.is_open(rome("2026-11-02T15:00").astimezone(zone))
         with pytest.raises(ValueError, match="aware"):
             window.is_open(datetime(2026, 11, 2))  # noqa: DTZ001 - naive on purpose
+
+
+def test_jitter_keeps_the_ceiling_where_posts_arrive() -> None:
+    """POSTs that arrive up to the jitter after their permits still never exceed the limit in any window."""
+    pacer, dice = Pacer([Limit(20, 1.0)], jitter=0.02), random.Random(7)
+    arrivals, now = [], 0.0
+    while now < 60.0:
+        now = pacer.next_at(now)
+        arrivals += [now + dice.uniform(0.0, 0.02) for _ in range(pacer.take(now, 5))]
+    arrivals.sort()
+    assert all(later - earlier >= 1.0 for earlier, later in zip(arrivals, arrivals[20:], strict=False))
+    assert len(arrivals) >= 0.97 * 20 * 60
