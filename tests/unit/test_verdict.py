@@ -174,7 +174,7 @@ class TestWords:
 
     @pytest.mark.parametrize("depth", range(880, 1000, 3))
     def test_deep_nesting_is_never_too_deep(self, depth: int) -> None:
-        """Somewhere here JSON can still be read and its value no longer be written."""
+        """Around here Python gives up, on reading or on writing."""
         nested = b"[" * depth + b"]" * depth
         assert judge(answer(200, b'{"message":' + nested + b"}")).kind is VerdictKind.IN_DOUBT
         assert judge(answer(400, b'{"message":"error","errors":[' + nested + b"]}")).kind in {
