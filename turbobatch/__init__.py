@@ -12,7 +12,9 @@ Names are imported when they are first used, so that importing the package costs
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from turbobatch._version import __version__
@@ -65,6 +67,7 @@ __all__ = [
 
 _HOMES = {
     "addresses": ("Address",),
+    "audit": ("audit",),
     "campaign": ("Campaign",),
     "client": ("SendResult", "TurboClient"),
     "email": ("Attachment", "Email"),
@@ -85,11 +88,19 @@ _HOMES = {
 }
 
 
+class _Package(ModuleType):
+    """The package's own type: `turbobatch.audit` is the function, though importing the module would bind its name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "audit" and isinstance(value, ModuleType):
+            value = value.audit
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
 def __getattr__(name: str) -> Any:
-    if name == "audit":
-        # Importing the module would bind its own name here, so the function takes its place at once.
-        globals()["audit"] = found = import_module("turbobatch.audit").audit
-        return found
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"turbobatch.{module}"), name)

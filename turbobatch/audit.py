@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbobatch.addresses import suggest
+from turbobatch.errors import CampaignError
 from turbobatch.policy import SETTLED_WELL, Status
 from turbobatch.results import RESULT_COLUMNS
 
@@ -41,7 +42,11 @@ def audit(results: pd.DataFrame | Iterable[pd.DataFrame], *, start: int = 0) -> 
         results: what `Campaign.results` returned or `read_report` read, or its chunks in order.
         start: the number of the first row, where the results don't begin with row 0.
 
-    Rows that are sent, duplicate, suppressed or pending are left out.
+    Rows that are sent, duplicate, suppressed or pending are left out. Own columns called like one of the audit's give
+    way.
+
+    Raises:
+        CampaignError: these are no results.
     """
     import pandas as pd
 
@@ -77,6 +82,8 @@ def failed_addresses(status: str, message: str, errors: Iterable[str]) -> Iterat
 def _audit_chunk(chunk: pd.DataFrame, start: int) -> pd.DataFrame:
     import pandas as pd
 
+    if missing := [name for name in RESULT_COLUMNS if name not in chunk.columns]:
+        raise CampaignError(f"these are no results, they have no column {missing[0]!r}: read reports with read_report")
     good = {str(status) for status in SETTLED_WELL | {Status.PENDING}}
     places, rows = [], []
     columns = zip(*(chunk[name] for name in ("send_status", "send_message", "send_errors", "send_key")), strict=True)
@@ -87,7 +94,8 @@ def _audit_chunk(chunk: pd.DataFrame, start: int) -> pd.DataFrame:
             guess = suggest(address) if address else None
             places.append(place)
             rows.append(FailedAddress(address, field, status, reason, guess, _text(key) or None, start + place))
-    head = pd.DataFrame(rows, columns=list(FailedAddress._fields))
+    kinds = dict.fromkeys(FailedAddress._fields, "string") | {"row": "int64"}
+    head = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
     own = [name for name in chunk.columns if name not in RESULT_COLUMNS and name not in FailedAddress._fields]
     tail = chunk.iloc[places][own].reset_index(drop=True)
     return pd.concat([head, tail], axis=1)

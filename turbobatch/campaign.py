@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from turbobatch.check import check_table
+from turbobatch.addresses import Address, AddressError
+from turbobatch.check import any_account, check_table
 from turbobatch.client import TurboClient
 from turbobatch.engine import Engine
-from turbobatch.errors import CampaignError
+from turbobatch.errors import CampaignError, InvalidEmail, did_you_mean
 from turbobatch.feed import Feed, Preparation, is_final, look_up
 from turbobatch.journal import SqliteJournal, open_journal
 from turbobatch.merge import MailMerge
@@ -22,7 +24,6 @@ from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.results import Results
 from turbobatch.run import Run
-from turbobatch.sendapi import V1, V2
 from turbobatch.settings import load_settings
 from turbobatch.suppression import load_suppressed
 from turbobatch.units import Finder, Layout, invalid, units
@@ -40,7 +41,12 @@ if TYPE_CHECKING:
 
     Recipients = pd.DataFrame | str | Path
 
-_active: dict[Path, Run] = {}
+_JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
+_LISTED = 20  # keys that a message names at most
+
+_active: dict[tuple[Path, str], Run] = {}
+_starting = threading.RLock()
+"""Held while a run is made and while one ends, so that a run that ends at once isn't taken for one in progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +107,8 @@ class Campaign:
     ) -> None:
         if not name.strip() or "/" in name or "\\" in name or not name.isprintable():
             raise CampaignError(f"name {name!r} must be a text without slashes: it names the journal")
-        if concurrency < 1:
-            raise CampaignError(f"concurrency is {concurrency}: give a whole number above 0")
+        if type(concurrency) is not int or concurrency < 1:
+            raise CampaignError(f"concurrency is {concurrency!r}: give a whole number above 0")
         self.name = name
         self.message = message
         self.api = api
@@ -141,8 +147,8 @@ class Campaign:
             recipients=recipients if recipients is not None else own,
             key=table.key,
             group_by=table.group_by,
-            rate=rate or send.rate,
-            concurrency=concurrency or send.concurrency,
+            rate=rate if rate is not None else send.rate,
+            concurrency=concurrency if concurrency is not None else send.concurrency,
             window=send.window,
             suppress=folder / send.suppress if send.suppress else None,
             api=send.api,
@@ -159,14 +165,14 @@ class Campaign:
     def check(self, recipients: Recipients | None = None, *, api: str | None = None) -> pd.DataFrame:
         """Merge every row and send nothing: one row per problem, with its cure.
 
-        Columns: `row, status` (what the row would become: invalid, duplicate, suppressed), `field, columns, problem,
-        cure, send_key`.
+        Columns: `row, where` (the same with the file's line), `status` (what the row would become: invalid, duplicate,
+        suppressed), `field, columns, problem, cure, send_key`.
 
         Raises:
             CampaignError: the table or a template can't be used at all.
         """
         source = self._source(recipients)
-        prepare = self._preparation(source, _any_account(api or self.api or "v2"))
+        prepare = self._preparation(source, any_account(api or self.api or "v2"))
         return check_table(source.table, source.layout, prepare)
 
     def preview(self, recipients: Recipients | None = None, *, row: int = 0) -> Preview:
@@ -259,43 +265,64 @@ class Campaign:
             CampaignError: the table or a template can't be used; nothing was sent.
             JournalError: the journal can't be used.
         """
-        path = self.journal_path.resolve()
-        if (active := _active.get(path)) is not None:
+        if (active := self._active_run()) is not None:
             return active
         client = client or TurboClient.from_env(api=self.api)
         plan = self.plan(recipients, resend=resend)
         source = self._source(recipients)
+        with _starting:
+            return self._active_run() or self._new_run(source, client, plan.rows, limit=limit, resend=resend)
+
+    def _active_run(self) -> Run | None:
+        return _active.get((self.journal_path.resolve(), self.name))
+
+    def _new_run(self, source: _Source, client: TurboClient, rows: int, *, limit: int | None, resend: bool) -> Run:
+        path = self.journal_path.resolve()
         journal = open_journal(path, self.name)
-        feed = Feed(
-            table=source.table,
-            layout=source.layout,
-            prepare=self._preparation(source, client.api),
-            journal=journal,
-            resend=resend,
-            limit=limit,
-        )
-        engine = Engine(
-            feed=iter(feed),
-            journal=journal,
-            transport=client.open_transport(self.concurrency),
-            pacer=Pacer(self.limits),
-            concurrency=self.concurrency,
-            window=self.window,
-            policy=self.policy,
-            emit=log_event,
-        )
 
         def end() -> None:
-            _active.pop(path, None)
+            with _starting:
+                _active.pop((path, self.name), None)
             journal.close()
 
-        run = _active[path] = Run(engine, total=plan.rows, on_end=end)
+        try:
+            feed = Feed(
+                table=source.table,
+                layout=source.layout,
+                prepare=self._preparation(source, client.api),
+                journal=journal,
+                resend=resend,
+                limit=limit,
+            )
+            engine = Engine(
+                feed=iter(feed),
+                journal=journal,
+                transport=client.open_transport(self.concurrency),
+                pacer=Pacer(self.limits, jitter=_JITTER),
+                concurrency=self.concurrency,
+                window=self.window,
+                policy=self.policy,
+                emit=log_event,
+            )
+        except BaseException:
+            journal.close()
+            raise
+        run = _active[path, self.name] = Run(engine, total=rows, on_end=end)
         return run
 
     def send_test(
         self, address: str, recipients: Recipients | None = None, client: TurboClient | None = None, *, rows: int = 1
     ) -> Iterator[tuple[int, SendResult | str]]:
-        """Send the first rows to `address` alone, outside the journal: (row, the API's answer or why it is invalid)."""
+        """Send the first rows to `address` alone, outside the journal: (row, the API's answer or why it is invalid).
+
+        Raises:
+            CampaignError: the address is none, or the table or a template can't be used.
+            AuthenticationError, NotSentError, InDoubtError: as TurboClient.send does.
+        """
+        try:
+            to = Address.parse(address)
+        except AddressError as error:
+            raise CampaignError(f"{address!r} is no address to send a test to: {error.reason}") from error
         client = client or TurboClient.from_env(api=self.api)
         source = self._source(recipients)
         sent = 0
@@ -307,8 +334,11 @@ class Campaign:
                 yield finding.unit.number, invalid(finding.unit, None, merged).message
                 continue
             sent += 1
-            email = merged.email.replace(to=address, cc=(), bcc=(), campaign_id=f"{self.name} (test)")
-            yield finding.unit.number, client.send(email)
+            email = merged.email.replace(to=[to], cc=(), bcc=(), campaign_id=f"{self.name} (test)")
+            try:
+                yield finding.unit.number, client.send(email)
+            except InvalidEmail as error:
+                yield finding.unit.number, f"{finding.unit.where}: {error}"
 
     def results(self, recipients: Recipients | None = None) -> pd.DataFrame:
         """The table with its result columns, from the journal, at any time.
@@ -317,26 +347,35 @@ class Campaign:
             CampaignError: the table can't be read.
             JournalError: the journal can't be used.
         """
-        import pandas as pd
-
-        return pd.concat(list(self.result_chunks(recipients)))
-
-    def result_chunks(self, recipients: Recipients | None = None) -> Iterator[pd.DataFrame]:
-        """The same in chunks of some thousand rows, for tables that don't fit into memory."""
         source = self._source(recipients)
         with self._journal() as journal:
-            yield from Results(table=source.table, layout=source.layout, merger=source.merger, journal=journal).frames()
+            return _results(source, journal).frame()
+
+    def result_chunks(self, recipients: Recipients | None = None) -> Iterator[pd.DataFrame]:
+        """The same in chunks of some thousand rows, at least one, for tables that don't fit into memory."""
+        source = self._source(recipients)
+        with self._journal() as journal:
+            yield from _results(source, journal).frames()
+
+    def reads(self, path: Path) -> bool:
+        """Whether this file is the campaign's own table."""
+        own = self._recipients
+        return isinstance(own, (str, Path)) and path.exists() and Path(own).exists() and path.samefile(own)
 
     def settle(self, status: Status, keys: Iterable[str] | None = None) -> int:
         """Settle rows in doubt by hand, all of them or those with `keys`, as `sent` or `pending`; tells how many.
 
         Raises:
-            CampaignError: rows can't be settled as that.
-            JournalError: there is no journal, or it can't be used.
+            CampaignError: rows can't be settled as that, or a key is not in doubt; nothing was settled then.
+            JournalError: the journal can't be used.
         """
         if status not in (Status.SENT, Status.PENDING):
             raise CampaignError(f'rows in doubt are settled as "sent" or "pending", not {str(status)!r}')
+        if self._active_run() is not None:
+            raise CampaignError("a run of this campaign is in progress: stop it, then settle what is in doubt")
+        keys = None if keys is None else list(dict.fromkeys(keys))
         with self._journal() as journal:
+            _check_in_doubt(journal, keys or ())
             return journal.settle(keys, status, f"settled by hand as {status}", time.time())
 
     def _preparation(self, source: _Source, api: SendApi) -> Preparation:
@@ -360,6 +399,22 @@ class Campaign:
 
     def __repr__(self) -> str:
         return f"<Campaign {self.name!r}, journal {self.journal_path}>"
+
+
+def _results(source: _Source, journal: SqliteJournal) -> Results:
+    return Results(table=source.table, layout=source.layout, merger=source.merger, journal=journal)
+
+
+def _check_in_doubt(journal: SqliteJournal, keys: Sequence[str]) -> None:
+    known = journal.lookup(keys)
+    for key in keys:
+        if key in known and known[key].status is Status.IN_DOUBT:
+            continue
+        if key in known:
+            raise CampaignError(f"key {key!r} is not in doubt, nothing was settled: it is {known[key].status}")
+        in_doubt = [entry.key for entry in journal.entries(Status.IN_DOUBT)]
+        hint = "no row is" if not in_doubt else did_you_mean(key, in_doubt[:_LISTED])
+        raise CampaignError(f"key {key!r} is not in doubt, nothing was settled: {hint}")
 
 
 def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -392,14 +447,3 @@ def _mail_merge(settings: Settings) -> MailMerge:
 
 def _file(name: str | None) -> Path | None:
     return Path(name) if name is not None else None
-
-
-def _any_account(api: str) -> SendApi:
-    """The API as data, to build requests with that are only looked at."""
-    nowhere = "https://localhost"
-    match api:
-        case "v1":
-            return V1(nowhere, "nobody", "nothing")
-        case "v2":
-            return V2(nowhere, "nobody", "nothing")
-    raise CampaignError(f'there is no API {api!r}: use "v1" or "v2"')

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from turbobatch.errors import CampaignError
 from turbobatch.policy import Status
+from turbobatch.sendapi import V1, V2
 from turbobatch.units import Finder, Finding, units
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from turbobatch.feed import Preparation
     from turbobatch.recipients import Table
+    from turbobatch.sendapi import SendApi
     from turbobatch.units import Layout
 
 
@@ -52,6 +55,21 @@ def check_table(table: Table, layout: Layout, prepare: Preparation) -> pd.DataFr
     return pd.DataFrame(found, columns=list(CheckedProblem._fields))
 
 
+def any_account(api: str) -> SendApi:
+    """The API as data with nobody's credentials, to build requests with that are only looked at.
+
+    Raises:
+        CampaignError: there is no such API.
+    """
+    nowhere = "https://localhost"
+    match api:
+        case "v1":
+            return V1(nowhere, "nobody", "nothing")
+        case "v2":
+            return V2(nowhere, "nobody", "nothing")
+    raise CampaignError(f'there is no API {api!r}: use "v1" or "v2"')
+
+
 def _problems(finding: Finding, layout: Layout) -> Iterator[CheckedProblem]:
     unit, status, key = finding.unit, finding.status or Status.INVALID, finding.key
     if finding.merged is not None and finding.merged.problems:
@@ -61,5 +79,5 @@ def _problems(finding: Finding, layout: Layout) -> Iterator[CheckedProblem]:
         return
     problem = finding.errors[0] if finding.errors else finding.message.removeprefix(f"{unit.where}: ")
     columns = ", ".join(layout.key or layout.group_by) if status is Status.INVALID else ""
-    cure = _CURES.get(status, "fill the cell")
+    cure = _CURES.get(status) or finding.message.rpartition("; ")[2]
     yield CheckedProblem(unit.number, unit.where, status, None, columns, problem, cure, key)

@@ -8,9 +8,10 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from turbobatch.errors import (
     AuthenticationError,
@@ -21,19 +22,37 @@ from turbobatch.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
     from turbobatch.campaign import Campaign, Plan
     from turbobatch.client import TurboClient
     from turbobatch.run import Run
+    from turbobatch.sandbox import Sandbox
 
 SOME_ROWS_NOT_SENT = 1
 NOTHING_SENT = 2
 STOPPED_EARLY = 3
 
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """Ctrl-C, wherever it struck, also at a question."""
+
+
+class Commands(TyperGroup):
+    """The commands; typer would turn a Ctrl-C into an exit code of its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, typer.Abort):
+            raise Interrupted from None
+
+
 app = typer.Typer(
+    cls=Commands,
     help="A table in, one email per row through the turboSMTP Send API, one honest verdict per row out.",
     no_args_is_help=True,
     add_completion=False,
@@ -42,7 +61,7 @@ app = typer.Typer(
 )
 
 CampaignPath = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="A campaign.toml or its folder.")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="The report: .csv .tsv .parquet .xlsx")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="The report: .csv .tsv .parquet .xlsx .html")]
 OptionalOutput = Annotated[Path | None, typer.Option("-o", "--output", help="A file to write.")]
 JournalFile = Annotated[Path | None, typer.Option("--journal", help="Another journal than the campaign's own.")]
 Recipients = Annotated[Path | None, typer.Option("--recipients", help="Another table than the campaign's own.")]
@@ -52,6 +71,8 @@ ApiName = Annotated[str | None, typer.Option("--api", help="v1 or v2; else by th
 def main() -> None:
     """Run the command line. Every error is one line on stderr and an exit code."""
     logging.basicConfig(format="%(message)s", level=logging.ERROR)
+    # A batch system's SIGTERM is a Ctrl-C that nobody pressed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except (CampaignError, JournalError) as error:
@@ -60,10 +81,8 @@ def main() -> None:
         _fail(error, STOPPED_EARLY)
     except TurboBatchError as error:
         _fail(error, SOME_ROWS_NOT_SENT)
-    except KeyboardInterrupt:
-        _fail(KeyboardInterrupt("left at once; the journal knows what was sent"), STOPPED_EARLY)
-    except BrokenPipeError:
-        sys.exit(NOTHING_SENT)  # the reader of our output has gone
+    except (Interrupted, KeyboardInterrupt):
+        _fail("left at once; the journal knows what was sent, and the same command goes on", STOPPED_EARLY)
 
 
 @app.command()
@@ -90,15 +109,17 @@ def check(
     campaign: CampaignPath, output: OptionalOutput = None, recipients: Recipients = None, api: ApiName = None
 ) -> None:
     """Merge every row, send nothing, and list every problem."""
-    problems = _load(campaign, recipients).check(api=api)
-    if output is not None:
-        from turbobatch.report import write_report
+    from turbobatch.report import check_report_path, write_report
 
+    loaded = _load(campaign, recipients)
+    if output is not None:
+        check_report_path(output)
+    problems = loaded.check(api=_api_name(api, loaded))
+    if output is not None:
         write_report(problems, output)
         typer.echo(f"{len(problems)} problems, written to {output}")
-    for item in problems.itertuples() if output is None else ():
-        columns = f"column {item.columns}: " if item.columns else ""
-        typer.echo(f"{item.where}: {columns}{item.problem}; {item.cure}")
+    for item in problems.to_dict("records") if output is None else ():
+        typer.echo(f"{item['where']}: {_place(item)}{item['problem']}; {item['cure']}")
     invalid = problems.loc[problems["status"] == "invalid", "row"].nunique()
     typer.echo(f"{invalid} rows can't be sent" if invalid else "Every row can be sent.")
     raise typer.Exit(SOME_ROWS_NOT_SENT if invalid else 0)
@@ -115,7 +136,7 @@ def preview(
 ) -> None:
     """Show a row's email as it will leave."""
     loaded = _load(campaign, recipients)
-    text = loaded.preview(row=row).render(form, api=api or loaded.api or "v2")
+    text = loaded.preview(row=row).render(form, api=_api_name(api, loaded))
     if output is None:
         typer.echo(text)
         return
@@ -145,15 +166,13 @@ def send(
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
 ) -> None:
     """Send what isn't sent yet and write the report. The same command goes on after a stop."""
-    from turbobatch.report import check_report_path
-
     loaded = _load(campaign, recipients, rate=rate, concurrency=concurrency, journal=journal)
     client = _client(api or loaded.api, base_url, transport)
     if test_to is not None:
         _send_test(loaded, client, test_to, limit or 1, yes=yes)
     if output is None:
         raise CampaignError("a report is missing: name it with -o, such as -o report.csv")
-    check_report_path(output)
+    _check_output(loaded, output)
     resend = in_doubt == "resend"
     plan = loaded.plan(resend=resend)
     _confirm(plan, client, limit, resend=resend, yes=yes)
@@ -173,13 +192,13 @@ def status(
     """Count the rows by status and name those in doubt."""
     loaded = _load(campaign, recipients, journal=journal)
     counts: Counter[str] = Counter()
-    in_doubt: list[str] = []
+    in_doubt: dict[str, None] = {}  # in order; the rows of a group share a key
     for chunk in loaded.result_chunks():
         counts.update(chunk["send_status"])
-        in_doubt += chunk.loc[chunk["send_status"] == "in_doubt", "send_key"].drop_duplicates().tolist()
+        in_doubt |= dict.fromkeys(chunk.loc[chunk["send_status"] == "in_doubt", "send_key"])
     if as_json:
         found = {"campaign": loaded.name, "journal": str(loaded.journal_path), "rows": counts.total()}
-        typer.echo(json.dumps({**found, "statuses": dict(counts), "in_doubt": in_doubt}, ensure_ascii=False))
+        typer.echo(json.dumps({**found, "statuses": dict(counts), "in_doubt": list(in_doubt)}, ensure_ascii=False))
         return
     from turbobatch.summary import counts_text
 
@@ -199,7 +218,9 @@ def report(
     for_excel: Annotated[bool, typer.Option("--for-excel", help="Make a CSV or TSV report safe for Excel.")] = False,
 ) -> None:
     """Write the report from the journal, at any time."""
-    _report(_load(campaign, recipients, journal=journal), output, for_excel=for_excel)
+    loaded = _load(campaign, recipients, journal=journal)
+    _check_output(loaded, output)
+    _report(loaded, output, for_excel=for_excel)
 
 
 @app.command()
@@ -209,9 +230,11 @@ def audit(
 ) -> None:
     """List the failed addresses: one row each, with field and reason."""
     from turbobatch.audit import audit as find_failures
-    from turbobatch.report import read_report, write_report
+    from turbobatch.report import check_report_path, read_report, write_report
     from turbobatch.summary import failures_text
 
+    if output is not None:
+        check_report_path(output)
     is_campaign = source.is_dir() or source.suffix == ".toml"
     failures = find_failures(_load(source).result_chunks() if is_campaign else read_report(source))
     if output is None:
@@ -244,7 +267,7 @@ def sandbox(
     """Run a local stand-in for the vendor until Ctrl-C."""
     from turbobatch.sandbox import serve
 
-    serve(port=port, latency_ms=latency, faults=fault or [])
+    serve(port=port, latency_ms=latency, faults=fault or [], on_ready=_tell_sandbox)
 
 
 def _load(
@@ -258,6 +281,23 @@ def _load(
     from turbobatch.campaign import Campaign
 
     return Campaign.load(campaign, recipients=recipients, rate=rate, concurrency=concurrency, journal=journal)
+
+
+def _place(problem: Mapping[Any, Any]) -> str:
+    """Which column a check's problem is in, else which field, where the problem itself doesn't say."""
+    if problem["columns"]:
+        return "" if problem["problem"].startswith("column") else f"column {problem['columns']}: "
+    return f"{problem['field']}: " if problem["field"] else ""
+
+
+def _api_name(api: str | None, campaign: Campaign) -> str:
+    """The API that `send` would use, as far as that can be told without credentials."""
+    if chosen := api or campaign.api:
+        return chosen
+    try:
+        return _client(None, None, "requests").api.name
+    except CampaignError:
+        return "v2"
 
 
 def _client(api: str | None, base_url: str | None, transport: str) -> TurboClient:
@@ -287,19 +327,28 @@ def _confirm(plan: Plan, client: TurboClient, limit: int | None, *, resend: bool
 def _watch(run: Run) -> None:
     from turbobatch.progress import watch
 
-    # A batch system's SIGTERM is a Ctrl-C that nobody pressed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    watch(run)
+    try:
+        watch(run, bar=sys.stderr.isatty())  # elsewhere a bar is ten lines a second
+    except TurboBatchError as error:
+        _fail(f"{error}; what was sent before is in the journal", STOPPED_EARLY)
+
+
+def _check_output(campaign: Campaign, output: Path) -> None:
+    """Find out before a run what would keep its report from being written, or make it overwrite what it is made of."""
+    from turbobatch.report import check_report_path
+
+    check_report_path(output)
+    if campaign.reads(output):
+        raise CampaignError(f"{output} is the table of recipients itself: give the report another name")
 
 
 def _report(campaign: Campaign, output: Path, *, for_excel: bool) -> Counter[str]:
     """Write the report chunk by chunk, and print its counts and failures."""
     from turbobatch.audit import audit as find_failures
     from turbobatch.audit import concatenated
-    from turbobatch.report import check_report_path, write_report
+    from turbobatch.report import write_report
     from turbobatch.summary import counts_text, failures_text
 
-    check_report_path(output)
     counts: Counter[str] = Counter()
     failures: list[pd.DataFrame] = []
 
@@ -341,6 +390,16 @@ def _send_test(campaign: Campaign, client: TurboClient, address: str, rows: int,
     raise typer.Exit(SOME_ROWS_NOT_SENT if failed else 0)
 
 
-def _fail(error: BaseException, code: int) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
+def _tell_sandbox(running: Sandbox) -> None:
+    """Say where a sandbox listens and how to point the commands at it."""
+    typer.echo(f"Sandbox: {running.url} shows what arrives; nothing is delivered. Ctrl-C ends it.")
+    typer.echo("To send through it, in another terminal:")
+    v2, v1 = (f"TURBOSMTP_BASE_URL={running.base_url(api)}" for api in ("v2", "v1"))
+    typer.echo(f"  export {v2} TURBOSMTP_CONSUMER_KEY=sandbox TURBOSMTP_CONSUMER_SECRET=sandbox")
+    typer.echo(f"or, for v1:\n  export {v1} TURBOSMTP_AUTHUSER=sandbox TURBOSMTP_AUTHPASS=sandbox")
+    sys.stdout.flush()
+
+
+def _fail(error: object, code: int) -> NoReturn:
+    typer.echo(f"error: {' '.join(str(error).splitlines())}", err=True)
     sys.exit(code)

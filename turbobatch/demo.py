@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from turbobatch.audit import audit
 from turbobatch.campaign import Campaign
+from turbobatch.errors import CampaignError
 from turbobatch.report import write_report
 from turbobatch.samples import copy_sample
 from turbobatch.sandbox import Sandbox
@@ -15,9 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+_MADE = "receipts-2026-11.journal.db"  # what tells a demo's folder from others
+
 
 def demo(folder: Path, say: Callable[[str], None]) -> None:
-    """Send the sample receipts through a sandbox, report, and run them again to show that nothing goes twice."""
+    """Send the sample receipts through a sandbox, report, and run them again to show that nothing goes twice.
+
+    Raises:
+        CampaignError: the folder holds something else than an earlier demo, or can't be written.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MADE).exists():
+        raise CampaignError(f"{folder} isn't empty and holds no demo: name another with --dir")
     copy_sample("receipts", folder, replace=True)
     campaign = Campaign.load(folder)
     for old in folder.glob(f"{campaign.journal_path.name}*"):
@@ -26,7 +36,7 @@ def demo(folder: Path, say: Callable[[str], None]) -> None:
         client = sandbox.client()
         say(f"A sandbox stands in for the vendor at {sandbox.url}; nothing leaves this machine.")
         say(f"Campaign {campaign.name!r}: {folder / 'receipts.csv'} merged into {folder / 'receipt.html'}\n")
-        results = campaign.send(client=client)
+        results = campaign.send(client=client, progress=sys.stderr.isatty())
         say(counts_text(results["send_status"]))
         say(failures_text(audit(results)))
         reports = [write_report(results, folder / f"report{ending}") for ending in (".csv", ".parquet")]
@@ -41,6 +51,6 @@ def demo(folder: Path, say: Callable[[str], None]) -> None:
         (reports[0], "every row with its verdict"),
         (reports[1], "the same, typed"),
         (campaign.journal_path, "what was tried and what came of it"),
-        (folder / "campaign.toml", "the campaign, to look at and change"),
+        (folder / "campaign.toml", "the campaign, to look at; each demo makes it anew"),
     ]:
         say(f"  {path}  {what}")

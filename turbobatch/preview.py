@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.addresses import encoded_word
 from turbobatch.errors import CampaignError, did_you_mean
 from turbobatch.sendapi import wire_fields
 from turbobatch.sendapi.v1 import mime
 
 if TYPE_CHECKING:
+    from turbobatch.addresses import Address
     from turbobatch.email import Email
 
 FORMATS = ("text", "html", "eml", "wire")
 
 _SHOWN_BASE64 = 60  # characters of an attachment that the wire form shows
+
+_CID = re.compile(r"""\bcid:([^\s"'<>()]+)""")
+
+# In a notebook the email is shown as mail programs show it: no scripts, nothing fetched but pictures.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: https:"
+_FRAME = '<iframe sandbox="" style="width: 100%; height: 30em; border: 1px solid #ccc" srcdoc="{}"></iframe>'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +39,7 @@ class Preview:
     message: str = ""
 
     def render(self, form: str, *, api: str = "v2") -> str:
-        """The email as text (headers and text part), html, eml (a file that mail programs open) or wire fields.
+        """The email as text (headers and text part), html (a page), eml (a file for mail programs) or wire fields.
 
         Raises:
             CampaignError: the row is invalid, or there is no such form.
@@ -39,7 +50,7 @@ class Preview:
             case "text":
                 return as_text(self.email)
             case "html":
-                return self.email.html_content
+                return as_html(self.email)
             case "eml":
                 return as_eml(self.email)
             case "wire":
@@ -49,31 +60,60 @@ class Preview:
     def __repr__(self) -> str:
         return as_text(self.email) if self.email is not None else self.message
 
+    def _repr_html_(self) -> str:
+        if self.email is None or not self.email.html_content:
+            return f"<pre>{escape(repr(self))}</pre>"
+        page = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">{as_html(self.email)}'
+        return f"<pre>{escape(_head(self.email))}</pre>{_FRAME.format(escape(page))}"
+
 
 def as_text(email: Email) -> str:
     """Headers, text part and the attachments' names."""
-    lines = [f"{name}: {value}" for name, value in _envelope(email).items()]
-    lines += [f"{name}: {value}" for name, value in email.headers.items()]
-    lines += [f"Attachment: {item.name} ({item.type}, {len(item.content)} bytes)" for item in email.attachments]
-    return "\n".join([*lines, "", email.content or email.mime_raw or "(no text part)"])
+    return f"{_head(email)}\n\n{email.content or email.mime_raw or '(no text part)'}"
+
+
+def as_html(email: Email) -> str:
+    """The HTML part with its inline images in it, for a browser."""
+    images = {item.content_id: item for item in email.attachments if item.content_id}
+
+    def embedded(match: re.Match[str]) -> str:
+        image = images.get(match[1])
+        return f"data:{image.type};base64,{base64.b64encode(image.content).decode()}" if image else match[0]
+
+    return _CID.sub(embedded, email.html_content)
 
 
 def as_eml(email: Email) -> str:
     """A whole message with headers, for a mail program to open."""
-    envelope = {name: value for name, value in _envelope(email).items() if name != "Bcc"}
-    headers = "".join(f"{name}: {value}\r\n" for name, value in (envelope | email.headers).items())
+    lists = {"To": email.to, "Cc": email.cc}
+    envelope = {
+        "From": _ascii_address(email.from_),
+        **{name: ", ".join(map(_ascii_address, found)) for name, found in lists.items() if found},
+        "Subject": _ascii(email.subject),
+        **{name: _ascii(value) for name, value in email.headers.items()},
+    }
+    headers = "".join(f"{name}: {value}\r\n" for name, value in envelope.items())
     return headers + (email.mime_raw if email.mime_raw is not None else mime(email))
 
 
-def _envelope(email: Email) -> dict[str, str]:
-    fields = {
-        "From": email.from_.header(),
-        "To": ", ".join(map(str, email.to)),
-        "Cc": ", ".join(map(str, email.cc)),
-        "Bcc": ", ".join(map(str, email.bcc)),
-        "Subject": email.subject,
-    }
-    return {name: value for name, value in fields.items() if value}
+def _head(email: Email) -> str:
+    lists = {"To": email.to, "Cc": email.cc, "Bcc": email.bcc}
+    lines = [
+        f"From: {email.from_}",
+        *(f"{name}: {', '.join(map(str, found))}" for name, found in lists.items() if found),
+        f"Subject: {email.subject}",
+        *(f"{name}: {value}" for name, value in email.headers.items()),
+        *(f"Attachment: {item.name} ({item.type}, {len(item.content)} bytes)" for item in email.attachments),
+    ]
+    return "\n".join(lines)
+
+
+def _ascii_address(address: Address) -> str:
+    return str(address) if address.name.isascii() else f"{encoded_word(address.name)} <{address.email}>"
+
+
+def _ascii(text: str) -> str:
+    return text if text.isascii() else encoded_word(text)
 
 
 def _shortened(fields: dict[str, Any]) -> dict[str, Any]:

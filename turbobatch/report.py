@@ -1,4 +1,4 @@
-"""Results → a CSV, TSV, Parquet or Excel file, written to a temporary file, synced, renamed.
+"""Results → a CSV, TSV, Parquet, Excel or HTML file, written to a temporary file, synced, renamed.
 
 A report is there whole or not at all: the file of that name is never a half of one, and the one before stays until the
 new one is complete.
@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
+import secrets
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from turbobatch.arrow import arrow_table, remember_types, remembered_types, table_types
 from turbobatch.errors import CampaignError
+from turbobatch.page import write_page
+from turbobatch.recipients import open_table
 from turbobatch.results import RESULT_COLUMNS
 
 if TYPE_CHECKING:
@@ -23,9 +26,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EXCEL_ROWS = 1_048_576  # a sheet's limit, header included
+_EXCEL_LENGTH = 32_767  # characters that a cell holds
+_EXCEL_WHOLE = 10**15  # a larger number would lose digits, and ids have them
 _FORMULA = re.compile(r"[=+\-@\t\r]")  # how a cell begins that Excel would run; OWASP, "CSV Injection"
-_NUMBER = re.compile(r"[-+]?[\d.,\s]+%?")
-_EXCEL_ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_NUMBER = re.compile(r"[-+]?\d[\d., \xa0\u202f]*%?")
+_EXCEL_ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def report_format(path: str | Path) -> str:
@@ -36,7 +41,8 @@ def report_format(path: str | Path) -> str:
     """
     ending = Path(path).suffix.lower()
     if ending not in _WRITERS:
-        raise CampaignError(f"{path}: there is no report format {ending or 'without an ending'!r}: use {_known()}")
+        what = f"there is no report format {ending!r}" if ending else "the name has no ending to tell the format by"
+        raise CampaignError(f"{path}: {what}: use {_known()}")
     if ending == ".xlsx":
         _openpyxl()
     return ending
@@ -59,13 +65,13 @@ def check_report_path(path: str | Path) -> None:
 
 
 def write_report(results: pd.DataFrame | Iterable[pd.DataFrame], path: str | Path, *, for_excel: bool = False) -> Path:
-    """Write results; the ending picks the format (.csv .tsv .parquet .xlsx).
+    """Write results; the ending picks the format (.csv .tsv .parquet .xlsx .html).
 
     Args:
         results: what `Campaign.results` or `send` returned, or its chunks in order.
         path: the file; one of that name is replaced when the new one is complete.
         for_excel: make a CSV or TSV file safe and readable for Excel: cells that begin a formula get a `'` before
-            them, and the file a byte order mark. An .xlsx file always is.
+            them, and the file a byte order mark. An .xlsx file is always safe.
 
     Raises:
         CampaignError: the format isn't known, or the file can't be written.
@@ -90,20 +96,26 @@ def read_report(path: str | Path) -> pd.DataFrame:
 
     path = Path(path)
     ending = report_format(path)
+    if ending == ".html":
+        raise CampaignError(f"report {path} is a page for people: read the .csv or .parquet one")
     try:
+        path.stat()
         if ending == ".parquet":
-            frame = pd.read_parquet(path)
+            frame = _read_parquet(path)
         elif ending == ".xlsx":
             frame = pd.read_excel(path, dtype=str, keep_default_na=False, na_values=[])
         else:
-            frame = pd.read_csv(
-                path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep="\t" if ending == ".tsv" else ","
-            )
-    except (OSError, ValueError) as error:
-        raise CampaignError(f"report {path} can't be read: {str(error).splitlines()[0]}") from error
+            separator = "\t" if ending == ".tsv" else ","
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator)
+    except CampaignError:
+        raise
+    except Exception as error:
+        # Whatever pandas, openpyxl and its layers (zip, XML) raise on a file that isn't what its name says.
+        said = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise CampaignError(f"report {path} can't be read: {said}") from error
     if missing := [name for name in RESULT_COLUMNS if name not in frame.columns]:
         raise CampaignError(f"{path} is no report: it has no column {missing[0]!r}")
-    return _typed(frame, from_text=ending != ".parquet")
+    return _typed(frame, path, from_text=ending != ".parquet")
 
 
 @contextmanager
@@ -113,17 +125,15 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         CampaignError: the folder can't be written.
     """
+    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.tmp")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary.touch(exist_ok=False)  # not by tempfile, which would keep it from those whom the umask lets read
     except OSError as error:
         raise CampaignError(f"{path} can't be written: {error.strerror}") from error
-    temporary = Path(name)
     try:
-        os.close(handle)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -149,55 +159,64 @@ def neutralised(value: Any) -> Any:
     return value
 
 
+class _Lines:
+    """Ends lines with LF alone. The CSV writer is told CRLF, or it wouldn't quote a cell that holds a lone CR."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(line[:-2] + "\n")
+
+
 def _write_text(separator: str) -> Callable[[Iterator[pd.DataFrame], Path, bool], None]:
     def write(chunks: Iterator[pd.DataFrame], path: Path, for_excel: bool) -> None:
-        with path.open("w", encoding="utf-8-sig" if for_excel else "utf-8", newline="") as file:
+        encoding = "utf-8-sig" if for_excel else "utf-8"
+        with path.open("w", encoding=encoding, errors="backslashreplace", newline="") as file:
             for number, chunk in enumerate(chunks):
                 frame = as_text(chunk)
                 if for_excel:
-                    frame = frame.map(neutralised).rename(columns=neutralised)
-                frame.to_csv(file, index=False, header=number == 0, sep=separator, lineterminator="\n")
+                    frame = _neutralised_frame(frame)
+                lines: Any = _Lines(file)
+                frame.to_csv(lines, index=False, header=number == 0, sep=separator, lineterminator="\r\n")
 
     return write
 
 
+def _neutralised_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    frame = frame.rename(columns=neutralised)
+    for name, kind in frame.dtypes.items():
+        if kind.kind not in "biufcmM":  # numbers and times, which begin no formula
+            frame[name] = frame[name].astype(object).map(neutralised)
+    return frame
+
+
 def _write_parquet(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool) -> None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     writer = None
     try:
         for chunk in chunks:
-            table = _arrow(chunk, writer.schema if writer else None)
+            types = remembered_types(chunk) | _result_types()
+            table = arrow_table(chunk, types, writer.schema if writer else None)
             writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table)
+    except pa.ArrowException as error:
+        raise CampaignError(f"a column's type can't be written as Parquet ({error}): write a .csv report") from error
     finally:
         if writer is not None:
             writer.close()
 
 
-def _arrow(frame: pd.DataFrame, schema: Any) -> Any:
-    """A chunk as an Arrow table of `schema`, or of the types it shows; a column of mixed types becomes text."""
-    import pyarrow as pa
+def _read_parquet(path: Path) -> pd.DataFrame:
+    # Read as recipients are: integers with gaps stay integers.
+    import pandas as pd
 
-    columns = {}
-    for place, name in enumerate(frame.columns):
-        cells = frame.iloc[:, place]
-        wanted = schema.field(place).type if schema is not None else _result_types().get(name)
-        columns[str(name)] = _arrow_column(cells, wanted)
-    return pa.table(columns, schema=schema) if schema is not None else pa.table(columns)
-
-
-def _arrow_column(cells: pd.Series[Any], wanted: Any) -> Any:
-    import pyarrow as pa
-
-    try:
-        found = pa.Array.from_pandas(cells, type=wanted)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        found = pa.Array.from_pandas(cells.map(str, na_action="ignore"), type=pa.string())
-    if isinstance(found, pa.ChunkedArray):
-        found = found.combine_chunks()
-    # A first chunk without a value tells no type, and text takes whatever comes.
-    return found.cast(pa.string()) if pa.types.is_null(found.type) else found
+    table = open_table(path)
+    types = table_types(table)
+    frames = [chunk.frame() for chunk in table.chunks()]
+    return remember_types(pd.concat(frames) if frames else types.empty_table().to_pandas(), types)
 
 
 def _result_types() -> dict[str, Any]:
@@ -217,31 +236,36 @@ def _write_excel(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool) -
     openpyxl = _openpyxl()
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("report")
-    rows = 1
-    for number, chunk in enumerate(chunks):
-        if number == 0:
-            sheet.append([_excel_cell(str(name)) for name in chunk.columns])
-        rows += len(chunk)
-        if rows > _EXCEL_ROWS:
-            raise CampaignError(f"a sheet holds {_EXCEL_ROWS} rows and no more: write a .csv or .parquet report")
-        for row in as_text(chunk).astype(object).itertuples(index=False, name=None):
-            sheet.append([_excel_cell(value) for value in row])
-    book.save(path)
+    try:
+        rows = 1
+        for number, chunk in enumerate(chunks):
+            if number == 0:
+                sheet.append([_excel_cell(str(name)) for name in chunk.columns])
+            rows += len(chunk)
+            if rows > _EXCEL_ROWS:
+                raise CampaignError(f"a sheet holds {_EXCEL_ROWS} rows and no more: write a .csv or .parquet report")
+            cells = as_text(chunk).astype(object)
+            for row in cells.where(cells.notna(), None).itertuples(index=False, name=None):
+                sheet.append([_excel_cell(value) for value in row])
+        book.save(path)
+    finally:
+        if not sheet.closed:  # a sheet that was begun and never ended would complain on stderr
+            sheet.close()
 
 
 def _excel_cell(value: Any) -> Any:
-    import pandas as pd
-
-    if isinstance(value, str):
-        return _EXCEL_ILLEGAL.sub("", neutralised(value))
-    if isinstance(value, (bool, int, float)) and value == value:  # noqa: PLR0124 - NaN
+    if value is None or (isinstance(value, (bool, int, float)) and abs(value) < _EXCEL_WHOLE):
         return value
-    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
-        return None
-    return neutralised(str(value))
+    text = _EXCEL_ILLEGAL.sub("", neutralised(str(value)))
+    return text if len(text) <= _EXCEL_LENGTH else text[: _EXCEL_LENGTH - 1] + "…"
 
 
-def _typed(frame: pd.DataFrame, *, from_text: bool) -> pd.DataFrame:
+def _write_html(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool) -> None:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        write_page(map(as_text, chunks), file)
+
+
+def _typed(frame: pd.DataFrame, path: Path, *, from_text: bool) -> pd.DataFrame:
     import pandas as pd
 
     changed: dict[str, Any] = {}
@@ -257,9 +281,10 @@ def _typed(frame: pd.DataFrame, *, from_text: bool) -> pd.DataFrame:
             "us"
         )
         read = json.loads if from_text else list
-        changed["send_errors"] = [list(read(item)) if len(item) else [] for item in frame["send_errors"]]
+        errors = [list(read(item)) if len(item) else [] for item in frame["send_errors"]]
+        changed["send_errors"] = pd.Series(errors, index=frame.index, dtype=object)
     except (ValueError, TypeError) as error:
-        raise CampaignError(f"the report's result columns were changed by hand: {error}") from error
+        raise CampaignError(f"report {path}: its result columns were changed by hand: {error}") from error
     return frame.assign(**changed)
 
 
@@ -269,12 +294,6 @@ def _openpyxl() -> Any:
     except ImportError as error:
         raise CampaignError('Excel files need openpyxl: pip install "turbobatch-mail[excel]"') from error
     return openpyxl
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:
@@ -294,4 +313,5 @@ _WRITERS: dict[str, Callable[[Iterator[pd.DataFrame], Path, bool], None]] = {
     ".tsv": _write_text("\t"),
     ".parquet": _write_parquet,
     ".xlsx": _write_excel,
+    ".html": _write_html,
 }

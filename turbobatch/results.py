@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from turbobatch.arrow import remember_types, table_types
 from turbobatch.feed import look_up
 from turbobatch.policy import Status
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from turbobatch.journal import Entry, Journal
     from turbobatch.merge import Merger
-    from turbobatch.recipients import Chunk, Table
+    from turbobatch.recipients import Table
     from turbobatch.units import Finding, Layout
 
 _CHUNK = 5000  # rows
@@ -51,16 +52,24 @@ class Results:
     journal: Journal
 
     def frames(self) -> Iterator[pd.DataFrame]:
-        """The rows in the table's order, some thousand at a time, with the table's own types and index."""
+        """The rows in the table's order, some thousand at a time, with the table's own types and index.
+
+        A table without rows gives one frame without rows.
+        """
+        types = table_types(self.table)
         verdicts = self.verdicts()
+        empty = True
         for chunk in self.table.chunks(_CHUNK):
-            yield joined(chunk, [next(verdicts) for _ in range(len(chunk))])
+            empty = False
+            yield remember_types(joined(chunk.frame(), [next(verdicts) for _ in range(len(chunk))]), types)
+        if empty:
+            yield remember_types(joined(_without_rows(self.table), []), types)
 
     def frame(self) -> pd.DataFrame:
         """All rows at once."""
         import pandas as pd
 
-        return pd.concat(list(self.frames()) or [joined(None, [], self.table.columns)])
+        return pd.concat(list(self.frames()))
 
     def verdicts(self) -> Iterator[RowVerdict]:
         """One verdict per row, in the table's order."""
@@ -84,14 +93,14 @@ class Results:
                 yield by_first_row[number if group is None else first_rows.setdefault(group, number)]
 
 
-def joined(chunk: Chunk | None, verdicts: Sequence[RowVerdict], columns: Sequence[str] = ()) -> pd.DataFrame:
-    """A chunk's rows with their result columns: strings, lists, Int16, UTC timestamps, floats."""
+def joined(own: pd.DataFrame, verdicts: Sequence[RowVerdict]) -> pd.DataFrame:
+    """A table's rows with their result columns: strings, lists, Int16, UTC timestamps, floats."""
     import pandas as pd
 
-    own = chunk.frame() if chunk is not None else pd.DataFrame(columns=list(columns), dtype=str)
     own = own.drop(columns=[name for name in own.columns if name in RESULT_COLUMNS])
     by_column: list[list[Any]] = [list(cells) for cells in zip(*verdicts, strict=True)] or [[] for _ in RESULT_COLUMNS]
     status, message, errors, mid, http_status, attempts, time, seconds, key = by_column
+    moments = pd.to_datetime(pd.Series(time, dtype="float64"), unit="s", utc=True)
     added = {
         "send_status": pd.array([str(item) for item in status], dtype="string"),
         "send_message": pd.array(message, dtype="string"),
@@ -99,7 +108,7 @@ def joined(chunk: Chunk | None, verdicts: Sequence[RowVerdict], columns: Sequenc
         "send_mid": pd.array(mid, dtype="string"),
         "send_http_status": pd.array(http_status, dtype="Int16"),
         "send_attempts": pd.array(attempts, dtype="Int16"),
-        "send_time": pd.to_datetime(pd.Series(time, dtype="float64"), unit="s", utc=True).dt.as_unit("us").array,
+        "send_time": moments.dt.round("us").dt.as_unit("us").array,
         "send_seconds": pd.array(seconds, dtype="float64") if seconds else pd.Series(dtype="float64").array,
         "send_key": pd.array(key, dtype="string"),
     }
@@ -122,3 +131,13 @@ def _verdict(finding: Finding, entry: Entry | None) -> RowVerdict:
         entry.seconds,
         entry.key,
     )
+
+
+def _without_rows(table: Table) -> pd.DataFrame:
+    import pandas as pd
+
+    data: pd.DataFrame | None = getattr(table, "data", None)  # of a table in memory
+    if data is not None:
+        return data.iloc[:0]
+    types = table_types(table)
+    return types.empty_table().to_pandas() if types else pd.DataFrame(columns=list(table.columns), dtype=str)

@@ -79,7 +79,7 @@ def load_settings(path: str | Path) -> Settings:
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         cure = f"; name a campaign.toml or its folder, or make one with: turbobatch init {path}"
         raise CampaignError(f"{file} can't be read: {error.strerror}{cure}") from error
@@ -101,7 +101,9 @@ class _Reader:
 
     def settings(self, table: dict[str, Any]) -> Settings:
         self._check_keys("", table, ("name", "recipients", "message", "send"))
-        name = table.get("name", "")
+        if "name" not in table:
+            raise self._error("name", "is missing: it tells this campaign and its journal from others", "")
+        name = table["name"]
         if not isinstance(name, str) or not name.strip() or "/" in name or "\\" in name or not name.isprintable():
             raise self._error("name", "must be a text without slashes; it names the journal", "")
         return Settings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from turbobatch.addresses import CONTROL
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def failures_text(failures: pd.DataFrame) -> str:
     for item in failures.head(_SHOWN).itertuples(index=False):
         address = item.address if isinstance(item.address, str) else "-"
         guess = f" (did you mean {item.suggestion}?)" if isinstance(item.suggestion, str) else ""
-        lines.append(f"  row {item.row:<5} {item.status:<9} {address}  {item.reason}{guess}")
+        # A cell's text, or the API's, mustn't steer the terminal.
+        lines.append(CONTROL.sub(" ", f"  row {item.row:<5} {item.status:<9} {address}  {item.reason}{guess}"))
     if len(failures) > _SHOWN:
         lines.append(f"  … and {len(failures) - _SHOWN} more: turbobatch audit writes them all")
     return "\n".join(lines) + "\n"

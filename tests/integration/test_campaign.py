@@ -1,0 +1,580 @@
+"""Campaigns through a sandbox: the public Python API, word for word and in every order that users come up with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import Counter
+from email import message_from_string, policy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+import turbobatch as tb
+from turbobatch.policy import Policy
+from turbobatch.run import RunState
+from turbobatch.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from turbobatch.transport import Completion, Job
+
+SAMPLES = Path(__file__).parents[2] / "sample_data"
+QUICK = Policy(first_wait=0.01, longest_wait=0.02, first_patience=0.1, patience=0.1)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder, where a Campaign made in Python has its journal."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("TURBOSMTP_"):
+            monkeypatch.delenv(name)
+    return tmp_path
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Iterator[tb.TurboClient]:
+    made = sandbox.client()
+    yield made
+    made.close()
+
+
+def campaign(**changes: Any) -> tb.Campaign:
+    """A campaign made in Python."""
+    message = tb.MailMerge(
+        from_="Acme <shop@acme.example>",
+        to="{{ name }} <{{ email }}>",
+        subject="Order {{ id }}",
+        text="Dear {{ name }}",
+    )
+    settings: dict[str, Any] = {"name": "orders", "message": message, "key": "id", "policy": QUICK}
+    return tb.Campaign(**(settings | changes))
+
+
+def people(count: int = 3, **changes: Any) -> pd.DataFrame:
+    """A table of good rows."""
+    numbers = range(count)
+    own = {"id": list(numbers), "name": [f"P {n}" for n in numbers], "email": [f"p{n}@example.org" for n in numbers]}
+    return pd.DataFrame(own | changes)
+
+
+def statuses(results: pd.DataFrame) -> list[str]:
+    return [str(status) for status in results["send_status"]]
+
+
+class HeldTransport:
+    """Posts through another transport, but only while the gate is open."""
+
+    def __init__(self, inner: Any, gate: threading.Event) -> None:
+        self.inner, self.gate = inner, gate
+        self.held: list[Job] = []
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self.held += jobs
+
+    def poll(self, timeout: float) -> Sequence[Completion]:
+        if self.gate.wait(timeout) and self.held:
+            self.inner.submit(self.held)
+            self.held = []
+        found: Sequence[Completion] = self.inner.poll(timeout)
+        return found
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@pytest.fixture
+def gate() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def held(sandbox: Sandbox, gate: threading.Event) -> tb.TurboClient:
+    """A client whose POSTs wait for the gate."""
+    inner = sandbox.client()
+    return sandbox.client(transport=lambda concurrency: HeldTransport(inner.open_transport(concurrency), gate))
+
+
+# The public API, word for word
+
+
+def test_an_email_as_the_design_writes_it(folder: Path, sandbox: Sandbox) -> None:
+    """Email, Attachment, to_wire and send, for both versions of the API."""
+    (folder / "a.pdf").write_bytes(b"%PDF-1.4")
+    email = tb.Email(
+        from_="Acme <shop@acme.example>",
+        to=["Ana <ana@example.org>"],
+        cc=[],
+        bcc=[],
+        subject="Hello",
+        content="text",
+        html_content='<p><img src="cid:logo">',
+        custom_headers={"X-Order": "1"},
+        reply_to=None,
+        attachments=[
+            tb.Attachment.from_path("a.pdf"),
+            tb.Attachment(b"\x89PNG", name="logo.png", type="image/png", content_id="logo"),
+        ],
+        mime_raw=None,
+        reference_id=None,
+        campaign_id=None,
+    )
+    wire = email.to_wire(api="v2")
+    assert wire["html_content"] == '<p><img src="cid:logo@acme.example">'
+    assert [item["name"] for item in wire["attachments"]] == ["a.pdf", "logo.png"]
+    for client in (
+        *(sandbox.client("v1", auth_in=place) for place in ("headers", "fields", "query")),
+        sandbox.client(api="v2"),
+    ):
+        result = client.send(email)
+        assert (result.status, result.message, result.errors, result.http_status) == ("sent", "OK", (), 200)
+        assert (result.mid is None) == (client.api.name == "v1")
+        client.close()
+    assert [sorted(names) for names in sandbox.inbox()["attachments"]] == [["a.pdf", "logo.png"]] * 4
+
+
+def test_clients_as_the_design_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """v1, v2, a region, and the environment."""
+    assert tb.TurboClient(authuser="…".encode().hex(), authpass="x").host == "api.turbo-smtp.com"
+    eu = tb.TurboClient(consumer_key="k", consumer_secret="s", region="eu", timeout=5)
+    assert eu.base_url == "https://api.eu.turbo-smtp.com/api/v2"
+    monkeypatch.setenv("TURBOSMTP_AUTHUSER", "u")
+    monkeypatch.setenv("TURBOSMTP_AUTHPASS", "p")
+    assert tb.TurboClient.from_env().api.name == "v1"
+
+
+def test_a_campaign_as_the_design_writes_it(folder: Path) -> None:
+    """Load, check, preview, send twice, results, reports, audit."""
+    shutil.copytree(SAMPLES / "orders", "sample_data/orders", ignore=shutil.ignore_patterns("*.journal.db*"))
+    recipients = "sample_data/orders/orders.csv"
+    campaign = tb.Campaign.load("sample_data/orders")
+    assert campaign.check().empty
+    assert campaign.preview(row=0).key == "001184"
+    with tb.Sandbox() as sandbox:
+        client = sandbox.client(api="v2")
+        results = campaign.send(client=client)
+        assert campaign.send(client=client, progress=False).equals(results)
+        run = campaign.start(client=client)
+        assert run.wait()
+        assert (run.progress.state, run.progress.done, run.progress.known) == (RunState.FINISHED, 60, 60)
+        assert sandbox.requests_seen() == 20
+        client.close()
+    assert len(sandbox.inbox()) == 20
+    assert_frame_equal(campaign.results(), results)
+    tb.write_report(results, "report.parquet")
+    assert statuses(tb.read_report("report.parquet")) == ["sent"] * 60
+    assert tb.audit(results).empty
+    assert (folder / "sample_data/orders/orders-2026-11.journal.db").exists()
+    with pytest.raises(tb.CampaignError, match="names column 'order_id', which the table hasn't"):
+        campaign.check(people())
+    assert not campaign.reads(Path("report.parquet"))
+    assert campaign.reads(Path(recipients))
+    assert repr(campaign) == "<Campaign 'orders-2026-11', journal sample_data/orders/orders-2026-11.journal.db>"
+
+
+def test_a_campaign_made_in_python(folder: Path, sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """A DataFrame and templates do; the index stays, the journal lies in the working directory."""
+    orders = people(index=None).set_index(pd.Index(["x", "y", "z"], name="line")).drop(columns="index")
+    results = campaign().send(orders, client, progress=False)
+    assert_frame_equal(results[list(orders.columns)], orders)
+    assert statuses(results) == ["sent"] * 3
+    assert sorted(sandbox.inbox()["subject"]) == ["Order 0", "Order 1", "Order 2"]
+    assert set(sandbox.inbox()["campaign_id"]) == {"orders"}
+    assert sorted(sandbox.inbox()["reference_id"]) == ["0", "1", "2"]
+    assert (folder / "orders.journal.db").exists()
+    assert statuses(campaign().results(orders)) == ["sent"] * 3  # another object, the same campaign
+
+
+def test_a_clients_environment_is_used_where_none_is_given(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`send` without a client takes the credentials from the environment."""
+    with pytest.raises(tb.CampaignError, match="no credentials: set TURBOSMTP_CONSUMER_KEY"):
+        campaign().send(people())
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_KEY", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_SECRET", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_BASE_URL", sandbox.base_url("v2"))
+    assert statuses(campaign().send(people(), progress=False)) == ["sent"] * 3
+    assert [row for row, _ in campaign().send_test("me@example.org", people())] == [0]
+
+
+def test_what_is_given_goes_before_what_the_file_says(folder: Path, sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """Recipients, rate, concurrency and journal."""
+    shutil.copytree(SAMPLES / "starter", "mine", ignore=shutil.ignore_patterns("*.journal.db*"))
+    table = people(1, city=["Rome"])
+    loaded = tb.Campaign.load("mine", recipients=table, rate="100/second", concurrency=3, journal="other.db")
+    assert (loaded.concurrency, [str(limit) for limit in loaded.limits]) == (3, ["100/second"])
+    assert statuses(loaded.send(client=client, progress=False)) == ["sent"]
+    assert (folder / "other.db").exists()
+    assert not list((folder / "mine").glob("*.db"))
+    assert sandbox.inbox()["to"].tolist() == ["P 0 <p0@example.org>"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": " "}, "name ' ' must be a text without slashes"),
+        ({"name": "a/b"}, "name 'a/b' must be a text without slashes"),
+        ({"concurrency": 0}, "concurrency is 0: give a whole number above 0"),
+        ({"concurrency": True}, "concurrency is True"),
+        ({"concurrency": 2.5}, "concurrency is 2.5"),
+        ({"rate": "often"}, "'often'"),
+        ({"window": "sometimes"}, "sometimes"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    """At once, in one line."""
+    with pytest.raises(tb.CampaignError, match=message):
+        campaign(**changes)
+
+
+def test_without_recipients_nothing_can_be_done() -> None:
+    """The error names both ways to give them."""
+    with pytest.raises(tb.CampaignError, match="the campaign has no recipients: name a table"):
+        campaign().check()
+
+
+# Never twice
+
+
+def test_running_again_sends_nothing_twice(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """Not in another cell, not in another object, not with more rows: only what is new."""
+    first = campaign().send(people(3), client, progress=False)
+    again = campaign().send(people(5), client, progress=False)
+    assert statuses(again) == ["sent"] * 5
+    assert first["send_mid"].tolist() == again["send_mid"].tolist()[:3]
+    assert Counter(sandbox.inbox()["subject"]) == {f"Order {n}": 1 for n in range(5)}
+
+
+def test_without_a_key_the_content_is_the_key(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """The same row twice is a duplicate; a changed one is another email; over runs too."""
+    table = people(2, id=[7, 7], name=["Ana", "Ana"], email=["ana@example.org"] * 2)
+    results = campaign(key=None).send(table, client, progress=False)
+    assert statuses(results) == ["sent", "duplicate"]
+    assert results["send_key"][0] == results["send_key"][1]
+    assert results["send_message"][1] == "row 1: same key as row 0"
+    table.loc[1, "name"] = "Bea"
+    assert statuses(campaign(key=None).send(table, client, progress=False)) == ["sent", "sent"]
+    assert len(sandbox.inbox()) == 2
+
+
+def test_a_corrected_row_is_sent_and_an_unchanged_rejected_one_is_not(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """With the same key: invalid and rejected rows get another chance when they have changed."""
+    table = people(4, email=["a@@", "reject@example.org", "reject+2@example.org", "d@example.org"])
+    first = campaign().send(table, client, progress=False)
+    assert statuses(first) == ["invalid", "rejected", "rejected", "sent"]
+    assert first["send_errors"].tolist()[:2] == [["'a@@' 'to' email not valid"], ["rejected by the sandbox"]]
+    seen = sandbox.requests_seen()
+    second = campaign().send(table, client, progress=False)
+    assert sandbox.requests_seen() == seen
+    assert statuses(second) == statuses(first)
+    table.loc[[0, 1], "email"] = ["a@example.org", "b@example.org"]
+    third = campaign().send(table, client, progress=False)
+    assert statuses(third) == ["sent", "sent", "rejected", "sent"]
+    assert third["send_attempts"].tolist() == [1, 2, 1, 1]
+    assert sandbox.requests_seen() == seen + 2
+
+
+def test_failed_rows_are_tried_again(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """What surely wasn't accepted is no final verdict: the next run tries it again."""
+    table = people(2, email=["reset-before@example.org", "b@example.org"])
+    policy = Policy(tries=1, first_wait=0.01)
+    with Sandbox() as other:
+        pass  # a port where nobody listens any more
+    nowhere = tb.TurboClient(consumer_key="k", consumer_secret="s", base_url=other.base_url("v2"))
+    assert statuses(campaign(policy=policy).send(table, nowhere, progress=False)) == ["failed", "failed"]
+    table.loc[0, "email"] = "a@example.org"
+    results = campaign().send(table, client, progress=False)
+    assert statuses(results) == ["sent", "sent"]
+    assert results["send_attempts"].tolist() == [2, 2]
+    assert len(sandbox.inbox()) == 2
+
+
+def test_rows_in_doubt_wait_for_the_user(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """They are held, settled by hand, or posted again on request."""
+    table = people(3, email=[f"reset-after+{n}@example.org" for n in range(3)])
+    assert statuses(campaign().send(table, client, progress=False)) == ["in_doubt"] * 3
+    assert statuses(campaign().send(table, client, progress=False)) == ["in_doubt"] * 3
+    assert sandbox.requests_seen() == 3
+    with pytest.raises(tb.CampaignError, match="key 'x' is not in doubt, nothing was settled: known are '0', '1', '2'"):
+        campaign().settle(tb.Status.SENT, ["0", "x"])
+    with pytest.raises(tb.CampaignError, match='rows in doubt are settled as "sent" or "pending", not \'failed\''):
+        campaign().settle(tb.Status.FAILED)
+    assert campaign().settle(tb.Status.SENT, ["0", "0"]) == 1
+    with pytest.raises(tb.CampaignError, match="key '0' is not in doubt, nothing was settled: it is sent"):
+        campaign().settle(tb.Status.PENDING, ["0"])
+    assert campaign().settle(tb.Status.PENDING, ["1"]) == 1
+    assert statuses(campaign().results(table)) == ["sent", "pending", "in_doubt"]
+    table["email"] = [f"p{n}@example.org" for n in range(3)]
+    assert statuses(campaign().send(table, client, resend=True, progress=False)) == ["sent"] * 3
+    assert campaign().settle(tb.Status.SENT) == 0
+    with pytest.raises(tb.CampaignError, match="key 'x' is not in doubt, nothing was settled: no row is"):
+        campaign().settle(tb.Status.SENT, ["x"])
+
+
+def test_another_campaigns_journal_is_refused(client: tb.TurboClient) -> None:
+    """Two names never share a journal, also while a run of the other is in progress."""
+    campaign(journal="shared.db").send(people(), client, progress=False)
+    with pytest.raises(tb.JournalError, match="is the journal of campaign 'orders', not of 'others'"):
+        campaign(name="others", journal="shared.db").start(people(), client)
+
+
+# Runs
+
+
+def test_a_second_start_attaches_to_the_run(sandbox: Sandbox, held: tb.TurboClient, gate: threading.Event) -> None:
+    """While a run is active, starting again gives the same run; afterwards a new one."""
+    table = people(5)
+    run = campaign().start(table, held)
+    try:
+        assert campaign().start(table, held) is run
+        assert statuses(campaign().results(table)) == ["in_doubt"] * 5
+        assert run.progress.state is RunState.RUNNING
+        assert not run.wait(0)
+        with pytest.raises(tb.CampaignError, match="a run of this campaign is in progress: stop it, then settle"):
+            campaign().settle(tb.Status.SENT)
+    finally:
+        gate.set()
+    assert run.wait(60)
+    assert campaign().start(table, held) is not run
+    assert len(sandbox.inbox()) == 5
+
+
+def test_starts_at_the_same_time_make_one_run(sandbox: Sandbox, held: tb.TurboClient, gate: threading.Event) -> None:
+    """Several threads, one journal: each gets the same run, and each email arrives once."""
+    table = people(8)
+    barrier = threading.Barrier(6)
+    runs: list[tb.Run] = []
+
+    def start() -> None:
+        barrier.wait()
+        runs.append(campaign().start(table, held))
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    gate.set()
+    assert len(runs) == 6
+    assert len(set(map(id, runs))) == 1
+    assert runs[0].wait(60)
+    assert Counter(sandbox.inbox()["subject"]) == {f"Order {n}": 1 for n in range(8)}
+
+
+def test_a_run_that_ends_at_once_is_not_taken_for_one_in_progress(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """However quickly runs end, each start makes its own."""
+    empty = people(0)
+    for number in range(30):
+        table = empty if number % 3 else people(number + 1)
+        run = campaign().start(table, client)
+        assert run.wait(60)
+        assert statuses(campaign().results(table)) == ["sent"] * len(table)
+    assert len(sandbox.inbox()) == 28
+
+
+def test_a_run_can_be_paused_resumed_and_stopped(
+    sandbox: Sandbox, held: tb.TurboClient, gate: threading.Event, until: Callable[[Callable[[], Any]], None]
+) -> None:
+    """Pause begins no POSTs, stop leaves the rest pending, and sending again goes on."""
+    table = people(40)
+    run = campaign(concurrency=2).start(table, held)
+    run.pause()
+    assert repr(run) == "<Run paused: 0 of 40 rows>"
+    gate.set()
+    until(lambda: run.progress.waiting == "Resume" and len(sandbox.inbox()) == run.progress.done)
+    assert len(sandbox.inbox()) <= 2
+    run.resume()
+    until(lambda: run.progress.done >= 5)
+    run.stop()
+    assert run.wait(60)
+    assert run.progress.state in (RunState.STOPPED, RunState.FINISHED)
+    found = Counter(statuses(campaign().results(table)))
+    assert found["sent"] == len(sandbox.inbox()) == run.progress.done
+    assert set(found) <= {"sent", "pending"}
+    assert statuses(campaign().send(table, sandbox.client(), progress=False)) == ["sent"] * 40
+    assert Counter(sandbox.inbox()["subject"]).most_common(1)[0][1] == 1
+
+
+def test_a_run_that_cannot_begin_leaves_no_lock(client: tb.TurboClient, sandbox: Sandbox) -> None:
+    """If the transport or the table fails at the start, the journal is let go and the next start works."""
+
+    def broken(_concurrency: int) -> Any:
+        raise tb.CampaignError("no such transport")
+
+    with pytest.raises(tb.CampaignError, match="no such transport"):
+        campaign().start(people(), sandbox.client(transport=broken))
+    from turbobatch.journal import sqlite
+
+    assert not sqlite._open
+    assert statuses(campaign().send(people(), client, progress=False)) == ["sent"] * 3
+
+
+def test_early_ends_are_errors_that_say_what_to_do() -> None:
+    """Wrong credentials, no credit, nobody there; the rows are pending, and results can be had."""
+    with Sandbox(nocredit_after=1) as sandbox:
+        wrong = tb.TurboClient(consumer_key="no", consumer_secret="no", base_url=sandbox.base_url("v2"))
+        with pytest.raises(tb.AuthenticationError, match=r"the API refused the credentials .*check them and run"):
+            campaign().send(people(), wrong, progress=False)
+        assert statuses(campaign().results(people())) == ["pending"] * 3
+        with pytest.raises(tb.NotSentError, match=r"the account has no credit left .*top it up and run"):
+            campaign(concurrency=1).send(people(), sandbox.client(), progress=False)
+        assert statuses(campaign().results(people())) == ["sent", "pending", "pending"]
+    with pytest.raises(tb.NotSentError, match="the API can't be reached"):
+        campaign().send(people(9), sandbox.client(), progress=False)
+
+
+@pytest.mark.parametrize("key", ["id", None])
+def test_a_limit_counts_emails_that_are_posted(key: str | None, sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """Rows that need no POST don't use it up."""
+    table = people(5, email=["a@@", "b@example.org", "c@@", "d@example.org", "e@example.org"])
+    first = campaign(key=key).send(table, client, limit=2, progress=False)
+    assert statuses(first) == ["invalid", "sent", "invalid", "sent", "pending"]
+    assert len(sandbox.inbox()) == 2
+    assert statuses(campaign(key=key).send(table, client, progress=False))[-1] == "sent"
+
+
+def test_suppressed_rows_get_nothing(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """Whoever is on the list, in any spelling; off the list they are sent."""
+    suppressed = pd.DataFrame({"email": ["P1@Example.org"], "reason": ["asked us to stop"]})
+    results = campaign(suppress=suppressed).send(people(), client, progress=False)
+    assert statuses(results) == ["sent", "suppressed", "sent"]
+    assert results["send_message"][1] == "row 1: p1@example.org is suppressed (asked us to stop)"
+    assert len(sandbox.inbox()) == 2
+    found = campaign(suppress=suppressed).check(people())
+    assert found[["row", "status", "problem"]].to_numpy().tolist() == [
+        [1, "suppressed", "p1@example.org is suppressed (asked us to stop)"]
+    ]
+    assert statuses(campaign().send(people(), client, progress=False)) == ["sent"] * 3
+
+
+# Looking
+
+
+def test_a_plan_counts_before_anything_is_sent(client: tb.TurboClient) -> None:
+    """Rows, emails at most, what is known already, and the sender."""
+    table = people(4, id=[1, 1, 2, None])
+    before = campaign().plan(table)
+    assert (before.rows, before.emails, before.known, before.sender) == (4, 2, {}, "Acme <shop@acme.example>")
+    assert not Path("orders.journal.db").exists()
+    campaign().send(table, client, progress=False)
+    after = campaign().plan(table)
+    assert (after.rows, after.emails, after.known) == (4, 0, {tb.Status.SENT: 1 + 1})
+
+
+def test_a_check_names_each_problem() -> None:
+    """One row per problem, none for good rows; nothing is sent and no journal made."""
+    table = people(4, id=[0, None, 2, 0], email=["a@@", "b@example.org", None, "d@example.org"])
+    found = campaign().check(table)
+    assert list(found.columns) == ["row", "where", "status", "field", "columns", "problem", "cure", "send_key"]
+    shown = found[["row", "status", "columns", "problem"]].to_numpy().tolist()
+    assert shown == [
+        [0, "invalid", "email", "'a@@' 'to' email not valid"],
+        [1, "invalid", "id", "column 'id' is blank, and it is the key"],
+        [2, "invalid", "email", "column 'email' is blank"],
+        [3, "duplicate", "", "same key as row 0"],
+    ]
+    assert found["cure"].tolist()[1:3] == ["fill the cell", 'fill the cell, or print it with | default("…")']
+    assert all(found["cure"])
+    assert campaign().check(people()).empty
+    assert not Path("orders.journal.db").exists()
+    with pytest.raises(tb.CampaignError, match='there is no API \'v3\': use "v1" or "v2"'):
+        campaign().check(people(), api="v3")
+
+
+def test_a_preview_is_shown_in_a_notebook() -> None:
+    """Headers as text, the HTML part in a frame that runs nothing, its inline images in it."""
+    loaded = tb.Campaign.load(SAMPLES / "receipts")
+    preview = loaded.preview(row=7)
+    shown = preview._repr_html_()
+    assert "To: &quot;Doe, Jane&quot; &lt;" in shown
+    assert '<iframe sandbox=""' in shown
+    assert "default-src &#x27;none&#x27;" in shown
+    assert "src=&quot;data:image/png;base64," in shown
+    assert "<script" not in shown
+    assert repr(preview).startswith("From: Acme Receipts <receipts@acme.example>\nTo: ")
+    broken = loaded.preview(row=68)
+    assert broken.email is None
+    assert broken._repr_html_() == f"<pre>{repr(broken).replace(chr(39), '&#x27;')}</pre>"
+    with pytest.raises(tb.CampaignError, match="broken@@@Address"):
+        broken.render("text")
+
+
+def test_a_preview_of_plain_text_and_of_odd_rows() -> None:
+    """No HTML part, no key, names in any script, cc and bcc."""
+    message = tb.MailMerge(
+        from_="Größe <shop@acme.example>",
+        to="{{ name }} <{{ email }}>",
+        cc="c@example.org",
+        bcc="b@example.org",
+        subject="Grüße {{ id }}",
+        text="Hallo {{ name }}",
+        headers={"X-Name": "{{ name }}"},
+    )
+    preview = campaign(message=message).preview(people(1, name=["Zoë, K"]))
+    assert preview._repr_html_().startswith("<pre>From: Größe &lt;")
+    assert "Bcc: b@example.org" in repr(preview)
+    eml = message_from_string(preview.render("eml"), policy=policy.default)
+    assert eml["from"].addresses[0].display_name == "Größe"
+    assert eml["to"].addresses[0].display_name == "Zoë, K"
+    assert (eml["subject"], eml["cc"], eml["bcc"], eml["x-name"]) == ("Grüße 0", "c@example.org", None, "Zoë, K")
+    assert eml.get_content() == "Hallo Zoë, K\r\n"
+    assert preview.render("eml").isascii()
+    assert preview.render("html") == ""
+    blank = campaign(message=message).preview(people(1, id=[None]))
+    assert (blank.email, blank.key) == (None, None)
+    assert "column 'id' is blank" in repr(blank)
+    with pytest.raises(tb.CampaignError, match="the DataFrame has no row 5: rows count from 0"):
+        campaign().preview(people(), row=5)
+    with pytest.raises(tb.CampaignError, match="the DataFrame has no row 1 that begins a group"):
+        campaign(group_by="name").preview(people(2, name=["a", "a"]), row=1)
+
+
+def test_a_table_without_rows_is_no_error(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """Nothing to send is done at once; the results have their columns."""
+    results = campaign().send(people(0), client, progress=False)
+    assert (len(results), list(results.columns)[:3]) == (0, ["id", "name", "email"])
+    tb.write_report(results, "empty.csv")
+    assert len(tb.read_report("empty.csv")) == 0
+    assert sandbox.requests_seen() == 0
+
+
+def test_tests_stay_outside_the_journal(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """The first good rows go to one address; bad rows and refusals are told."""
+    big = tb.MailMerge(from_="a@example.org", to="{{ email }}", subject="{{ id }}", text="{{ 'x' * size }}")
+    table = people(4, email=["a@@", "b@example.org", "c@example.org", "d@example.org"], size=[1, 26_000_000, 1, 1])
+    said = list(campaign(message=big).send_test("Me <me@example.org>", table, client, rows=2))
+    assert [row for row, _ in said] == [0, 1, 2]
+    assert "row 0: column 'email': 'a@@'" in str(said[0][1])
+    assert "over the 24 MB that v2 takes" in str(said[1][1])
+    assert said[2][1].status == "sent"  # type: ignore[union-attr]
+    assert sandbox.inbox()["to"].tolist() == ["Me <me@example.org>"]
+    assert sandbox.inbox()["campaign_id"].tolist() == ["orders (test)"]
+    assert not Path("orders.journal.db").exists()
+    with pytest.raises(tb.CampaignError, match="'me' is no address to send a test to"):
+        next(campaign().send_test("me", people(), client))
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], None]:
+    """Wait until something is so."""
+    tick = threading.Event()
+
+    def wait(is_so: Callable[[], Any]) -> None:
+        for _ in range(6000):
+            if is_so():
+                return
+            tick.wait(0.01)
+        pytest.fail("waited in vain")
+
+    return wait

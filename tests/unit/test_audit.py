@@ -1,0 +1,210 @@
+"""Audits: one row per failed address. Beside them what the commands print, and the lists of those who get nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from turbobatch.audit import FailedAddress, audit, failed_addresses
+from turbobatch.errors import CampaignError
+from turbobatch.policy import Status
+from turbobatch.report import read_report, write_report
+from turbobatch.results import RowVerdict, joined
+from turbobatch.samples import copy_sample, sample
+from turbobatch.summary import MEANINGS, counts_text, failures_text
+from turbobatch.suppression import load_suppressed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = [
+    ("Ana", RowVerdict(Status.SENT, "OK", send_key="a")),
+    ("Bea", RowVerdict(Status.REJECTED, "error", ("'b@@gmial.com' 'to' email not valid", "nonsense"), send_key="b")),
+    ("Cleo", RowVerdict(Status.INVALID, "row 2: x", ("missing recipients (to)",))),
+    ("Dan", RowVerdict(Status.FAILED, "no connection", send_key="d")),
+    ("Eve", RowVerdict(Status.IN_DOUBT, "a POST began and no answer has come", send_key="e")),
+    ("Fay", RowVerdict(Status.DUPLICATE, "row 5: same key as row 0", send_key="a")),
+    ("Gus", RowVerdict(Status.SUPPRESSED, "row 6: x", ("x",), send_key="g")),
+    ("Hal", RowVerdict(Status.PENDING, send_key="h")),
+]
+
+
+def results(rows: list[tuple[str, RowVerdict]] = ROWS, **own: Any) -> pd.DataFrame:
+    return joined(pd.DataFrame({"name": [name for name, _ in rows], **own}), [verdict for _, verdict in rows])
+
+
+# Audits
+
+
+def test_each_failed_address_has_a_row() -> None:
+    """Rejected, invalid, failed and in doubt, in the table's order; what asks nothing of the user is left out."""
+    found = audit(results()).astype(object)
+    assert found.where(found.notna(), None).to_numpy().tolist() == [
+        ["b@@gmial.com", "to", "rejected", "'b@@gmial.com' 'to' email not valid", "b@gmail.com", "b", 1, "Bea"],
+        [None, None, "rejected", "nonsense", None, "b", 1, "Bea"],
+        [None, "to", "invalid", "missing recipients (to)", None, None, 2, "Cleo"],
+        [None, None, "failed", "no connection", None, "d", 3, "Dan"],
+        [None, None, "in_doubt", "a POST began and no answer has come", None, "e", 4, "Eve"],
+    ]
+    assert list(found.columns) == [*FailedAddress._fields, "name"]
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "field"),
+    [
+        ("'broken@@@Address.@@' recipient email not valid", "broken@@@Address.@@", "to"),
+        ("'broken2@@@Address2.@@222' bcc email not valid", "broken2@@@Address2.@@222", "bcc"),
+        ("'a@' cc email not valid", "a@", "cc"),
+        ("'abc' 'to' email not valid", "abc", "to"),
+        ("'cc_@ab1' 'cc' email not valid", "cc_@ab1", "cc"),
+        ("'o'brien@@x' 'to' email not valid", "o'brien@@x", "to"),
+        ("'' 'to' email not valid", "", "to"),
+        ("'x' 'reply-to' email not valid", "x", "reply-to"),
+        ("missing or not valid sender email (from)", None, "from"),
+        ("missing or not valid sender email (from): 'shop@'", "shop@", "from"),
+        ("missing recipients (to)", None, "to"),
+        ("Invalid Mime", None, None),
+    ],
+)
+def test_the_apis_wording_is_read(text: str, address: str | None, field: str | None) -> None:
+    """Both versions' words for a bad address give address and field; any other text is the reason, whole."""
+    assert list(failed_addresses("rejected", "error", [text])) == [(address, field, text)]
+
+
+def test_without_errors_the_message_or_the_status_is_the_reason() -> None:
+    """There is always a reason."""
+    assert list(failed_addresses("failed", "no connection", [])) == [(None, None, "no connection")]
+    assert list(failed_addresses("failed", "", [])) == [(None, None, "failed")]
+
+
+def test_chunks_make_the_same_audit_as_the_whole() -> None:
+    """Rows are counted on, also from a given start."""
+    frame = results()
+    assert_frame_equal(audit(iter([frame.iloc[:3], frame.iloc[3:]])), audit(frame))
+    assert audit(frame, start=100)["row"].tolist() == [101, 101, 102, 103, 104]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
+def test_a_report_that_was_written_gives_the_same_audit(ending: str, tmp_path: Path) -> None:
+    """Audits are made of results or of any report that can be read back."""
+    report = write_report(results(), tmp_path / f"report{ending}")
+    assert_frame_equal(audit(read_report(report)).astype(str), audit(results()).astype(str))
+
+
+def test_nothing_failed_is_an_audit_without_rows() -> None:
+    """The columns are there all the same."""
+    for frame in (results(ROWS[:1]), results([])):
+        found = audit(frame)
+        assert (len(found), list(found.columns)) == (0, [*FailedAddress._fields, "name"])
+    assert list(audit([]).columns) == list(FailedAddress._fields)
+
+
+def test_own_columns_called_like_the_audits_give_way() -> None:
+    """No name stands twice."""
+    found = audit(results(address=["x"] * len(ROWS), row=["y"] * len(ROWS)))
+    assert list(found.columns) == [*FailedAddress._fields, "name"]
+    assert found["row"].tolist() == [1, 1, 2, 3, 4]
+
+
+def test_what_are_no_results_is_one_line() -> None:
+    """A table that nobody sent can't be audited."""
+    with pytest.raises(CampaignError, match="these are no results, they have no column 'send_status'"):
+        audit(pd.DataFrame({"a": [1]}))
+
+
+# What the commands print
+
+
+def test_counts_are_told_with_their_meaning() -> None:
+    """One line per status that occurs, and the number of rows."""
+    assert counts_text(["sent", "sent", "in_doubt"]) == (
+        "        2 sent       the API answered OK\n"
+        "        1 in_doubt   a POST began and no verdict came\n"
+        "        3 rows\n"
+    )
+    assert set(MEANINGS) == set(Status)
+    assert counts_text({"sent": 12345}).splitlines()[0].startswith("   12,345 sent ")
+
+
+def test_failures_are_told_in_lines() -> None:
+    """Address, reason and suggestion; only the first ones of many; nothing that would steer a terminal."""
+    assert failures_text(audit(results(ROWS[:1]))) == "No address failed.\n"
+    said = failures_text(audit(results())).splitlines()
+    assert said[0] == "Failed addresses (5):"
+    assert said[1].endswith("b@@gmial.com  'b@@gmial.com' 'to' email not valid (did you mean b@gmail.com?)")
+    many = [("x", RowVerdict(Status.REJECTED, "error", ("\x1b[2J\nno",)))] * 30
+    said = failures_text(audit(results(many))).splitlines()
+    assert len(said) == 22
+    assert said[-1] == "  … and 10 more: turbobatch audit writes them all"
+    assert all(line.isprintable() for line in said)
+
+
+# Suppression lists
+
+
+@pytest.mark.parametrize("column", ["email", "Address", "RECIPIENT", "E-Mail", "Email address"])
+def test_the_column_of_addresses_is_found(column: str) -> None:
+    """In any letter case; a reason may stand beside it."""
+    found = load_suppressed(pd.DataFrame({"id": [1, 2], column: [" Ana@Example.org", None], "Reason": ["spam", "x"]}))
+    assert found == {"ana@example.org": "spam"}
+
+
+def test_addresses_are_compared_as_emails_have_them(tmp_path: Path) -> None:
+    """A display name, letter case and the spelling of an international domain make no difference."""
+    path = tmp_path / "no.csv"
+    path.write_text('who\n"Ana <ANA@example.org>"\njörg@bücher.example\nx@bücher.example\nno address\n', "utf-8")
+    assert set(load_suppressed(path)) == {
+        "ana@example.org",
+        "x@xn--bcher-kva.example",
+        "jörg@bücher.example",
+        "no address",
+    }
+    assert set(load_suppressed(path).values()) == {"listed in no.csv"}
+
+
+def test_a_list_without_a_header_loses_no_address(tmp_path: Path) -> None:
+    """The first line of a bare list is an address too."""
+    path = tmp_path / "no.csv"
+    path.write_text("ana@example.org\nbea@example.org\n", encoding="utf-8")
+    assert set(load_suppressed(path)) == {"ana@example.org", "bea@example.org"}
+
+
+def test_an_unclear_list_is_refused(tmp_path: Path) -> None:
+    """Nobody is to get an email because a column was guessed wrong, or a file not found."""
+    with pytest.raises(CampaignError, match="the DataFrame has no column 'email': give the column"):
+        load_suppressed(pd.DataFrame({"a": ["x"], "b": ["y"]}))
+    with pytest.raises(CampaignError, match=r"suppression list \S*no\.csv doesn't exist: check the path"):
+        load_suppressed(tmp_path / "no.csv")
+
+
+# Samples
+
+
+def test_samples_are_copied_without_what_was_sent_from_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that lies in a sample's folder stays there; an installed sample may be read-only."""
+    original = tmp_path / "package" / "sample_data" / "starter"
+    copy_sample("starter", original)
+    (original / "my-campaign.journal.db").touch()
+    (original / "campaign.toml").chmod(0o444)
+    monkeypatch.setattr("turbobatch.samples._PACKAGE", tmp_path / "package")
+    assert sample("starter") == original
+    copy_sample("starter", tmp_path / "mine")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
+        "campaign.toml", "message.html", "message.txt", "recipients.csv",
+    ]  # fmt: skip
+    assert (tmp_path / "mine/campaign.toml").stat().st_mode & 0o200
+
+
+def test_a_sample_is_not_copied_over_anything(tmp_path: Path) -> None:
+    """A folder with something in it, a file, or a place that can't be written is refused in one line."""
+    (tmp_path / "file").touch()
+    for target in (tmp_path, tmp_path / "file"):
+        with pytest.raises(CampaignError, match="exists and isn't empty: name a new folder"):
+            copy_sample("starter", target)
+    with pytest.raises(CampaignError, match="can't be written: Not a directory"):
+        copy_sample("starter", tmp_path / "file" / "mine")
+    (tmp_path / "empty").mkdir()
+    copy_sample("starter", tmp_path / "empty")
