@@ -19,7 +19,7 @@ from turbobatch.journal import SqliteJournal, open_journal
 from turbobatch.merge import MailMerge
 from turbobatch.policy import Policy, Status
 from turbobatch.preview import Preview
-from turbobatch.progress import log_event, watch
+from turbobatch.progress import log, log_event, watch
 from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.results import Results
@@ -247,7 +247,7 @@ class Campaign:
             KeyboardInterrupt: stopped by Ctrl-C or Interrupt, after the POSTs in flight have ended.
         """
         run = self.start(recipients, client, limit=limit, resend=resend)
-        watch(run, bar=progress)
+        watch(run, bar=progress, say=log.warning if progress else log.info)
         run.raise_if_stopped()
         return self.results(recipients)
 

@@ -328,7 +328,7 @@ def _watch(run: Run) -> None:
     from turbobatch.progress import watch
 
     try:
-        watch(run, bar=sys.stderr.isatty())  # elsewhere a bar is ten lines a second
+        watch(run, bar=sys.stderr.isatty(), say=lambda text: typer.echo(text, err=True))
     except TurboBatchError as error:
         _fail(f"{error}; what was sent before is in the journal", STOPPED_EARLY)
 

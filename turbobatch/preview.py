@@ -24,8 +24,8 @@ _SHOWN_BASE64 = 60  # characters of an attachment that the wire form shows
 
 _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""")
 
-# In a notebook the email is shown as mail programs show it: no scripts, nothing fetched but pictures.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: https:"
+# In a notebook nothing of the email runs or is fetched: a remote picture would tell its sender that it was looked at.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _FRAME = '<iframe sandbox="" style="width: 100%; height: 30em; border: 1px solid #ccc" srcdoc="{}"></iframe>'
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.engine import Retrying, Settled, Waiting
 from turbobatch.policy import Status
+from turbobatch.run import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from turbobatch.engine import RunEvent
-    from turbobatch.run import Run
+    from turbobatch.run import Progress, Run
 
 _LOOK = 0.1  # seconds between two looks at a run: ten updates a second are as many as anyone sees
 
@@ -50,12 +51,37 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def update(self, rows: Mapping[Status, int], waiting: str) -> None:
-        """Show these counts, and what the run waits for, if anything."""
-        self._bar.n = sum(rows.values())
-        counts = ", ".join(f"{count} {status}" for status, count in rows.items())
-        self._bar.set_postfix_str(f"{counts}; waiting for {waiting}" if waiting else counts, refresh=False)
+    def update(self, now: Progress) -> None:
+        """Show the counts, and what the run waits for, if anything."""
+        self._bar.n = now.done
+        self._bar.set_postfix_str(_described(now), refresh=False)
         self._bar.refresh()
+
+
+class Lines:
+    """A plain line now and then, for logs, which a bar would fill."""
+
+    def __init__(self, say: Callable[[str], None], *, every: float = 10.0) -> None:
+        self._say = say
+        self._every = every  # seconds
+        self._told = -every
+        self._waiting = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, now: Progress) -> None:
+        """Tell the counts if it is time, if the run has begun to wait for something, or if it has ended."""
+        ended = now.state in (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
+        if not ended and now.waiting == self._waiting and now.seconds < self._told + self._every:
+            return
+        self._told, self._waiting = now.seconds, now.waiting
+        left = f", {now.seconds_left:.0f} s left" if now.seconds_left and not ended else ""
+        pace = f" ({now.rows_per_second:.1f} rows/s{left})" if now.rows_per_second else ""
+        self._say(f"{now.done:,} of {now.total:,} rows: {_described(now) or 'none yet'}{pace}")
 
 
 def clock_time(at: float) -> str:
@@ -65,33 +91,40 @@ def clock_time(at: float) -> str:
     return moment.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
 
 
-def watch(run: Run, *, bar: bool = True, file: Any = None) -> None:
-    """Wait for a run in the main thread with a tqdm bar; the first Ctrl-C stops it cleanly, the second leaves at once.
+def watch(run: Run, *, bar: bool = True, file: Any = None, say: Callable[[str], None] = log.warning) -> None:
+    """Wait for a run in the main thread; the first Ctrl-C stops it cleanly, the second leaves at once.
+
+    Args:
+        run: the run.
+        bar: show a tqdm bar; without one, `say` tells how far it is now and then.
+        file: where the bar goes; stderr or the notebook's cell if not given.
+        say: takes what there is to tell, line by line.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed twice. What was in flight is in doubt then.
         TurboBatchError: what broke the run.
     """
-    shown: Bar | None = None
+    shown: Bar | Lines | None = None
     stopping = False
     with ExitStack() as opened:
         while True:
             try:
-                if bar and shown is None:  # in here, as it imports tqdm: Ctrl-C may come that early
-                    shown = opened.enter_context(Bar(run.progress.total, file=file))
+                if shown is None:  # in here, as it imports tqdm: Ctrl-C may come that early
+                    display = Bar(run.progress.total, file=file) if bar else Lines(say)
+                    shown = opened.enter_context(display)
                 while not run.wait(_LOOK):
-                    _show(shown, run)
+                    shown.update(run.progress)
                 break
             except KeyboardInterrupt:
                 if stopping:
                     raise
                 stopping = True
                 run.stop()
-                log.warning("stopping: waiting for the POSTs in flight; Ctrl-C again to leave at once")
-        _show(shown, run)
+                say("stopping: waiting for the POSTs in flight; Ctrl-C again to leave at once")
+        if shown is not None:
+            shown.update(run.progress)
 
 
-def _show(bar: Bar | None, run: Run) -> None:
-    if bar is not None:
-        now = run.progress
-        bar.update(now.rows, now.waiting)
+def _described(now: Progress) -> str:
+    counts = ", ".join(f"{now.rows[status]:,} {status}" for status in Status if now.rows.get(status))
+    return f"{counts}; waiting for {now.waiting}" if now.waiting else counts

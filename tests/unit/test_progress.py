@@ -24,9 +24,9 @@ from turbobatch.engine import Candidate, Engine, Known, Retrying, Settled, Waiti
 from turbobatch.errors import JournalError
 from turbobatch.journal import SqliteJournal, open_journal
 from turbobatch.policy import Status, StopReason
-from turbobatch.progress import Bar, clock_time, log_event, watch
+from turbobatch.progress import Bar, Lines, clock_time, log_event, watch
 from turbobatch.rates import Pacer
-from turbobatch.run import Run, RunState
+from turbobatch.run import Progress, Run, RunState
 from turbobatch.sendapi import Request
 from turbobatch.testing import FakeTransport, refused
 
@@ -140,6 +140,12 @@ class TestLog:
         ]
 
 
+def moment(
+    rows: dict[Status, int], *, seconds: float = 0.0, waiting: str = "", state: RunState = RunState.RUNNING
+) -> Progress:
+    return Progress(state=state, total=10_000, rows=rows, seconds=seconds, waiting=waiting)
+
+
 class TestClockTime:
     def test_today_is_the_time_alone(self) -> None:
         """As on the wall."""
@@ -155,12 +161,30 @@ class TestBar:
     def test_shows_counts_and_waits(self) -> None:
         """How many of how many, each status that occurs, and what the run waits for."""
         shown = io.StringIO()
-        with Bar(10, file=shown) as bar:
-            bar.update({Status.SENT: 2, Status.REJECTED: 1}, "")
-            bar.update({Status.SENT: 4}, "the rate of 1/hour")
-        assert "3/10" in shown.getvalue()
+        with Bar(10_000, file=shown) as bar:
+            bar.update(moment({Status.SENT: 2, Status.REJECTED: 1}))
+            bar.update(moment({Status.SENT: 4}, waiting="the rate of 1/hour"))
+        assert "3/10000" in shown.getvalue()
         assert "2 sent, 1 rejected" in shown.getvalue()
         assert "4 sent; waiting for the rate of 1/hour" in shown.getvalue()
+
+
+class TestLines:
+    def test_tells_now_and_then_and_at_the_end(self) -> None:
+        """A log gets a line every ten seconds, one when the run begins to wait, and the last one."""
+        told: list[str] = []
+        with Lines(told.append) as lines:
+            for second in range(25):
+                waiting = "the rate of 1/hour" if second >= 23 else ""
+                lines.update(moment({Status.SENT: 100 * second}, seconds=float(second), waiting=waiting))
+            lines.update(moment({Status.SENT: 2500}, seconds=25.0, state=RunState.FINISHED))
+        assert told == [
+            "0 of 10,000 rows: none yet",
+            "1,000 of 10,000 rows: 1,000 sent (100.0 rows/s, 90 s left)",
+            "2,000 of 10,000 rows: 2,000 sent (100.0 rows/s, 80 s left)",
+            "2,300 of 10,000 rows: 2,300 sent; waiting for the rate of 1/hour (100.0 rows/s, 77 s left)",
+            "2,500 of 10,000 rows: 2,500 sent (100.0 rows/s)",
+        ]
 
 
 class TestWatch:
@@ -169,7 +193,7 @@ class TestWatch:
         shown = io.StringIO()
         watch(start(journal), file=shown)
         assert "3/3" in shown.getvalue()
-        assert "1 rejected, 2 sent" in shown.getvalue()
+        assert "2 sent, 1 rejected" in shown.getvalue()
 
     def test_may_show_nothing(self, journal: SqliteJournal, capsys: pytest.CaptureFixture[str]) -> None:
         """Without a bar it is a wait."""
