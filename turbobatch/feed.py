@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _BATCH = 200  # units whose keys are looked up in the journal at once
 _BATCH_MERGED = 20  # the same where each unit is held merged, attachments and all
+_BODIES = ("text", "html", "markdown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,15 @@ class Preparation:
             email = merged.email.labelled(reference_id=key, campaign_id=self.campaign)
             return Ready(key, merged.digest, self.api.request(email))
         except InvalidEmail as error:
-            return invalid(unit, key, _unsendable(error))
+            return invalid(unit, key, self._unsendable(merged.email, error))
+
+    def _unsendable(self, email: Email, error: InvalidEmail) -> Merged:
+        """What merged well but can't travel through the API in use: it is too large, mostly for its attachments."""
+        attached = sum(len(item.content) for item in email.attachments)
+        heaviest = ("attachments", "inline") if attached > len(email.content + email.html_content) else _BODIES
+        columns = self.merger.columns_behind(*heaviest)
+        cure = "send less, or link to the attachments"
+        return Merged(None, None, tuple(Problem(fault.field, columns, fault.text, cure) for fault in error.faults))
 
     def _suppression(self, email: Email) -> str | None:
         for address in email.recipients if self.suppressed else ():
@@ -129,13 +138,6 @@ def look_up(table: Table, layout: Layout, merger: Merger, journal: Journal) -> I
         known = journal.lookup(item.key for item in batch if item.key is not None and item.status is None)
         for item in batch:
             yield item, known.get(item.key) if item.key is not None and item.status is None else None
-
-
-def _unsendable(error: InvalidEmail) -> Merged:
-    """A row's email that merged well but can't travel through the API in use."""
-    cures = {"size": "send less, or link to the attachments"}
-    problems = (Problem(fault.field, (), fault.text, cures.get(fault.field, "correct it")) for fault in error.faults)
-    return Merged(None, None, tuple(problems))
 
 
 def _settled(finding: Finding) -> Settled:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.engine import Retrying, Settled, Waiting
 from turbobatch.policy import Status
-from turbobatch.run import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +63,7 @@ class Lines:
     def __init__(self, say: Callable[[str], None], *, every: float = 10.0) -> None:
         self._say = say
         self._every = every  # seconds
-        self._told = -every
+        self._told = 0.0
         self._waiting = ""
 
     def __enter__(self) -> Self:
@@ -74,12 +73,11 @@ class Lines:
         pass
 
     def update(self, now: Progress) -> None:
-        """Tell the counts if it is time, if the run has begun to wait for something, or if it has ended."""
-        ended = now.state in (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
-        if not ended and now.waiting == self._waiting and now.seconds < self._told + self._every:
+        """Tell the counts if it is time, or if the run has begun or ceased to wait for something."""
+        if now.waiting == self._waiting and now.seconds < self._told + self._every:
             return
         self._told, self._waiting = now.seconds, now.waiting
-        left = f", {now.seconds_left:.0f} s left" if now.seconds_left and not ended else ""
+        left = f", {now.seconds_left:.0f} s left" if now.seconds_left else ""
         pace = f" ({now.rows_per_second:.1f} rows/s{left})" if now.rows_per_second else ""
         self._say(f"{now.done:,} of {now.total:,} rows: {_described(now) or 'none yet'}{pace}")
 

@@ -163,7 +163,7 @@ def test_check_lists_the_same_problems_and_sends_nothing(turbobatch: Command, sa
         assert line.partition(" (")[0] == expected.partition(" ")[0] + " " + expected.split()[1]
     assert "column email: 'broken@@example'" in problems[0]
     assert ": column 'name' is blank; " in problems[1]
-    assert ": size: email of" in problems[4]
+    assert "column file: email of" in problems[4]
     assert ": text: there is no column 'nosuch'; " in problems[6]
     done = turbobatch("check", ".", "-o", "problems.csv")
     assert (done.returncode, done.stderr) == (1, "")

@@ -66,6 +66,11 @@ class Merger:
         """The table's columns."""
         return self._head.columns
 
+    def columns_behind(self, *fields: str) -> tuple[str, ...]:
+        """The columns that fields of these names print, each once."""
+        columns = (column for field, used in self._used.items() if field.name in fields for column in used)
+        return tuple(dict.fromkeys(columns))
+
     def merge(self, values: Sequence[Any], rows: Sequence[Sequence[Any]] | None = None) -> Merged:
         """Merge one row: its values in the columns' order, None where missing. `rows` are the rows of its group."""
         work = _Work(self._message, self._head, self._used)
