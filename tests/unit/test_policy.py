@@ -81,10 +81,10 @@ class TestDecision:
         assert not decision.blamed
 
     def test_pauses_the_run_as_long_as_the_api_asks(self) -> None:
-        """Retry-After is the pause, also when it is no time at all; and the row isn't to blame."""
-        for seconds in (0.0, 7.0):
-            decision = Policy().decide(Verdict(VerdictKind.THROTTLED, "", retry_after=seconds), 99)
-            assert decision.pause == decision.retry_in == seconds
+        """Retry-After is the pause, unless it is no time at all; and the row isn't to blame."""
+        for asked, pause in ((0.0, 1.0), (7.0, 7.0)):
+            decision = Policy().decide(Verdict(VerdictKind.THROTTLED, "", retry_after=asked), 99)
+            assert decision.pause == decision.retry_in == pause
             assert decision.status is Status.PENDING
             assert decision.healthy is None
             assert not decision.blamed

@@ -14,6 +14,7 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +160,7 @@ class TestBar:
     def test_shows_counts_and_waits(self) -> None:
         """How many of how many, each status that occurs, and what the run waits for."""
         shown = io.StringIO()
-        with Bar(10_000, file=shown) as bar:
+        with closing(Bar(10_000, file=shown)) as bar:
             bar.update(moment({Status.SENT: 2, Status.REJECTED: 1}))
             bar.update(moment({Status.SENT: 4}, waiting="the rate of 1/hour"))
         assert "3/10000" in shown.getvalue()
@@ -171,7 +172,7 @@ class TestLines:
     def test_tells_now_and_then(self) -> None:
         """A log gets a line every ten seconds and one when the run begins to wait; a short run leaves it alone."""
         told: list[str] = []
-        with Lines(told.append) as lines:
+        with closing(Lines(told.append)) as lines:
             for second in range(25):
                 waiting = "the rate of 1/hour" if second >= 23 else ""
                 lines.update(moment({Status.SENT: 100 * second}, seconds=float(second), waiting=waiting))

@@ -287,7 +287,6 @@ class TestText:
             ("a,,b\n", "line 1 of t.csv: column 2 has no name"),
             ("\na, \t,b\n", "line 2 of t.csv: column 2 has no name"),
             ('""\n', "line 1 of t.csv: column 1 has no name"),
-            ("a,,\n", "line 1 of t.csv: column 2 has no name"),
             ("a,b, a,b,c\n", "line 1 of t.csv has more than one column named 'a' and 'b'"),
             ("a,b\n1,\0\n", "t.csv, line 2 holds a NUL character"),
             ("a,\0b\n", "t.csv, line 1 holds a NUL character"),
@@ -305,11 +304,13 @@ class TestText:
 
     def test_a_delimiter_at_every_lines_end_is_no_column(self, save: Save) -> None:
         """Many exports write one; a value in there is an error, since it has no name."""
-        table = open_table(save("t.csv", "a;b; \n1;2;\n;;\n"))
+        table = open_table(save("t.csv", "a;b; \n1;2;\n3;;\n"))
         assert table.columns == ("a", "b")
-        assert all_rows(table) == [("1", "2"), (None, None)]
+        assert all_rows(table) == [("1", "2"), ("3", None)]
         assert whole_frame(table).shape == (2, 2)
-        assert "row 1 (line 3 of t.csv) has a value in its last column" in fault(save("t.csv", "a;b;\n1;2;\n3;4;5\n"))
+        assert "row 1 (line 3 of t.csv) has a value in a last column without a name" in fault(
+            save("t.csv", "a;b;\n1;2;\n3;4;5\n")
+        )
         assert "has 2 cells, but the header has 3" in fault(save("t.csv", "a;b;\n1;2\n"))
 
     def test_a_file_changed_meanwhile_is_told(self, save: Save) -> None:
@@ -414,7 +415,8 @@ def test_csv_round_trip(tmp_path: Path, data: st.DataObject, writing: tuple[str,
     encoding, delimiter, end, quoting = writing
     if quoting == csv.QUOTE_MINIMAL:
         end = "\r\n"  # csv.writer leaves a bare CR unquoted where it isn't part of the line end
-    rows = data.draw(st.lists(st.lists(cells_of(encoding), min_size=width, max_size=width), max_size=6))
+    row_of_cells = st.lists(cells_of(encoding), min_size=width, max_size=width)
+    rows = data.draw(st.lists(row_of_cells.filter(lambda row: width == 1 or any(row)), max_size=6))
     header = [f"c{index}" for index in range(width)]
     text, lines = io.StringIO(newline=""), []
     writer = csv.writer(text, delimiter=delimiter, lineterminator=end, quoting=quoting)
@@ -813,14 +815,53 @@ class TestJsonLines:
             (b'{"a": "\xe9"}', "t.jsonl, line 2 is not valid UTF-8"),
             (b'{"a": ' + b"9" * 5000 + b"}", "t.jsonl, line 2 is no valid JSON: "),
             (rb'{"a": ["\uD83d"]}', "t.jsonl, line 2 holds half of a surrogate pair"),
-            (b"[" * 100_000, "t.jsonl, line 2 is no valid JSON: "),
+            (b"[" * 100_000, "t.jsonl, line 2 is nested more than 64 levels deep: flatten it"),
+            (b'{"a": ' + b"[" * 64 + b"1" + b"]" * 64 + b"}", "t.jsonl, line 2 is nested more than 64 levels deep"),
         ],
     )
     def test_a_bad_line_is_told(self, save: Save, line: bytes, message: str) -> None:
         """By its number."""
         assert fault(save("t.jsonl", b'{"a": 1}\n' + line + b"\n")).startswith(message)
 
+    def test_nesting_within_reason_is_read(self, save: Save) -> None:
+        """Many brackets make no depth, and some depth is fine."""
+        line = b'{"a": ' + b"[" * 62 + b"[1], " * 99 + b"[]" + b"]" * 62 + b"}"
+        assert len(all_rows(open_table(save("t.jsonl", line)))) == 1
+
     def test_a_file_without_cells_is_told(self, save: Save) -> None:
         """Nothing names the columns then."""
         assert "t.jsonl is empty" in fault(save("t.jsonl", "\n \n"))
         assert "t.jsonl has no columns" in fault(save("t.jsonl", "{}\n{}"))
+
+
+# What Excel leaves behind
+
+
+def test_a_sep_line_names_the_delimiter(tmp_path: Path) -> None:
+    """Excel's first line `sep=;` is no header, and lines count on from it."""
+    path = tmp_path / "excel.csv"
+    path.write_bytes(b"\xef\xbb\xbfsep=;\r\nname;email\r\nDoe, Jane;jane@example.org\r\n")
+    table = open_table(path)
+    (chunk,) = table.chunks()
+    assert table.columns == ("name", "email")
+    assert chunk.rows() == [("Doe, Jane", "jane@example.org")]
+    assert chunk.line(0) == 3
+
+
+def test_columns_without_name_and_value_are_left_out(tmp_path: Path) -> None:
+    """Emptied columns leave delimiters at the ends of all lines; a value in one of them is told, not lost."""
+    path = tmp_path / "ghosts.csv"
+    path.write_text("name;email;;\nAna;ana@example.org;;\n", encoding="utf-8")
+    assert next(iter(open_table(path).chunks())).rows() == [("Ana", "ana@example.org")]
+    path.write_text("name;email;;\nAna;ana@example.org;;x\n", encoding="utf-8")
+    with pytest.raises(CampaignError, match=r"row 0 \(line 2 of ghosts\.csv\) has a value in a last column without"):
+        list(open_table(path).chunks())
+
+
+def test_rows_of_delimiters_alone_are_no_rows(tmp_path: Path) -> None:
+    """Emptied rows are skipped, wherever they are, and the others keep their lines."""
+    path = tmp_path / "ghosts.csv"
+    path.write_text("name;email\n;\nAna;ana@example.org\n;\n;\n", encoding="utf-8")
+    (chunk,) = open_table(path).chunks()
+    assert chunk.rows() == [("Ana", "ana@example.org")]
+    assert chunk.line(0) == 3

@@ -86,6 +86,7 @@ def test_all_that_can_be_set_is_read(write: Write) -> None:
     path = write(FULL)
     assert load_settings(path) == Settings(
         name="Grüße 2026-11",
+        file=path,
         folder=path.parent,
         recipients=RecipientsSettings(
             path="people.csv",

@@ -13,6 +13,9 @@ from turbobatch.recipients.table import MAX_WHOLE, checked_columns, file_errors,
 if TYPE_CHECKING:
     from pathlib import Path
 
+_DEEPEST = 64
+"""Levels. Deeper ones break what comes later, at depths of their own: Python's recursion, Parquet's schemas (128)."""
+
 
 def open_json_lines(path: Path) -> LoadedTable:
     """Load the objects; the columns are their keys, in the order of their first appearance.
@@ -20,7 +23,7 @@ def open_json_lines(path: Path) -> LoadedTable:
     A key that an object doesn't have is a missing cell. Empty lines don't count.
 
     Raises:
-        CampaignError: a line is no JSON object or not UTF-8.
+        CampaignError: a line is no JSON object, nested too deeply or not UTF-8.
     """
     name = one_line(path.name)
     rows: list[dict[str, Any]] = []
@@ -47,11 +50,27 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
         raise CampaignError(f"{where} holds half of a surrogate pair, which is no character") from None
     except UnicodeDecodeError:
         raise CampaignError(f"{where} is not valid UTF-8, the encoding of JSON") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise _too_deep(where) from None
+    except ValueError as error:
         raise CampaignError(f"{where} is no valid JSON: {one_line(error)}") from None
     if not isinstance(value, dict):
         raise CampaignError(f'{where} is no JSON object: write {{"column": value, …}} on every line')
+    if line.count(b"[") + line.count(b"{") > _DEEPEST and _is_deep(value):
+        raise _too_deep(where)
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        parts = (part for item in level for part in (item.values() if isinstance(item, dict) else item))
+        level = [part for part in parts if isinstance(part, (dict, list))]
+    return bool(level)
+
+
+def _too_deep(where: str) -> CampaignError:
+    return CampaignError(f"{where} is nested more than {_DEEPEST} levels deep: flatten it")
 
 
 def _whole(values: list[Any]) -> list[Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from turbobatch.errors import CampaignError
 from turbobatch.recipients.encodings import find_encoding
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+_SEPARATOR_LINE = re.compile(r"\ufeff?sep=(?P<delimiter>[^\"\r\n\0])(\r\n?|\n)?", re.IGNORECASE)  # Excel's own
 _DELIMITERS = (",", ";", "\t", "|")
 _CELL_LIMIT = 16 * 2**20  # characters: beyond any email, and where a quote that is never closed stops being read
 
@@ -108,7 +110,7 @@ class TextTable:
             while batch := list(islice(records, size)):
                 lines, cells = zip(*batch, strict=True)
                 self._check_widths(start, lines, cells)
-                self._drop_blank_column(start, lines, cells)
+                self._drop_nameless_columns(start, lines, cells)
                 yield TextChunk(start, self.columns, cells, lines)
                 start += len(batch)
 
@@ -125,37 +127,53 @@ class TextTable:
         where = self.where(start + index, lines[index])
         raise CampaignError(f"{where} has {_count(len(row))}, but the header has {width}: {cure}")
 
-    def _drop_blank_column(self, start: int, lines: Sequence[int], cells: Iterable[list[str]]) -> None:
-        if len(self.header) == len(self.columns):
+    def _drop_nameless_columns(self, start: int, lines: Sequence[int], cells: Iterable[list[str]]) -> None:
+        named = len(self.columns)
+        if len(self.header) == named:
             return
         for index, row in enumerate(cells):
-            if row.pop().strip():
+            if "".join(row[named:]).strip():
                 where = self.where(start + index, lines[index])
-                raise CampaignError(f"{where} has a value in its last column, which has no name: name it in the header")
+                raise CampaignError(f"{where} has a value in a last column without a name: name it in the header")
+            del row[named:]
 
 
 def _records(path: Path, encoding: str, delimiter: str) -> Generator[tuple[int, list[str]], None, None]:
-    """Yield each record that isn't an empty line, with the line on which it begins."""
+    """Yield each record that isn't blank, with the line on which it begins.
+
+    Spreadsheets leave rows of delimiters alone behind, and begin with `sep=;` where they want to be told the delimiter.
+    """
     csv.field_size_limit(max(csv.field_size_limit(), _CELL_LIMIT))
     name, line = one_line(path.name), 1
     try:
         with file_errors(path), path.open(encoding=encoding, newline="") as file:
-            if file.read(1) != "\ufeff":
-                file.seek(0)
+            skipped = _skip_preamble(file)
+            line += skipped
             reader = csv.reader(_without_nul(file, name), delimiter=delimiter, strict=True)
             for record in reader:
-                if record:
+                if len(record) == 1 or any(record):
                     yield line, record
-                line = reader.line_num + 1
+                line = skipped + reader.line_num + 1
     except csv.Error as error:
-        last = reader.line_num
+        last = skipped + reader.line_num
         lines = f"line {line}" if last <= line else f"lines {line} to {last}"
-        raise CampaignError(
-            f"{name}, {lines}: a quoted cell isn't closed properly ({one_line(error)}); "
-            "close it, and write a quote inside a quoted cell twice"
-        ) from error
+        trouble, cure = "a quoted cell isn't closed properly", "close it, and write a quote inside a quoted cell twice"
+        if "larger than field limit" in str(error):
+            trouble, cure = "a cell is too long", "shorten it, or close the quote that it begins with"
+        raise CampaignError(f"{name}, {lines}: {trouble} ({one_line(error)}); {cure}") from error
     except UnicodeError as error:
         raise CampaignError(f"{name} can't be read as {encoding} from line {line} on: {one_line(error)}") from error
+
+
+def _skip_preamble(file: TextIO) -> int:
+    """Read past a byte order mark and a `sep=` line; tells how many lines that was."""
+    if file.read(1) != "\ufeff":
+        file.seek(0)
+    start = file.tell()
+    if _SEPARATOR_LINE.fullmatch(file.readline()):
+        return 1
+    file.seek(start)
+    return 0
 
 
 def _without_nul(file: Iterable[str], name: str) -> Iterator[str]:
@@ -169,6 +187,9 @@ def _without_nul(file: Iterable[str], name: str) -> Iterator[str]:
 
 def _find_delimiter(path: Path, encoding: str) -> str:
     """Take what parts the header into most cells; among equals, what parts the next record into as many."""
+    with file_errors(path), path.open(encoding=encoding, newline="") as file:
+        if told := _SEPARATOR_LINE.fullmatch(file.readline()):
+            return told["delimiter"]
     fits = {delimiter: _fit(path, encoding, delimiter) for delimiter in _DELIMITERS}
     best = max(fits, key=lambda delimiter: fits[delimiter])
     return best if fits[best][0] > 1 else _DELIMITERS[0]
@@ -191,8 +212,8 @@ def _check_delimiter(delimiter: str) -> None:
 
 def _column_names(header: list[str], where: str) -> tuple[str, ...]:
     names = [name.strip() for name in header]
-    if len(names) > 1 and not names[-1]:
-        names.pop()  # many exports end every line with a delimiter
+    while len(names) > 1 and not names[-1]:
+        names.pop()  # many exports end every line with a delimiter, or with those of columns that were emptied
     if "" in names:
         raise CampaignError(f"{where}: column {names.index('') + 1} has no name; every column needs one in the header")
     return checked_columns(names, where)
