@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from turbobatch.addresses import Address, AddressError
 from turbobatch.check import any_account, check_table
 from turbobatch.client import TurboClient
 from turbobatch.engine import Engine
-from turbobatch.errors import CampaignError, InvalidEmail, did_you_mean
+from turbobatch.errors import CampaignError, did_you_mean
 from turbobatch.feed import Feed, Preparation, is_final, look_up
 from turbobatch.journal import SqliteJournal, open_journal
-from turbobatch.merge import MailMerge
 from turbobatch.policy import Policy, Status
 from turbobatch.preview import Preview
 from turbobatch.progress import log, log_event, watch
 from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.results import Results
-from turbobatch.run import Run
-from turbobatch.settings import load_settings
+from turbobatch.run import Asked, Run, active_run, start_run
+from turbobatch.settings import load_settings, mail_merge
 from turbobatch.suppression import load_suppressed
+from turbobatch.trial import send_trial
 from turbobatch.units import Finder, Layout, invalid, units
 
 if TYPE_CHECKING:
@@ -34,19 +32,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.client import SendResult
-    from turbobatch.merge import Merger
+    from turbobatch.merge import MailMerge, Merger
     from turbobatch.recipients import Table
     from turbobatch.sendapi import SendApi
-    from turbobatch.settings import Settings
 
     Recipients = pd.DataFrame | str | Path
 
 _JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
+_LASTING = (Status.SENT, Status.IN_DOUBT)  # what the journal remembers of an email whatever becomes of its row
 _LISTED = 20  # keys that a message names at most
-
-_active: dict[tuple[Path, str], Run] = {}
-_starting = threading.RLock()
-"""Held while a run is made and while one ends, so that a run that ends at once isn't taken for one in progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +50,7 @@ class Plan:
     rows: int
     emails: int  # to post at most; rows that turn out invalid or suppressed are among them
     known: dict[Status, int]  # rows that are settled already
+    elsewhere: int  # emails of this campaign, sent or in doubt, whose keys the table doesn't have
     sender: str
     warnings: tuple[str, ...] = ()
 
@@ -116,12 +111,14 @@ class Campaign:
         self.policy = policy or Policy()
         self.limits = parse_rate(rate)
         self.window = Window.parse(window) if window else None
-        self.journal_path = Path(journal) if journal is not None else Path(f"{name}.journal.db")
-        self._recipients = recipients
+        # Absolute, all of them: a change of the working directory must not make another campaign of it.
+        self.journal_path = Path(journal if journal is not None else f"{name}.journal.db").absolute()
+        self._recipients = _absolute(recipients)
         self._read_options: dict[str, Any] = {}
+        self._file: Path | None = None
         self._key = _names(key)
         self._group_by = _names(group_by)
-        self._suppress = suppress
+        self._suppress = _absolute(suppress)
 
     @classmethod
     def load(
@@ -143,7 +140,7 @@ class Campaign:
         own = folder / table.path if table.path is not None else None
         campaign = cls(
             name=settings.name,
-            message=_mail_merge(settings),
+            message=mail_merge(settings),
             recipients=recipients if recipients is not None else own,
             key=table.key,
             group_by=table.group_by,
@@ -154,6 +151,7 @@ class Campaign:
             api=send.api,
             journal=journal or folder / f"{settings.name}.journal.db",
         )
+        campaign._file = settings.file
         if recipients is None:
             campaign._read_options = {
                 "encoding": table.encoding,
@@ -204,19 +202,22 @@ class Campaign:
             JournalError: the journal can't be used.
         """
         source = self._source(recipients)
-        rows = emails = 0
+        rows = emails = found = 0
         known: Counter[Status] = Counter()
         with self._journal() as journal:
             for finding, entry in look_up(source.table, source.layout, source.merger, journal):
                 rows += finding.unit.size
-                if finding.status is None and entry is not None and is_final(entry, resend=resend):
+                found += entry is not None and entry.status in _LASTING
+                if entry is not None and is_final(entry, resend=resend):
                     known[entry.status] += finding.unit.size
                 elif finding.status is None:
                     emails += 1
+            counts = journal.counts()
         return Plan(
             rows=rows,
             emails=emails,
             known=dict(known),
+            elsewhere=sum(counts.get(status, 0) for status in _LASTING) - found,
             sender=self.message.sender,
             warnings=source.table.warnings,
         )
@@ -259,42 +260,37 @@ class Campaign:
         limit: int | None = None,
         resend: bool = False,
     ) -> Run:
-        """Begin to send in the background. A run of this campaign that is in progress is returned instead.
+        """Begin to send in the background. If that is in progress already, its run is returned.
 
         Raises:
-            CampaignError: the table or a template can't be used; nothing was sent.
+            CampaignError: the table or a template can't be used, or a run with another table or other options is in
+                progress; nothing was sent.
             JournalError: the journal can't be used.
         """
-        if (active := self._active_run()) is not None:
+        asked = Asked(_absolute(recipients) if recipients is not None else self._recipients, limit, resend)
+        if (active := active_run(self._identity, asked)) is not None:
             return active
         client = client or TurboClient.from_env(api=self.api)
         plan = self.plan(recipients, resend=resend)
         source = self._source(recipients)
-        with _starting:
-            return self._active_run() or self._new_run(source, client, plan.rows, limit=limit, resend=resend)
+        return start_run(self._identity, asked, lambda: self._engine(source, client, asked), total=plan.rows)
 
-    def _active_run(self) -> Run | None:
-        return _active.get((self.journal_path.resolve(), self.name))
+    @property
+    def _identity(self) -> tuple[Path, str]:
+        return self.journal_path.resolve(), self.name
 
-    def _new_run(self, source: _Source, client: TurboClient, rows: int, *, limit: int | None, resend: bool) -> Run:
-        path = self.journal_path.resolve()
-        journal = open_journal(path, self.name)
-
-        def end() -> None:
-            with _starting:
-                _active.pop((path, self.name), None)
-            journal.close()
-
+    def _engine(self, source: _Source, client: TurboClient, asked: Asked) -> Engine:
+        journal = open_journal(*self._identity)
         try:
             feed = Feed(
                 table=source.table,
                 layout=source.layout,
                 prepare=self._preparation(source, client.api),
                 journal=journal,
-                resend=resend,
-                limit=limit,
+                resend=asked.resend,
+                limit=asked.limit,
             )
-            engine = Engine(
+            return Engine(
                 feed=iter(feed),
                 journal=journal,
                 transport=client.open_transport(self.concurrency),
@@ -307,8 +303,6 @@ class Campaign:
         except BaseException:
             journal.close()
             raise
-        run = _active[path, self.name] = Run(engine, total=rows, on_end=end)
-        return run
 
     def send_test(
         self, address: str, recipients: Recipients | None = None, client: TurboClient | None = None, *, rows: int = 1
@@ -319,26 +313,11 @@ class Campaign:
             CampaignError: the address is none, or the table or a template can't be used.
             AuthenticationError, NotSentError, InDoubtError: as TurboClient.send does.
         """
-        try:
-            to = Address.parse(address)
-        except AddressError as error:
-            raise CampaignError(f"{address!r} is no address to send a test to: {error.reason}") from error
-        client = client or TurboClient.from_env(api=self.api)
         source = self._source(recipients)
-        sent = 0
-        for finding in map(Finder(source.layout, source.merger), units(source.table, source.layout)):
-            if sent >= rows:
-                return
-            merged = finding.merged or source.merger.merge(finding.unit.values, finding.unit.rows)
-            if merged.email is None:
-                yield finding.unit.number, invalid(finding.unit, None, merged).message
-                continue
-            sent += 1
-            email = merged.email.replace(to=[to], cc=(), bcc=(), campaign_id=f"{self.name} (test)")
-            try:
-                yield finding.unit.number, client.send(email)
-            except InvalidEmail as error:
-                yield finding.unit.number, f"{finding.unit.where}: {error}"
+        client = client or TurboClient.from_env(api=self.api)
+        pacer = Pacer(self.limits, jitter=_JITTER)
+        findings = map(Finder(source.layout, source.merger), units(source.table, source.layout))
+        return send_trial(findings, source.merger, client, pacer, to=address, campaign=self.name, emails=rows)
 
     def results(self, recipients: Recipients | None = None) -> pd.DataFrame:
         """The table with its result columns, from the journal, at any time.
@@ -358,9 +337,16 @@ class Campaign:
             yield from _results(source, journal).frames()
 
     def reads(self, path: Path) -> bool:
-        """Whether this file is the campaign's own table."""
-        own = self._recipients
-        return isinstance(own, (str, Path)) and path.exists() and Path(own).exists() and path.samefile(own)
+        """Whether this file is one that the campaign is made of: table, suppression list, templates, journal."""
+        journal = str(self.journal_path)
+        own = [self._recipients, self._suppress, self._file, *self.message.files, Path(journal), Path(f"{journal}-wal")]
+        files = [item for item in own if isinstance(item, Path) and item.exists()]
+        return path.exists() and any(path.samefile(item) for item in files)
+
+    def in_doubt(self) -> list[str]:
+        """The keys of all emails in doubt, also of those whose rows have left the table."""
+        with self._journal() as journal:
+            return [entry.key for entry in journal.entries(Status.IN_DOUBT)]
 
     def settle(self, status: Status, keys: Iterable[str] | None = None) -> int:
         """Settle rows in doubt by hand, all of them or those with `keys`, as `sent` or `pending`; tells how many.
@@ -371,7 +357,7 @@ class Campaign:
         """
         if status not in (Status.SENT, Status.PENDING):
             raise CampaignError(f'rows in doubt are settled as "sent" or "pending", not {str(status)!r}')
-        if self._active_run() is not None:
+        if active_run(self._identity) is not None:
             raise CampaignError("a run of this campaign is in progress: stop it, then settle what is in doubt")
         keys = None if keys is None else list(dict.fromkeys(keys))
         with self._journal() as journal:
@@ -384,7 +370,8 @@ class Campaign:
 
     def _journal(self) -> SqliteJournal:
         # Looking makes no file: without one nothing has been sent, and an empty journal says the same.
-        return open_journal(self.journal_path, self.name) if self.journal_path.exists() else SqliteJournal()
+        there = self.journal_path.exists() or active_run(self._identity) is not None
+        return open_journal(self.journal_path, self.name) if there else SqliteJournal()
 
     def _source(self, recipients: Recipients | None) -> _Source:
         options = {} if recipients is not None else self._read_options
@@ -398,7 +385,7 @@ class Campaign:
         return _Source(table, layout, self.message.bind(table.columns))
 
     def __repr__(self) -> str:
-        return f"<Campaign {self.name!r}, journal {self.journal_path}>"
+        return f"<Campaign {self.name!r}, journal {shown(self.journal_path)}>"
 
 
 def _results(source: _Source, journal: SqliteJournal) -> Results:
@@ -417,33 +404,16 @@ def _check_in_doubt(journal: SqliteJournal, keys: Sequence[str]) -> None:
         raise CampaignError(f"key {key!r} is not in doubt, nothing was settled: {hint}")
 
 
+def shown(path: Path) -> Path:
+    """A path as people write it: relative where it lies below the working directory."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _absolute(given: Recipients | None) -> Path | pd.DataFrame | None:
+    return Path(given).absolute() if isinstance(given, (str, Path)) else given
+
+
 def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
     if given is None:
         return ()
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _mail_merge(settings: Settings) -> MailMerge:
-    message = settings.message
-    return MailMerge(
-        from_=message.from_,
-        to=message.to,
-        cc=message.cc,
-        bcc=message.bcc,
-        reply_to=message.reply_to,
-        reference_id=message.reference_id,
-        subject=message.subject,
-        text=_file(message.text),
-        html=_file(message.html),
-        markdown=_file(message.markdown),
-        attachments=message.attachments,
-        inline=message.inline,
-        inline_css=message.inline_css,
-        list_unsubscribe=message.list_unsubscribe,
-        headers=message.headers,
-        folder=settings.folder,
-    )
-
-
-def _file(name: str | None) -> Path | None:
-    return Path(name) if name is not None else None

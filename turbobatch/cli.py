@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from turbobatch._version import __version__
 from turbobatch.errors import (
     AuthenticationError,
     CampaignError,
@@ -53,7 +54,6 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help="A table in, one email per row through the turboSMTP Send API, one honest verdict per row out.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -85,6 +85,21 @@ def main() -> None:
         _fail("left at once; the journal knows what was sent, and the same command goes on", STOPPED_EARLY)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"turbobatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A table in, one email per row through the turboSMTP Send API, one honest verdict per row out."""
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option("--dir", help="Where the demo keeps its files.")] = Path("turbobatch-demo"),
@@ -109,11 +124,11 @@ def check(
     campaign: CampaignPath, output: OptionalOutput = None, recipients: Recipients = None, api: ApiName = None
 ) -> None:
     """Merge every row, send nothing, and list every problem."""
-    from turbobatch.report import check_report_path, write_report
+    from turbobatch.report import write_report
 
     loaded = _load(campaign, recipients)
     if output is not None:
-        check_report_path(output)
+        _check_output(loaded, output)
     problems = loaded.check(api=_api_name(api, loaded))
     if output is not None:
         write_report(problems, output)
@@ -142,6 +157,7 @@ def preview(
         return
     from turbobatch.report import replacing
 
+    _check_not_own(loaded, output)
     with replacing(output) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
@@ -178,7 +194,15 @@ def send(
     _confirm(plan, client, limit, resend=resend, yes=yes)
     run = loaded.start(client=client, limit=limit, resend=resend)
     _watch(run)
-    counts = _report(loaded, output, for_excel=for_excel)
+    try:
+        counts = _report(loaded, output, for_excel=for_excel)
+    except TurboBatchError as error:
+        # Emails have left, so it must not look like "nothing was sent".
+        again = f"turbobatch report {campaign} -o FILE"
+        _fail(
+            f"{error}; the emails are journalled: write the report with {again}",
+            _exit_code(run, Counter("?"), limited=False),
+        )
     raise typer.Exit(_exit_code(run, counts, limited=limit is not None))
 
 
@@ -192,17 +216,17 @@ def status(
     """Count the rows by status and name those in doubt."""
     loaded = _load(campaign, recipients, journal=journal)
     counts: Counter[str] = Counter()
-    in_doubt: dict[str, None] = {}  # in order; the rows of a group share a key
     for chunk in loaded.result_chunks():
         counts.update(chunk["send_status"])
-        in_doubt |= dict.fromkeys(chunk.loc[chunk["send_status"] == "in_doubt", "send_key"])
+    in_doubt = loaded.in_doubt()
     if as_json:
         found = {"campaign": loaded.name, "journal": str(loaded.journal_path), "rows": counts.total()}
-        typer.echo(json.dumps({**found, "statuses": dict(counts), "in_doubt": list(in_doubt)}, ensure_ascii=False))
+        typer.echo(json.dumps({**found, "statuses": dict(counts), "in_doubt": in_doubt}, ensure_ascii=False))
         return
+    from turbobatch.campaign import shown
     from turbobatch.summary import counts_text
 
-    typer.echo(f"Campaign {loaded.name!r}, journal {loaded.journal_path}")
+    typer.echo(f"Campaign {loaded.name!r}, journal {shown(loaded.journal_path)}")
     typer.echo(counts_text(counts))
     if in_doubt:
         typer.echo("In doubt, by key: " + ", ".join(in_doubt))
@@ -233,10 +257,12 @@ def audit(
     from turbobatch.report import check_report_path, read_report, write_report
     from turbobatch.summary import failures_text
 
+    loaded = _load(source) if source.is_dir() or source.suffix == ".toml" else None
     if output is not None:
         check_report_path(output)
-    is_campaign = source.is_dir() or source.suffix == ".toml"
-    failures = find_failures(_load(source).result_chunks() if is_campaign else read_report(source))
+        if loaded is not None:
+            _check_not_own(loaded, output)
+    failures = find_failures(loaded.result_chunks() if loaded is not None else read_report(source))
     if output is None:
         typer.echo(failures_text(failures))
         return
@@ -314,6 +340,12 @@ def _confirm(plan: Plan, client: TurboClient, limit: int | None, *, resend: bool
     known = ", ".join(f"{count} {status} already" for status, count in plan.known.items())
     typer.echo(f"{plan.rows} rows{f' ({known})' if known else ''}: up to {emails} emails to send")
     typer.echo(f"from {plan.sender} through {client.host} ({client.api.name})")
+    if plan.elsewhere:
+        typer.echo(
+            f"warning: {plan.elsewhere} emails of this campaign have left under keys that this table doesn't have; "
+            "make sure that the table, its key or a template hasn't changed in a way that would send them again",
+            err=True,
+        )
     if resend:
         typer.echo("Rows in doubt are posted again: some may have been accepted and would arrive twice.")
     if emails == 0 or yes:
@@ -329,8 +361,8 @@ def _watch(run: Run) -> None:
 
     try:
         watch(run, bar=sys.stderr.isatty(), say=lambda text: typer.echo(text, err=True))
-    except TurboBatchError as error:
-        _fail(f"{error}; what was sent before is in the journal", STOPPED_EARLY)
+    except Exception as error:  # noqa: BLE001 - emails have left: whatever broke the run, the way on must be told
+        _fail(f"{error}; what was sent before is in the journal: run the same command again", STOPPED_EARLY)
 
 
 def _check_output(campaign: Campaign, output: Path) -> None:
@@ -338,8 +370,12 @@ def _check_output(campaign: Campaign, output: Path) -> None:
     from turbobatch.report import check_report_path
 
     check_report_path(output)
+    _check_not_own(campaign, output)
+
+
+def _check_not_own(campaign: Campaign, output: Path) -> None:
     if campaign.reads(output):
-        raise CampaignError(f"{output} is the table of recipients itself: give the report another name")
+        raise CampaignError(f"{output} is a file of the campaign itself: give the output another name")
 
 
 def _report(campaign: Campaign, output: Path, *, for_excel: bool) -> Counter[str]:

@@ -50,7 +50,7 @@ def demo(folder: Path, say: Callable[[str], None]) -> None:
     for path, what in [
         (reports[0], "every row with its verdict"),
         (reports[1], "the same, typed"),
-        (campaign.journal_path, "what was tried and what came of it"),
+        (folder / campaign.journal_path.name, "what was tried and what came of it"),
         (folder / "campaign.toml", "the campaign, to look at; each demo makes it anew"),
     ]:
         say(f"  {path}  {what}")

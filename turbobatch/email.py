@@ -29,6 +29,7 @@ _NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 _OWN_FIELDS = frozenset({"from", "to", "cc", "bcc", "subject", "mime-version", "content-type"})
 _OWN_FIELDS_PREFIX = "content-"
 _CHANGING_HEADERS = frozenset({"date", "message-id", "mime-version", "content-type"})
+_QUOTED = 400  # characters of a malformed address; a good one has at most 254, and a name
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -148,6 +149,13 @@ class Email:
         if faults:
             raise InvalidEmail(faults)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        return _remade, (given | {"custom_headers": dict(self.custom_headers)},)
+
+    def __hash__(self) -> int:
+        return hash((self.from_, self.recipients, self.subject, self.content, self.html_content))
+
     def replace(self, **changes: Any) -> Email:
         """Copy the email with some fields changed; the copy is checked like a new one."""
         return Email(**{item.name: getattr(self, item.name) for item in fields(self)} | changes)
@@ -209,6 +217,10 @@ class Email:
         return wire_fields(self, api)
 
 
+def _remade(given: dict[str, Any]) -> Email:
+    return Email(**given)
+
+
 def _assign(target: object, **values: Any) -> None:
     # A frozen dataclass that takes friendlier types than it keeps has to set its fields past its own guard.
     for name, value in values.items():
@@ -259,8 +271,9 @@ def _recipients(name: str, given: str | Iterable[str | Address], faults: list[Fa
 
 
 def invalid_address(text: str, name: str) -> str:
-    """Word a malformed address as v2 does."""
-    return f"'{CONTROL.sub(' ', text)}' '{name}' email not valid"
+    """Word a malformed address as v2 does; of a text that is far too long for one, its beginning."""
+    shown = text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
+    return f"'{CONTROL.sub(' ', shown)}' '{name}' email not valid"
 
 
 def _text_faults(email: Email) -> Iterable[Fault]:

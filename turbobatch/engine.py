@@ -306,11 +306,11 @@ class Engine:
         now = self.clock.monotonic()
         due = sum(1 for at, _, _ in self._retries if at <= now)
         wanted = min(self.concurrency - len(self.in_flight), due + self._fresh())
-        if wanted <= 0:
+        if wanted <= 0 and not self._retries:
             return []
-        reason, until = self._held_back(now)
+        reason, until = self._held_back(now)  # told also where every row has been tried and none is due
         granted = 0
-        if not reason:
+        if not reason and wanted > 0:
             granted = self.pacer.take(now, 1 if self._breaker.is_open else wanted)
             if not granted and (until := self.pacer.next_at(now)) > now + _WORTH_TELLING:
                 reason = f"the rate of {self.pacer.waiting_for(now)}"

@@ -87,7 +87,7 @@ class Policy:
         if (decision := _ALWAYS.get(verdict.kind)) is not None:
             return decision
         if verdict.kind is VerdictKind.THROTTLED:
-            pause = verdict.retry_after if verdict.retry_after is not None else self.wait(throttles)
+            pause = max(verdict.retry_after or 0.0, self.wait(throttles))
             return Decision(Status.PENDING, retry_in=pause, pause=pause)
         if failures + 1 >= self.tries and not outage:
             return Decision(Status.FAILED, healthy=False)

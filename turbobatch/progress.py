@@ -6,7 +6,7 @@ import logging
 import time
 from contextlib import ExitStack
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from turbobatch.engine import Retrying, Settled, Waiting
 from turbobatch.policy import Status
@@ -37,17 +37,15 @@ def log_event(event: RunEvent) -> None:
 
 
 class Bar:
-    """A tqdm bar over the table's rows, for terminals and notebooks; `with` opens and closes it."""
+    """A tqdm bar over the table's rows, for terminals and notebooks."""
 
     def __init__(self, total: int, *, file: Any = None) -> None:
         from tqdm.auto import tqdm
 
         self._bar = tqdm(total=total, unit="row", file=file, dynamic_ncols=True, smoothing=0.1)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End it; what it showed last stays."""
         self._bar.close()
 
     def update(self, now: Progress) -> None:
@@ -58,7 +56,7 @@ class Bar:
 
 
 class Lines:
-    """A plain line now and then, for logs, which a bar would fill."""
+    """A plain line now and then, for logs, which a bar would fill; with a Bar's methods."""
 
     def __init__(self, say: Callable[[str], None], *, every: float = 10.0) -> None:
         self._say = say
@@ -66,11 +64,8 @@ class Lines:
         self._told = 0.0
         self._waiting = ""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def close(self) -> None:
+        """End it."""
 
     def update(self, now: Progress) -> None:
         """Tell the counts if it is time, or if the run has begun or ceased to wait for something."""
@@ -108,8 +103,8 @@ def watch(run: Run, *, bar: bool = True, file: Any = None, say: Callable[[str], 
         while True:
             try:
                 if shown is None:  # in here, as it imports tqdm: Ctrl-C may come that early
-                    display = Bar(run.progress.total, file=file) if bar else Lines(say)
-                    shown = opened.enter_context(display)
+                    shown = Bar(run.progress.total, file=file) if bar else Lines(say)
+                    opened.callback(shown.close)
                 while not run.wait(_LOOK):
                     shown.update(run.progress)
                 break
@@ -125,4 +120,4 @@ def watch(run: Run, *, bar: bool = True, file: Any = None, say: Callable[[str], 
 
 def _described(now: Progress) -> str:
     counts = ", ".join(f"{now.rows[status]:,} {status}" for status in Status if now.rows.get(status))
-    return f"{counts}; waiting for {now.waiting}" if now.waiting else counts
+    return "; ".join(filter(None, (counts, now.waiting and f"waiting for {now.waiting}")))

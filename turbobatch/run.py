@@ -7,14 +7,17 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turbobatch.engine import Known, Settled, Waiting
-from turbobatch.errors import AuthenticationError, NotSentError
+from turbobatch.errors import AuthenticationError, CampaignError, NotSentError
 from turbobatch.policy import Status, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import pandas as pd
 
     from turbobatch.engine import Engine, RunEvent
 
@@ -181,6 +184,67 @@ class Run:
                 except Exception as error:  # noqa: BLE001 - nobody may wait for an end that never comes
                     self._error = self._error or error
             self._finished.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run was started for. `recipients`: an absolute path or a DataFrame."""
+
+    recipients: Path | pd.DataFrame | None
+    limit: int | None
+    resend: bool
+
+    def is_same(self, other: Asked) -> bool:
+        """Whether another start asks for the same; a cell that is run again reads its table again."""
+        if (self.limit, self.resend) != (other.limit, other.resend):
+            return False
+        mine, theirs = self.recipients, other.recipients
+        if mine is None or theirs is None or isinstance(mine, Path) or isinstance(theirs, Path):
+            return type(mine) is type(theirs) and bool(mine == theirs)
+        return mine.equals(theirs)
+
+
+_active: dict[tuple[Path, str], tuple[Run, Asked]] = {}
+"""The runs in progress in this process, by journal and campaign."""
+
+_starting = threading.RLock()
+"""Held while a run is made and while one ends, so that a run that ends at once isn't taken for one in progress."""
+
+
+def active_run(identity: tuple[Path, str], asked: Asked | None = None) -> Run | None:
+    """The campaign's run in progress, if it does what is asked for.
+
+    Raises:
+        CampaignError: it does something else.
+    """
+    run, doing = _active.get(identity, (None, None))
+    if doing is not None and asked is not None and not asked.is_same(doing):
+        raise CampaignError(
+            "a run of this campaign with another table or other options is in progress: wait for it, or stop it"
+        )
+    return run
+
+
+def start_run(identity: tuple[Path, str], asked: Asked, make_engine: Callable[[], Engine], *, total: int) -> Run:
+    """Start a run over `total` rows, unless another thread has just started the same.
+
+    Raises:
+        CampaignError: another thread has just started one that does something else.
+        TurboBatchError: what keeps the engine from being made.
+    """
+    with _starting:
+        if (active := active_run(identity, asked)) is not None:
+            return active
+        engine = make_engine()
+
+        def end() -> None:
+            with _starting:
+                _active.pop(identity, None)
+            engine.journal.close()
+
+        run = Run(engine, total=total, on_end=end)
+        _active[identity] = run, asked
+        return run
 
 
 def describe_stop(reason: StopReason, message: str) -> str:

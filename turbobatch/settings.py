@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from turbobatch.errors import CampaignError, did_you_mean
+from turbobatch.merge import MailMerge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,9 +62,10 @@ class SendSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One campaign.toml. Paths in it are relative to `folder`."""
+    """One campaign.toml, `file`. Paths in it are relative to `folder`."""
 
     name: str
+    file: Path
     folder: Path
     recipients: RecipientsSettings
     message: MessageSettings
@@ -108,7 +110,8 @@ class _Reader:
             raise self._error("name", "must be a text without slashes; it names the journal", "")
         return Settings(
             name=name,
-            folder=self.file.parent,
+            file=self.file.absolute(),
+            folder=self.file.parent.absolute(),
             recipients=self._section(RecipientsSettings, "recipients", table),
             message=self._section(MessageSettings, "message", table),
             send=self._section(SendSettings, "send", table),
@@ -157,3 +160,34 @@ class _Reader:
 
 def _all_texts(values: Iterable[Any]) -> bool:
     return all(isinstance(item, str) for item in values)
+
+
+def mail_merge(settings: Settings) -> MailMerge:
+    """The message that a campaign.toml describes.
+
+    Raises:
+        CampaignError: a template or file can't be used.
+    """
+    message = settings.message
+    return MailMerge(
+        from_=message.from_,
+        to=message.to,
+        cc=message.cc,
+        bcc=message.bcc,
+        reply_to=message.reply_to,
+        reference_id=message.reference_id,
+        subject=message.subject,
+        text=_file(message.text),
+        html=_file(message.html),
+        markdown=_file(message.markdown),
+        attachments=message.attachments,
+        inline=message.inline,
+        inline_css=message.inline_css,
+        list_unsubscribe=message.list_unsubscribe,
+        headers=message.headers,
+        folder=settings.folder,
+    )
+
+
+def _file(name: str | None) -> Path | None:
+    return Path(name) if name is not None else None

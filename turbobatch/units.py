@@ -6,8 +6,10 @@ Sending and reporting both walk the table through here, so that a row's key and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from turbobatch.addresses import CONTROL
 from turbobatch.errors import CampaignError, did_you_mean
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _DIGEST_CHUNK = 50  # rows; small where every row of a chunk is held merged
 _CHUNK = 2000  # rows
+_STEADY = (str, int, float, Decimal, UUID, date, time)  # what reads the same in every run
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,10 @@ class Finder:
             return self._unusable(unit, "group_by", self.layout.group_by)
         if self.layout.key:
             key = self.layout.key_of(unit.values)
-            if key is None or CONTROL.search(key):
+            if key is None or CONTROL.search(key) or not self._is_steady(unit.values):
                 return self._unusable(unit, "key", self.layout.key)
+            if any(self.layout.key_of(row) != key for row in unit.rows or ()):
+                return self._split(unit)
         else:
             merged = self.merger.merge(unit.values, unit.rows)
             if merged.digest is None:
@@ -139,11 +144,27 @@ class Finder:
             return Finding(unit, key, status=Status.DUPLICATE, message=f"{unit.where}: same key as row {first}")
         return Finding(unit, key, merged)
 
+    def _is_steady(self, values: Sequence[Any]) -> bool:
+        """Whether the key cells are of kinds that read the same in every run."""
+        return all(isinstance(values[self.layout.columns.index(name)], _STEADY) for name in self.layout.key)
+
+    def _split(self, unit: Unit) -> Finding:
+        # The first row's key would be the group's, and another one after the table is sorted anew.
+        names = ", ".join(map(repr, self.layout.key))
+        error = f"the key {names} differs within the group"
+        cure = "make it the same in all of the group's rows, or name another key"
+        return Finding(unit, status=Status.INVALID, message=f"{unit.where}: {error}; {cure}", errors=(error,))
+
     def _unusable(self, unit: Unit, role: str, names: tuple[str, ...]) -> Finding:
         texts = {name: _text(unit.values[self.layout.columns.index(name)]) for name in names}
         blank = next((name for name, text in texts.items() if not text), None)
+        cells = {name: unit.values[self.layout.columns.index(name)] for name in names}
+        odd = next((name for name, cell in cells.items() if not isinstance(cell, _STEADY)), None)
         if blank is not None:
             error, cure = f"column {blank!r} is blank, and it is the {role}", "fill the cell"
+        elif odd is not None:
+            error = f"column {odd!r} holds a {type(cells[odd]).__name__}, which makes no {role}"
+            cure = "put text or a number there"
         else:
             name = next(name for name, text in texts.items() if CONTROL.search(text))
             error = f"column {name!r} holds a line break or control character, and it is the {role}"

@@ -235,7 +235,7 @@ def test_a_broken_campaign_is_one_line(
         (["-o", "report", "--yes"], r"report: the name has no ending"),
         (["-o", "nowhere/report.csv", "--yes"], r"nowhere/report\.csv can't be written: there is no folder nowhere"),
         (["-o", "letters", "--yes"], r"letters"),
-        (["-o", "letters/people.csv", "--yes"], r"letters/people\.csv is the table of recipients itself"),
+        (["-o", "letters/people.csv", "--yes"], r"letters/people\.csv is a file of the campaign itself"),
         (["--yes"], r"a report is missing: name it with -o"),
         (["-o", "report.csv"], r"there is no terminal to ask on: say --yes"),
         (["-o", "report.csv", "--yes", "--api", "v3"], r"there is no API 'v3'"),
@@ -390,7 +390,9 @@ def test_a_run_that_breaks_can_be_gone_on_with(
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
     assert re.fullmatch(
-        r"error: row 3000 \(line 3002 of people\.csv\) .*; what was sent before is in the journal\n", err
+        r"error: row 3000 \(line 3002 of people\.csv\) .*; what was sent before is in the journal: "
+        r"run the same command again\n",
+        err,
     )
     letters(3000)
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 0

@@ -15,7 +15,6 @@ import threading
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.errors import JournalError
@@ -135,8 +134,7 @@ class SqliteJournal:
     def post_times(self, since: float) -> list[float]:
         """When POSTs began, after `since`, ascending; seconds since the epoch."""
         with self._reading():
-            newest_first = (time for (time,) in self._db.execute(_sql("post_times")))
-            return sorted(takewhile(lambda time: time > since, newest_first))
+            return [time for (time,) in self._db.execute(_sql("post_times"), (since,))]
 
     def settle(self, keys: Iterable[str] | None, status: Status, message: str, time: float) -> int:
         """Settle rows in doubt by hand (all of them if `keys` is None); tells how many there were."""
@@ -182,7 +180,7 @@ class SqliteJournal:
             keys = ", ".join(repr(item["key"]) for item in values[:3])
             raise JournalError(
                 f"{self.path} contradicts this run ({name} of {keys}{' …' if len(values) > 3 else ''}): "  # noqa: PLR2004
-                "nothing was sent; run the same command again"
+                "nothing new was posted; run the same command again"
             )
 
     @contextmanager

@@ -67,12 +67,12 @@ FROM send WHERE status = ? AND key > ? ORDER BY key LIMIT 1000;
 SELECT status, count(*) FROM send GROUP BY status;
 
 -- name: post_times
--- Ids grow with time, so the newest are read backwards until one is too old.
-SELECT time FROM post ORDER BY id DESC;
+-- Read whole, once a run: a clock that was put back leaves the ids out of the times' order.
+SELECT time FROM post WHERE time > ? ORDER BY time;
 
 -- name: settle
 UPDATE send SET status = :status, message = :message, time = :time
-WHERE status = 'in_doubt' AND key = :key;
+WHERE key = :key AND (status = 'in_doubt' OR (status = 'rejected' AND :status = 'pending'));
 
 -- name: settle_all
 UPDATE send SET status = :status, message = :message, time = :time

@@ -98,6 +98,8 @@ def _too_many(retry_after: str) -> Response:
 
 
 def _reset(transport: Transport) -> None:
+    if transport.is_closing():
+        return  # the client has left already, and its socket with it
     # Lingering for zero seconds makes the kernel send RST, not FIN.
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

@@ -118,9 +118,7 @@ def _add_html(message: EmailMessage, email: Email) -> None:
 
 
 def _add_inline(part: Any, item: Attachment, content_id: str) -> None:
-    part.add_related(
-        item.content, *_file_type(item), cid=f"<{content_id}>", filename=item.name, disposition="inline"
-    )
+    part.add_related(item.content, *_file_type(item), cid=f"<{content_id}>", filename=item.name, disposition="inline")
 
 
 def _file_type(item: Attachment) -> tuple[str, str]:

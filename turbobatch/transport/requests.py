@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0  # seconds
 ANSWER_LIMIT = 1024 * 1024  # bytes; the API's answers have some hundred
 
+IDLE_LIMIT = 5.0  # seconds; a balancer forgets idle connections without a word, and a POST into one ends in doubt
+
 _PIECE = 16 * 1024  # bytes written or read between two looks at the clock
 
 
@@ -128,10 +130,13 @@ class Poster:
     def __init__(self, *, timeout: float, verify: bool | str = True) -> None:
         self._timeout = timeout
         self._verify = verify
+        self._used = time.monotonic()
         self._adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=Retry(0, read=False))
 
     def post(self, request: Request) -> Response | Failure:
         """Post once. Every failure comes back as data, with a message that holds no secret."""
+        if time.monotonic() - self._used > IDLE_LIMIT:
+            self._adapter.close()  # it opens a new connection by itself
         url, mark, query = request.url.partition("?")
         _post.started, _post.query, _post.deadline = False, mark + query, time.monotonic() + self._timeout
         timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
@@ -145,6 +150,7 @@ class Poster:
         except Exception as error:  # noqa: BLE001 - whatever the libraries raise, a POST must end in a result
             return _failure(error, started=_post.started)
         finally:
+            self._used = time.monotonic()
             if answer is not None:
                 answer.close()
 
@@ -184,13 +190,12 @@ class RequestsTransport:
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Begin these POSTs; returns at once."""
-        self._in_flight += len(jobs)
-        while len(self._threads) < min(self._in_flight, self._concurrency):
-            thread = threading.Thread(target=self._work, name=f"turbobatch-post-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
         for job in jobs:
             self._jobs.put(job)
+        self._in_flight += len(jobs)
+        self._start_threads()
+        if not self._threads:
+            self._give_back()
 
     def poll(self, timeout: float) -> list[Completion]:
         """The POSTs that ended: waits up to `timeout` seconds for the first, takes all there are."""
@@ -206,12 +211,27 @@ class RequestsTransport:
 
     def close(self) -> None:
         """End without waiting for POSTs in flight; those that haven't begun are dropped."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._jobs.get_nowait()
+        self._give_back()
         for _ in self._threads:
             self._jobs.put(None)
         self._threads.clear()
+
+    def _start_threads(self) -> None:
+        while len(self._threads) < min(self._in_flight, self._concurrency):
+            thread = threading.Thread(target=self._work, name=f"turbobatch-post-{len(self._threads)}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return  # the system has no more threads: those that run do the work
+            self._threads.append(thread)
+
+    def _give_back(self) -> None:
+        """Conclude the jobs that no thread has begun."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (job := self._jobs.get_nowait()) is not None:
+                    failure = Failure("the POST wasn't begun: no thread could be started", started=False)
+                    self._done.put(Completion(job.number, failure, 0.0))
 
     def _work(self) -> None:
         poster = Poster(timeout=self._timeout, verify=self._verify)
