@@ -5,16 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint format clean
+.PHONY: demo test torture lint format clean
 
 demo: $(INSTALLED) ## the main job on sample data, through a local sandbox
 	$(BIN)/turbobatch demo
 
 test: $(INSTALLED) ## every test, with branch coverage
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage run -m pytest --numprocesses auto $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+torture: $(INSTALLED) ## kill the command line KILLS times and check that nothing goes out twice or is lost
+	$(BIN)/python tests/acceptance/torture.py --kills $(or $(KILLS),300) $(if $(SEED),--seed $(SEED))
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .

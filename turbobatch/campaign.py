@@ -351,6 +351,8 @@ class Campaign:
     def settle(self, status: Status, keys: Iterable[str] | None = None) -> int:
         """Settle rows in doubt by hand, all of them or those with `keys`, as `sent` or `pending`; tells how many.
 
+        Named by its key, a rejected row can be settled as `pending` too: it is tried again then.
+
         Raises:
             CampaignError: rows can't be settled as that, or a key is not in doubt; nothing was settled then.
             JournalError: the journal can't be used.
@@ -361,7 +363,7 @@ class Campaign:
             raise CampaignError("a run of this campaign is in progress: stop it, then settle what is in doubt")
         keys = None if keys is None else list(dict.fromkeys(keys))
         with self._journal() as journal:
-            _check_in_doubt(journal, keys or ())
+            _check_in_doubt(journal, keys or (), status)
             return journal.settle(keys, status, f"settled by hand as {status}", time.time())
 
     def _preparation(self, source: _Source, api: SendApi) -> Preparation:
@@ -392,10 +394,12 @@ def _results(source: _Source, journal: SqliteJournal) -> Results:
     return Results(table=source.table, layout=source.layout, merger=source.merger, journal=journal)
 
 
-def _check_in_doubt(journal: SqliteJournal, keys: Sequence[str]) -> None:
+def _check_in_doubt(journal: SqliteJournal, keys: Sequence[str], settled_as: Status) -> None:
     known = journal.lookup(keys)
+    # A refusal may be worth another try, once what caused it is mended elsewhere; it has left no email.
+    fitting = {Status.IN_DOUBT, Status.REJECTED} if settled_as is Status.PENDING else {Status.IN_DOUBT}
     for key in keys:
-        if key in known and known[key].status is Status.IN_DOUBT:
+        if key in known and known[key].status in fitting:
             continue
         if key in known:
             raise CampaignError(f"key {key!r} is not in doubt, nothing was settled: it is {known[key].status}")

@@ -578,3 +578,76 @@ def until() -> Callable[[Callable[[], Any]], None]:
         pytest.fail("waited in vain")
 
     return wait
+
+
+# What must not make another campaign of it
+
+
+def test_another_working_directory_sends_nothing_twice(folder: Path, sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """The journal is where it was when the campaign was made, also after `%cd` in a notebook."""
+    made = campaign()
+    made.send(people(), client, progress=False)
+    (folder / "elsewhere").mkdir()
+    os.chdir(folder / "elsewhere")
+    assert statuses(made.send(people(), client, progress=False)) == ["sent"] * 3
+    assert sandbox.requests_seen() == 3
+
+
+def test_emails_whose_keys_left_the_table_are_told(client: tb.TurboClient) -> None:
+    """Another key for the same people would send to them again: the plan counts what it can't find in the table."""
+    made = campaign()
+    made.send(people(), client, progress=False)
+    assert made.plan(people()).elsewhere == 0
+    assert made.plan(people(id=[7, 8, 9])).elsewhere == 3
+
+
+def test_a_run_in_progress_is_not_taken_for_another(held: tb.TurboClient, gate: threading.Event) -> None:
+    """The same start attaches, read anew or not; another table or limit is refused instead of ignored."""
+    made = campaign()
+    run = made.start(people(), held)
+    try:
+        assert made.start(people(), held) is run
+        with pytest.raises(tb.CampaignError, match="another table or other options"):
+            made.start(people(4), held)
+        with pytest.raises(tb.CampaignError, match="another table or other options"):
+            made.start(people(), held, limit=1)
+        with pytest.raises(tb.CampaignError, match="stop it, then settle"):
+            made.settle(tb.Status.PENDING)
+    finally:
+        gate.set()
+        assert run.wait(60)
+    assert statuses(made.results(people())) == ["sent"] * 3
+
+
+def test_a_refusal_can_be_settled_as_pending(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """The API may refuse an email for what is mended elsewhere; then the same email is worth another try."""
+    made = campaign()
+    table = people(2, email=["reject@example.org", "ana@example.org"])
+    assert statuses(made.send(table, client, progress=False)) == ["rejected", "sent"]
+    assert made.settle(tb.Status.PENDING, ["0"]) == 1
+    before = sandbox.requests_seen()
+    made.send(table, client, progress=False)
+    assert sandbox.requests_seen() == before + 1
+    with pytest.raises(tb.CampaignError, match="key '1' is not in doubt, nothing was settled: it is sent"):
+        made.settle(tb.Status.PENDING, ["1"])
+
+
+def test_files_of_the_campaign_are_known(folder: Path) -> None:
+    """No output may take the place of the table, a template, the suppression list or the campaign itself."""
+    shutil.copytree(SAMPLES / "receipts", "receipts", ignore=shutil.ignore_patterns("*.journal.db*"))
+    made = tb.Campaign.load("receipts")
+    for name in ("campaign.toml", "receipts.csv", "receipt.txt", "receipt.html", "suppressed.csv"):
+        assert made.reads(folder / "receipts" / name), name
+    assert not made.reads(folder / "receipts" / "report.csv")
+
+
+def test_a_test_send_keeps_the_customers_unsubscribe_link_to_itself(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """A tester who clicks on it would unsubscribe the customer."""
+    message = tb.MailMerge(
+        from_="shop@acme.example", to="{{ email }}", text="Hello", list_unsubscribe="https://acme.example/u?{{ id }}"
+    )
+    made = campaign(message=message)
+    assert len(list(made.send_test("me@acme.example", people(), client))) == 1
+    (arrived,) = sandbox.messages()
+    assert "me@acme.example" in arrived["to"]
+    assert not [name for name in arrived["custom_headers"] if name.lower().startswith("list-unsubscribe")]

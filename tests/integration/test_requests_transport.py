@@ -664,6 +664,39 @@ class TestManyAtATime:
         assert kinds == {n: VerdictKind.SENT if n % 3 else VerdictKind.IN_DOUBT for n in range(30)}
         assert len(server.requests) == 30
 
+    def test_threads_that_cannot_be_had_leave_the_work_to_the_others(
+        self, serve: Serve, open_transport: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A system at its limit of threads slows a run down; without any, nothing is sent and that is said."""
+        server, started, allowed = serve(answer_all), [], [1]
+        start = threading.Thread.start
+
+        def refuse_second(thread: threading.Thread) -> None:
+            if thread.name.startswith("turbobatch-post"):
+                started.append(thread)
+                if len(started) not in allowed:
+                    raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", refuse_second)
+        for kind in (VerdictKind.SENT, VerdictKind.NOT_SENT):
+            transport = open_transport(concurrency=4)
+            transport.submit([Job(n, request(server.url, b"%d" % n)) for n in range(4)])
+            found = collect(transport, 4)
+            assert {judge(completion.result).kind for completion in found.values()} == {kind}
+            assert len(server.requests) == 4
+            allowed.clear()
+
+    def test_an_idle_connection_is_not_used_again(
+        self, serve: Serve, open_transport: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A balancer may have forgotten it without a word, and a POST into it would end in doubt."""
+        monkeypatch.setattr(module, "IDLE_LIMIT", -1.0)
+        server, transport = serve(answer_all), open_transport()
+        for _ in range(3):
+            assert judge(post(transport, server.url)).kind is VerdictKind.SENT
+        assert server.connections == 3
+
 
 class TestLife:
     def test_poll_does_not_wait_when_told_not_to(self, open_transport: Open) -> None:

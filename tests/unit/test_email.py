@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
+import pickle
 import subprocess
 import sys
 from email.message import EmailMessage
@@ -379,3 +381,10 @@ class TestWire:
     def test_an_unknown_api_is_refused(self) -> None:
         with pytest.raises(CampaignError, match="no API 'v3'"):
             email().to_wire("v3")
+
+
+def test_an_email_can_be_copied_pickled_and_hashed() -> None:
+    """Frozen data travels between processes and into sets."""
+    given = Email(from_="a@acme.example", to="b@example.org", custom_headers={"X-A": "1"})
+    assert pickle.loads(pickle.dumps(given)) == copy.deepcopy(given) == given  # noqa: S301 - our own bytes
+    assert len({given, copy.copy(given)}) == 1

@@ -240,3 +240,21 @@ class TestFinder:
         assert found.message == (
             "row 0: column 'id' holds a line break or control character, and it is the key; remove it"
         )
+
+
+class TestSteadyKeys:
+    """A key must be the same in every run, whatever happens to the table between them."""
+
+    def test_a_group_has_one_key(self) -> None:
+        """The first row's would be another one after the table is sorted."""
+        data = pd.DataFrame({"order": [1, 1, 2], "line": ["a", "b", "c"], "email": "a@example.org"})
+        first, second = findings(data, key=["line"], group_by=["order"])
+        assert (first.status, second.status) == (Status.INVALID, None)
+        assert "the key 'line' differs within the group" in first.message
+
+    def test_what_reads_differently_in_every_run_makes_no_key(self) -> None:
+        """An object's text can be its address in memory, and a set has no order."""
+        data = pd.DataFrame({"id": [object(), {"b", "a"}, "x"], "email": "a@example.org"})
+        kinds = [(item.status, item.message) for item in findings(data, key=["id"])]
+        assert "column 'id' holds a object, which makes no key; put text or a number there" in kinds[0][1]
+        assert [status for status, _ in kinds] == [Status.INVALID, Status.INVALID, None]

@@ -80,6 +80,7 @@ class MailMerge:
         )
         self._shown = {"to": to, "subject": subject, "text": text, "html": html, "markdown": markdown}
         self.sender = from_
+        self.files = tuple(use.folder.root / item for item in (text, html, markdown) if isinstance(item, Path))
         self._bound: Merger | None = None
         for problem in constant_problems(self._message):
             raise CampaignError(str(problem))
