@@ -6,12 +6,22 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import BaseLoader, TemplateNotFound, Undefined
+from jinja2 import BaseLoader, TemplateNotFound, Undefined, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
+from turbobatch.merge.bounds import (
+    JOINED,
+    ROUNDS,
+    Bounding,
+    bound_filter,
+    check_call,
+    check_operator,
+    counted,
+    sized,
+)
 from turbobatch.merge.cells import CLOSE, OPEN, Blank, Row, Unknown, unmarked
-from turbobatch.merge.files import MEBIBYTE, FileError, Folder, read_text
+from turbobatch.merge.files import FileError, Folder, read_text
 from turbobatch.merge.filters import format_date, format_number
 
 if TYPE_CHECKING:
@@ -20,10 +30,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from jinja2.runtime import Context
 
-MAX_RENDERED = 32 * MEBIBYTE
-"""Characters in one rendered field."""
-
-_MAX_BITS = 4096  # more digits than any amount of money has
 _USELESS_GLOBALS = ("lipsum", "cycler")
 _UNREPEATABLE_FILTERS = ("random",)  # the same row must give the same email in every run
 
@@ -34,10 +40,6 @@ _MARKDOWN_ANYWHERE = re.compile(r"[\\`*_\[\]<>&~|!()]")
 _MARKDOWN_AT_LINE_START = re.compile(r"^(?:[#+=:-]|[0-9]+(?=\.(?:\s|$)))", re.MULTILINE)
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 _LINE_BREAK = re.compile(r"\r\n?|\n")
-
-
-class TooLargeError(OverflowError):
-    """A template made more than an email can hold."""
 
 
 class FolderLoader(BaseLoader):
@@ -58,7 +60,7 @@ class FolderLoader(BaseLoader):
 class MergeEnvironment(ImmutableSandboxedEnvironment):
     """Jinja's sandbox for rows: cells before methods, unknown names fail, results stay bounded."""
 
-    intercepted_binops = frozenset({"+", "*", "**"})
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, folder: Folder, *, finalize: Callable[[Any], Any], autoescape: bool = False) -> None:
         self.folder = folder
@@ -75,7 +77,8 @@ class MergeEnvironment(ImmutableSandboxedEnvironment):
             del self.globals[name]
         for name in _UNREPEATABLE_FILTERS:
             del self.filters[name]
-        self.filters |= {"date": format_date, "number": format_number}
+        self.filters |= {"date": format_date, "number": format_number, ROUNDS: counted, JOINED: sized}
+        self.filters |= {name: bound_filter(name, function) for name, function in self.filters.items()}
         self.tests["none"] = lambda value: value is None or isinstance(value, Blank)
 
     def preprocess(self, source: str, name: str | None = None, filename: str | None = None) -> str:
@@ -90,9 +93,25 @@ class MergeEnvironment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Calculate, unless the result would be absurdly large."""
-        if _too_large(operator, left, right):
-            raise TooLargeError(f"the result of {operator!r} is too large")
+        check_operator(operator, left, right)
         return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a method, macro or function, unless a text's method would make something absurdly large."""
+        owner = getattr(obj, "__self__", None)
+        if isinstance(owner, str):
+            check_call(obj.__name__, owner, (*args, *kwargs.values()))
+        return super().call(context, obj, *args, **kwargs)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Let `str.format` be called as the sandbox does it, unless it pads absurdly."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is not None:
+            check_call("format", value.__self__, ())
+        return wrapped
+
+    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
+        return super()._generate(Bounding().visit(source), *args, **kwargs)
 
 
 class Environments:
@@ -162,24 +181,3 @@ def _marked_value(value: Any) -> str:
         # A block or macro that was rendered before: its values are marked, the rest is the template's own text.
         return value if OPEN in value else f"{OPEN}{value}{CLOSE}"
     return f"{OPEN}{unmarked(str(printable(value)))}{CLOSE}"
-
-
-def _too_large(operator: str, left: Any, right: Any) -> bool:
-    match operator:
-        case "+":
-            return isinstance(left, str) and isinstance(right, str) and len(left) + len(right) > MAX_RENDERED
-        case "*":
-            return (
-                max(_repeated(left, right), _repeated(right, left)) > MAX_RENDERED
-                or _bits(left) + _bits(right) > _MAX_BITS
-            )
-    return isinstance(right, int) and _bits(left) * right > _MAX_BITS
-
-
-def _repeated(sequence: Any, times: Any) -> int:
-    sized = isinstance(sequence, (str, bytes, list, tuple)) and isinstance(times, int)
-    return len(sequence) * times if sized else 0
-
-
-def _bits(number: Any) -> int:
-    return number.bit_length() if isinstance(number, int) else 0

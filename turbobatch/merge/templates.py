@@ -13,9 +13,9 @@ from jinja2.exceptions import SecurityError
 
 from turbobatch.addresses import CONTROL
 from turbobatch.errors import CampaignError
+from turbobatch.merge.bounds import UnboundedError, begin, check_size
 from turbobatch.merge.cells import UnknownColumnError, unmarked
-from turbobatch.merge.environment import MAX_RENDERED, TooLargeError
-from turbobatch.merge.files import MEBIBYTE, FileError, read_text
+from turbobatch.merge.files import FileError, read_text
 from turbobatch.merge.filters import CellError
 from turbobatch.merge.problems import Problem
 from turbobatch.merge.usage import Usage, usage
@@ -58,13 +58,13 @@ class Field:
         """
         if self.constant is not None:
             return self.constant
+        begin()
         pieces = []
         size = 0
         template = self.template
         for piece in template.root_render_func(template.new_context(context, shared=True)):
             size += len(piece)
-            if size > MAX_RENDERED:
-                raise TooLargeError(f"{self.label} is over {MAX_RENDERED // MEBIBYTE} MB")
+            check_size(size)
             pieces.append(piece)
         return "".join(pieces)
 
@@ -76,7 +76,7 @@ class Field:
                 return Problem(self.name, (), f"there is no column {name!r}", head.hint(name))
             case CellError():
                 return Problem(self.name, columns, f"{self._place(error)}: {error}", "correct the cell")
-        kind = "" if isinstance(error, (TemplateError, TooLargeError)) else f"{type(error).__name__}: "
+        kind = "" if isinstance(error, (TemplateError, UnboundedError)) else f"{type(error).__name__}: "
         text = _one_line(_message(error))
         cure = "correct the template" if isinstance(error, SecurityError) else "correct the template or the cell"
         return Problem(self.name, columns, f"{self._place(error)}: {kind}{text}", cure)
