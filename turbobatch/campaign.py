@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from turbobatch.check import any_account, check_table
 from turbobatch.client import TurboClient
 from turbobatch.engine import Engine
-from turbobatch.errors import CampaignError, did_you_mean
+from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation, is_final, look_up
 from turbobatch.journal import SqliteJournal, open_journal
 from turbobatch.policy import Policy, Status
@@ -20,14 +19,15 @@ from turbobatch.progress import log, log_event, watch
 from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.results import Results
-from turbobatch.run import Asked, Run, active_run, start_run
+from turbobatch.run import Asked, Run, RunState, active_run, start_run
 from turbobatch.settings import load_settings, mail_merge
+from turbobatch.settlement import settle_by_hand
 from turbobatch.suppression import load_suppressed
 from turbobatch.trial import send_trial
 from turbobatch.units import Finder, Layout, invalid, units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -247,10 +247,44 @@ class Campaign:
             JournalError: the journal can't be used.
             KeyboardInterrupt: stopped by Ctrl-C or Interrupt, after the POSTs in flight have ended.
         """
-        run = self.start(recipients, client, limit=limit, resend=resend)
-        watch(run, bar=progress, say=log.warning if progress else log.info)
+        say = log.warning if progress else log.info
+        run = self.run_to_end(recipients, client, limit=limit, resend=resend, bar=progress, say=say)
         run.raise_if_stopped()
         return self.results(recipients)
+
+    def run_to_end(
+        self,
+        recipients: Recipients | None = None,
+        client: TurboClient | None = None,
+        *,
+        limit: int | None = None,
+        resend: bool = False,
+        bar: bool = True,
+        say: Callable[[str], None] = log.warning,
+        on_start: Callable[[Run], None] | None = None,
+    ) -> Run:
+        """Start a run and watch it to its end, also to an early one; the first Ctrl-C stops it cleanly.
+
+        `bar` and `say` are `progress.watch`'s. `on_start` gets the run: what is raised from then on broke it.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed before anything was sent, or twice.
+            TurboBatchError: what `start` raises, or what broke the run.
+        """
+        try:
+            run = self.start(recipients, client, limit=limit, resend=resend)
+            if on_start is not None:
+                on_start(run)
+            watch(run, bar=bar, say=say)
+        except KeyboardInterrupt:
+            # It may strike when POSTs have begun and nobody watches yet.
+            begun = active_run(self._identity)
+            if begun is None or begun.progress.state is RunState.STOPPING:
+                raise
+            run = begun
+            run.stop()
+            watch(run, bar=bar, say=say)
+        return run
 
     def start(
         self,
@@ -357,14 +391,10 @@ class Campaign:
             CampaignError: rows can't be settled as that, or a key is not in doubt; nothing was settled then.
             JournalError: the journal can't be used.
         """
-        if status not in (Status.SENT, Status.PENDING):
-            raise CampaignError(f'rows in doubt are settled as "sent" or "pending", not {str(status)!r}')
         if active_run(self._identity) is not None:
             raise CampaignError("a run of this campaign is in progress: stop it, then settle what is in doubt")
-        keys = None if keys is None else list(dict.fromkeys(keys))
         with self._journal() as journal:
-            _check_in_doubt(journal, keys or (), status)
-            return journal.settle(keys, status, f"settled by hand as {status}", time.time())
+            return settle_by_hand(journal, status, keys)
 
     def _preparation(self, source: _Source, api: SendApi) -> Preparation:
         suppressed = load_suppressed(self._suppress) if self._suppress is not None else {}
@@ -392,20 +422,6 @@ class Campaign:
 
 def _results(source: _Source, journal: SqliteJournal) -> Results:
     return Results(table=source.table, layout=source.layout, merger=source.merger, journal=journal)
-
-
-def _check_in_doubt(journal: SqliteJournal, keys: Sequence[str], settled_as: Status) -> None:
-    known = journal.lookup(keys)
-    # A refusal may be worth another try, once what caused it is mended elsewhere; it has left no email.
-    fitting = {Status.IN_DOUBT, Status.REJECTED} if settled_as is Status.PENDING else {Status.IN_DOUBT}
-    for key in keys:
-        if key in known and known[key].status in fitting:
-            continue
-        if key in known:
-            raise CampaignError(f"key {key!r} is not in doubt, nothing was settled: it is {known[key].status}")
-        in_doubt = [entry.key for entry in journal.entries(Status.IN_DOUBT)]
-        hint = "no row is" if not in_doubt else did_you_mean(key, in_doubt[:_LISTED])
-        raise CampaignError(f"key {key!r} is not in doubt, nothing was settled: {hint}")
 
 
 def shown(path: Path) -> Path:

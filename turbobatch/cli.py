@@ -192,8 +192,7 @@ def send(
     resend = in_doubt == "resend"
     plan = loaded.plan(resend=resend)
     _confirm(plan, client, limit, resend=resend, yes=yes)
-    run = loaded.start(client=client, limit=limit, resend=resend)
-    _watch(run)
+    run = _run_to_end(loaded, client, limit, resend=resend)
     try:
         counts = _report(loaded, output, for_excel=for_excel)
     except TurboBatchError as error:
@@ -356,12 +355,20 @@ def _confirm(plan: Plan, client: TurboClient, limit: int | None, *, resend: bool
         raise CampaignError("nothing was sent")
 
 
-def _watch(run: Run) -> None:
-    from turbobatch.progress import watch
-
+def _run_to_end(campaign: Campaign, client: TurboClient, limit: int | None, *, resend: bool) -> Run:
+    begun: list[Run] = []
     try:
-        watch(run, bar=sys.stderr.isatty(), say=lambda text: typer.echo(text, err=True))
-    except Exception as error:  # noqa: BLE001 - emails have left: whatever broke the run, the way on must be told
+        return campaign.run_to_end(
+            client=client,
+            limit=limit,
+            resend=resend,
+            bar=sys.stderr.isatty(),
+            say=lambda text: typer.echo(text, err=True),
+            on_start=begun.append,
+        )
+    except Exception as error:
+        if not begun:
+            raise
         _fail(f"{error}; what was sent before is in the journal: run the same command again", STOPPED_EARLY)
 
 

@@ -26,8 +26,8 @@ HEAVY = ("pandas", "numpy", "pyarrow", "requests", "jinja2")
 ORDER = (
     "errors", "addresses", "email", "sendapi", "recipients", "merge", "suppression", "rates", "policy", "journal",
     "transport", "client", "units", "engine", "feed", "run", "progress", "arrow", "results", "page", "report", "audit",
-    "check", "preview", "trial", "settings", "campaign", "console", "sandbox", "testing", "samples", "summary", "demo",
-    "cli",
+    "check", "preview", "trial", "settlement", "settings", "campaign", "console", "sandbox", "testing",
+    "samples", "summary", "demo", "cli",
 )  # fmt: skip
 FACE = {"__init__", "__main__", "_version"}  # the package's own doors
 

@@ -237,7 +237,11 @@ class RequestsTransport:
         poster = Poster(timeout=self._timeout, verify=self._verify)
         while (job := self._jobs.get()) is not None:
             began = time.perf_counter()
-            result = poster.post(job.request)
+            result: Response | Failure
+            try:
+                result = poster.post(job.request)
+            except Exception as error:  # noqa: BLE001 - a thread that died would leave the run waiting for ever
+                result = _failure(error, started=True)
             self._done.put(Completion(job.number, result, time.perf_counter() - began))
         poster.close()
 
