@@ -63,14 +63,14 @@ def sized(value: Any) -> Any:
     return value
 
 
-def check_size(size: int) -> None:
+def check_size(size: int, what: str = "a value that the template makes") -> None:
     """Refuse what would be too large.
 
     Raises:
         UnboundedError: `size` characters or items are more than an email can hold.
     """
     if size > MAX_SIZE:
-        raise UnboundedError(f"the template makes something of more than {MAX_SIZE // MEBIBYTE} MB")
+        raise UnboundedError(f"{what} is over {MAX_SIZE // MEBIBYTE} MB")
 
 
 def check_operator(operator: str, left: Any, right: Any) -> None:

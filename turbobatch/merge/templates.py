@@ -64,7 +64,7 @@ class Field:
         template = self.template
         for piece in template.root_render_func(template.new_context(context, shared=True)):
             size += len(piece)
-            check_size(size)
+            check_size(size, self.label)
             pieces.append(piece)
         return "".join(pieces)
 
