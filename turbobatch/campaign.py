@@ -20,7 +20,7 @@ from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.results import Results
 from turbobatch.run import Asked, Run, RunState, active_run, start_run
-from turbobatch.settings import load_settings, mail_merge
+from turbobatch.settings import load_settings, mail_merge, names_a_file
 from turbobatch.settlement import settle_by_hand
 from turbobatch.suppression import load_suppressed
 from turbobatch.trial import send_trial
@@ -100,7 +100,7 @@ class Campaign:
         journal: str | Path | None = None,
         policy: Policy | None = None,
     ) -> None:
-        if not name.strip() or "/" in name or "\\" in name or not name.isprintable():
+        if not names_a_file(name):
             raise CampaignError(f"name {name!r} must be a text without slashes: it names the journal")
         if type(concurrency) is not int or concurrency < 1:
             raise CampaignError(f"concurrency is {concurrency!r}: give a whole number above 0")

@@ -106,7 +106,7 @@ class _Reader:
         if "name" not in table:
             raise self._error("name", "is missing: it tells this campaign and its journal from others", "")
         name = table["name"]
-        if not isinstance(name, str) or not name.strip() or "/" in name or "\\" in name or not name.isprintable():
+        if not isinstance(name, str) or not names_a_file(name):
             raise self._error("name", "must be a text without slashes; it names the journal", "")
         return Settings(
             name=name,
@@ -156,6 +156,11 @@ class _Reader:
     def _error(self, name: str, text: str, section: str) -> CampaignError:
         place = f"[{section}] " if section else ""
         return CampaignError(f"{self.file}: {place}{name} {text}")
+
+
+def names_a_file(name: str) -> bool:
+    """Whether a campaign's name can be its journal's too."""
+    return bool(name.strip()) and name.isprintable() and not {"/", "\\"} & set(name)
 
 
 def _all_texts(values: Iterable[Any]) -> bool:

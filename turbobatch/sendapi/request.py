@@ -36,16 +36,11 @@ class SendApi(Protocol):
         """`v1` or `v2`."""
         ...
 
-    @property
-    def size_limit(self) -> int:
-        """Bytes that an email may have."""
-        ...
-
     def request(self, email: Email) -> Request:
         """Build the POST that sends `email`.
 
         Raises:
-            InvalidEmail: it is larger than `size_limit` bytes.
+            InvalidEmail: it is larger than the API takes.
         """
         ...
 

@@ -36,7 +36,6 @@ class V1:
     authpass: str = field(repr=False)
     auth_in: AuthIn = "headers"
     name: str = field(default="v1", init=False)
-    size_limit: int = field(default=SIZE_LIMIT, init=False)
 
     def __post_init__(self) -> None:
         if self.auth_in not in ("headers", "fields", "query"):

@@ -24,7 +24,6 @@ class V2:
     consumer_key: str = field(repr=False)
     consumer_secret: str = field(repr=False)
     name: str = field(default="v2", init=False)
-    size_limit: int = field(default=SIZE_LIMIT, init=False)
 
     def __post_init__(self) -> None:
         check_secret("consumer_key", self.consumer_key)
