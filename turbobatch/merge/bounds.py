@@ -1,4 +1,6 @@
-"""Bounds for templates: one that loops for ever or grows a giant value fails as a problem of its row.
+"""Bounds for templates: a plain loop that never ends or a common operation's giant result is a problem of its row.
+
+Not everything is bounded: recursion that branches, and some filters' arguments, can still take very long.
 
 The bounds are counts, never clocks, so the same row fails or passes in every run. Sizes are checked before Python would
 make the value. What a bound needs to see is compiled into the templates: loops and `~` pass through filters whose names
