@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
-from turbobatch.addresses import CONTROL, Address, AddressError, split_list
+from turbobatch.addresses import CONTROL, Address, AddressError, holds_control, split_list
 from turbobatch.errors import CampaignError, Fault, InvalidEmail
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ SUBJECT_LIMIT = 700
 _HEADER_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322, 3.6.8: printable ASCII without the colon
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _CONTENT_ID = re.compile(r"[\w.+-]+(@[\w.-]+)?", re.ASCII)
-_NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 _OWN_FIELDS = frozenset({"from", "to", "cc", "bcc", "subject", "mime-version", "content-type"})
 _OWN_FIELDS_PREFIX = "content-"
 _CHANGING_HEADERS = frozenset({"date", "message-id", "mime-version", "content-type"})
@@ -50,7 +49,7 @@ class Attachment:
     def __init__(self, content: bytes, name: str, type: str | None = None, content_id: str | None = None) -> None:  # noqa: A002 - the API's name
         guessed = type or _guessed_type(name)
         faults = []
-        if not name or CONTROL.search(name):
+        if not name or holds_control(name):
             faults.append(Fault("attachments", f"attachment name {name!r} is empty or holds a control character"))
         if not _MEDIA_TYPE.fullmatch(guessed):
             faults.append(Fault("attachments", f"attachment type {guessed!r} not valid"))
@@ -169,7 +168,7 @@ class Email:
         copy = object.__new__(Email)
         _assign(copy, **{item.name: getattr(self, item.name) for item in fields(self)})
         _assign(copy, reference_id=self.reference_id or reference_id, campaign_id=self.campaign_id or campaign_id)
-        if faults := list(_text_faults(copy)):
+        if faults := list(_line_faults(copy, "reference_id", "campaign_id")):
             raise InvalidEmail(faults)
         return copy
 
@@ -270,6 +269,17 @@ def _recipients(name: str, given: str | Iterable[str | Address], faults: list[Fa
     return tuple(found)
 
 
+def is_body(text: str) -> bool:
+    """Whether a body can hold `text`: it has no NUL and no lone surrogate, which is half a character."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def invalid_address(text: str, name: str) -> str:
     """Word a malformed address as v2 does; of a text that is far too long for one, its beginning."""
     shown = text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
@@ -279,12 +289,16 @@ def invalid_address(text: str, name: str) -> str:
 def _text_faults(email: Email) -> Iterable[Fault]:
     if len(email.subject) > SUBJECT_LIMIT:
         yield Fault("subject", f"subject of {len(email.subject)} characters is longer than {SUBJECT_LIMIT}")
-    for name in ("subject", "reference_id", "campaign_id"):
-        if CONTROL.search(getattr(email, name) or ""):
-            yield Fault(name, f"{name} holds a line break or control character")
+    yield from _line_faults(email, "subject", "reference_id", "campaign_id")
     for name in ("content", "html_content", "mime_raw"):
-        if _NOT_TEXT.search(getattr(email, name) or ""):
+        if not is_body(getattr(email, name) or ""):
             yield Fault(name, f"{name} holds a NUL or half a character")
+
+
+def _line_faults(email: Email, *names: str) -> Iterable[Fault]:
+    for name in names:
+        if holds_control(getattr(email, name) or ""):
+            yield Fault(name, f"{name} holds a line break or control character")
 
 
 def _header_faults(headers: Mapping[str, str]) -> Iterable[Fault]:
@@ -293,7 +307,7 @@ def _header_faults(headers: Mapping[str, str]) -> Iterable[Fault]:
             yield Fault("custom_headers", f"header name {name!r} not valid")
         elif name.lower() in _OWN_FIELDS or name.lower().startswith(_OWN_FIELDS_PREFIX):
             yield Fault("custom_headers", f"header {name} belongs to the email's own fields")
-        if CONTROL.search(value):
+        if holds_control(value):
             yield Fault("custom_headers", f"header {name!r} holds a line break or control character")
 
 

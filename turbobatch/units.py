@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from turbobatch.addresses import CONTROL
+from turbobatch.addresses import holds_control
 from turbobatch.errors import CampaignError, did_you_mean
 from turbobatch.policy import Status
 
@@ -130,7 +130,7 @@ class Finder:
             return self._unusable(unit, "group_by", self.layout.group_by)
         if self.layout.key:
             key = self.layout.key_of(unit.values)
-            if key is None or CONTROL.search(key) or not self._is_steady(unit.values):
+            if key is None or holds_control(key) or not self._is_steady(unit.values):
                 return self._unusable(unit, "key", self.layout.key)
             if any(self.layout.key_of(row) != key for row in unit.rows or ()):
                 return self._split(unit)
@@ -166,7 +166,7 @@ class Finder:
             error = f"column {odd!r} holds a {type(cells[odd]).__name__}, which makes no {role}"
             cure = "put text or a number there"
         else:
-            name = next(name for name, text in texts.items() if CONTROL.search(text))
+            name = next(name for name, text in texts.items() if holds_control(text))
             error = f"column {name!r} holds a line break or control character, and it is the {role}"
             cure = "remove it"
         return Finding(unit, status=Status.INVALID, message=f"{unit.where}: {error}; {cure}", errors=(error,))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from email.header import decode_header, make_header
 
 import pytest
+from email_validator import EmailNotValidError, validate_email
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +16,7 @@ from turbobatch.addresses import (
     AddressError,
     encoded_word,
     format_list,
+    holds_control,
     parse_list,
     split_list,
     suggest,
@@ -226,3 +229,47 @@ class TestSuggest:
         if guess is not None:
             assert guess != text.strip()
             assert Address.parse(guess).email == guess
+
+
+NEARLY = st.builds(
+    "{}{}{}".format,
+    st.text("ab.c+_-0Pé ", max_size=70) | st.sampled_from(["postmaster", "Postmaster", "INFO", "a" * 64, "a" * 65]),
+    st.sampled_from(["@", "@", "@", "", "@@"]),
+    st.sampled_from(
+        [
+            "example.com",
+            "EXAMPLE.com",
+            "bücher.example",
+            "xn--bcher-kva.example",
+            "a_b.example",
+            "localhost",
+            "x.test",
+            "[1.2.3.4]",
+            "",
+            "-a.example",
+            "a..example",
+            ".".join(["d" * 60] * 4),
+            ".".join(["ü" * 50] * 3) + ".example",
+            ".".join(["d" * 60, "d" * 60, "d" * 60, "com"]),
+        ]
+    ),
+)
+
+
+@given(NEARLY | EMAILS)
+def test_an_address_is_judged_as_email_validator_judges_it(text: str) -> None:
+    """Also the many whose domain alone is validated, once for all of them."""
+    text = text.strip()
+    expected: str | None = None
+    with contextlib.suppress(EmailNotValidError):
+        found = validate_email(text, check_deliverability=False, allow_smtputf8=False, allow_quoted_local=False)
+        expected = f"{found.local_part}@{found.ascii_domain}"
+    read: str | None = None
+    with contextlib.suppress(AddressError):
+        read = Address.of("", text).email
+    assert read == expected
+
+
+@given(st.text())
+def test_control_characters_are_found_wherever_they_are(text: str) -> None:
+    assert holds_control(text) == (CONTROL.search(text) is not None)

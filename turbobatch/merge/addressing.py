@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import nodes
 
-from turbobatch.addresses import CONTROL, Address, AddressError, split_list, suggest
+from turbobatch.addresses import Address, AddressError, holds_control, split_list, suggest
 from turbobatch.email import invalid_address
 from turbobatch.errors import CampaignError
 from turbobatch.merge.cells import CLOSE, OPEN, unmarked
@@ -159,7 +159,7 @@ def _address(display: str | None, email: str, text: str) -> Address:
 
 def _malformed(error: AddressError, display: str | None, name: str) -> Malformed:
     shown = error.text.rpartition("<")[0] if display is None else display
-    if CONTROL.search(shown):
+    if holds_control(shown):
         return Malformed(shown, f"name in '{name}' holds a line break or control character", "remove it from the cell")
     meant = suggest(error.text.rpartition("<")[2])
     cure = f"correct the address (did you mean {meant}?)" if meant else "correct the address"

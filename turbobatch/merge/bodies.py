@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from inscriptis.model.config import ParserConfig
     from markdown_it import MarkdownIt
 
-NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
-"""A NUL or half a character: no body can hold it."""
-
 _DOCUMENT = '<!doctype html>\n<html>\n<head><meta charset="utf-8"></head>\n<body>\n{}</body>\n</html>\n'
 _BARE_LINK = re.compile(r"\[(?:mailto:)?([^\[\]]+)\]\((?:mailto:|https?://)?\1/?\)")
 _INNER_LINK = re.compile(r"\[([^\[\]]*)\]\((?:#|cid:)[^()\s]*\)")

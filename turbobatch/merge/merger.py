@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from turbobatch.addresses import CONTROL, Address
-from turbobatch.email import Attachment, Email
+from turbobatch.addresses import CONTROL, Address, holds_control
+from turbobatch.email import Attachment, Email, is_body
 from turbobatch.errors import CampaignError, InvalidEmail
 from turbobatch.merge.addressing import read_addresses
-from turbobatch.merge.bodies import NOT_TEXT
 from turbobatch.merge.cells import RESERVED, Blank, BlankUsedError, Head, Row, cell
 from turbobatch.merge.files import FileError, StoredFile
 from turbobatch.merge.problems import Problem, distinct
@@ -19,8 +18,7 @@ from turbobatch.merge.templates import Field, blank
 from turbobatch.merge.unsubscribe import read_links
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from turbobatch.merge.addressing import Malformed
     from turbobatch.merge.message import Message
@@ -156,16 +154,16 @@ class _Work:
     def line(self, field: Field | None) -> str:
         """Render a field that goes into a header: a line break could start a header of its own."""
         rendered = self.text(field)
-        if field is not None and CONTROL.search(rendered):
-            columns = self._holding(field, CONTROL)
+        if field is not None and holds_control(rendered):
+            columns = self._holding(field, holds_control)
             self._report(field, f"{field.label} holds a line break or control character", "remove it", columns)
         return rendered
 
     def body(self, field: Field | None) -> str:
         """Render a body."""
         rendered = self.text(field)
-        if field is not None and NOT_TEXT.search(rendered):
-            columns = self._holding(field, NOT_TEXT)
+        if field is not None and not is_body(rendered):
+            columns = self._holding(field, lambda text: not is_body(text))
             self._report(field, f"{field.name} holds a NUL or half a character", "remove it", columns)
         return rendered
 
@@ -272,9 +270,9 @@ class _Work:
                 return found
         return columns
 
-    def _holding(self, field: Field, pattern: re.Pattern[str]) -> tuple[str, ...]:
+    def _holding(self, field: Field, is_fault: Callable[[str], bool]) -> tuple[str, ...]:
         columns = self._used[field]
-        return tuple(name for name in columns if pattern.search(self._quoted(name))) or columns
+        return tuple(name for name in columns if is_fault(self._quoted(name))) or columns
 
     def _quoted(self, column: str) -> str:
         value = self.cells[self._head.index[column]]
