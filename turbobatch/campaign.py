@@ -24,7 +24,7 @@ from turbobatch.settings import load_settings, mail_merge, names_a_file
 from turbobatch.settlement import settle_by_hand
 from turbobatch.suppression import load_suppressed
 from turbobatch.trial import send_trial
-from turbobatch.units import Finder, Layout, invalid, units
+from turbobatch.units import Layout, find, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from turbobatch.merge import MailMerge, Merger
     from turbobatch.recipients import Table
     from turbobatch.sendapi import SendApi
+    from turbobatch.units import Finding
 
     Recipients = pd.DataFrame | str | Path
 
@@ -62,6 +63,10 @@ class _Source:
     table: Table
     layout: Layout
     merger: Merger
+
+    def find(self) -> Iterator[Finding]:
+        """Walk the table's units."""
+        return find(self.table, self.layout, self.merger)
 
 
 class Campaign:
@@ -180,11 +185,11 @@ class Campaign:
             CampaignError: there is no such row.
         """
         source = self._source(recipients)
-        for finding in map(Finder(source.layout, source.merger), units(source.table, source.layout)):
+        for finding in source.find():
             unit = finding.unit
             if unit.number != row:
                 continue
-            merged = finding.merged or source.merger.merge(unit.values, unit.rows)
+            merged = finding.merged_by(source.merger)
             if merged.email is None:
                 return Preview(row=row, key=finding.key, email=None, message=invalid(unit, None, merged).message)
             if finding.key is None:
@@ -205,7 +210,7 @@ class Campaign:
         rows = emails = found = 0
         known: Counter[Status] = Counter()
         with self._journal() as journal:
-            for finding, entry in look_up(source.table, source.layout, source.merger, journal):
+            for finding, entry in look_up(source.find(), source.layout, journal):
                 rows += finding.unit.size
                 found += entry is not None and entry.status in _LASTING
                 if entry is not None and is_final(entry, resend=resend):
@@ -350,8 +355,7 @@ class Campaign:
         source = self._source(recipients)
         client = client or TurboClient.from_env(api=self.api)
         pacer = Pacer(self.limits, jitter=_JITTER)
-        findings = map(Finder(source.layout, source.merger), units(source.table, source.layout))
-        return send_trial(findings, source.merger, client, pacer, to=address, campaign=self.name, emails=rows)
+        return send_trial(source.find(), source.merger, client, pacer, to=address, campaign=self.name, emails=rows)
 
     def results(self, recipients: Recipients | None = None) -> pd.DataFrame:
         """The table with its result columns, from the journal, at any time.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from turbobatch.errors import CampaignError
 from turbobatch.policy import Status
 from turbobatch.sendapi import V1, V2
-from turbobatch.units import Finder, Finding, units
+from turbobatch.units import Finding, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def check_table(table: Table, layout: Layout, prepare: Preparation) -> pd.DataFr
     import pandas as pd
 
     found: list[CheckedProblem] = []
-    for finding in map(Finder(layout, prepare.merger), units(table, layout)):
+    for finding in find(table, layout, prepare.merger):
         ready = prepare(finding)
         if isinstance(ready, Finding):
             found += _problems(ready, layout)

@@ -289,10 +289,13 @@ class Engine:
                     self._fed = True
                 case Candidate() as candidate:
                     self._ready.append(candidate)
+                case Known(rows=rows) as item:
+                    settled += rows.total()
+                    events.append(item)
                 case item:
                     settled += 1
                     events.append(item)
-                    if isinstance(item, Settled) and item.outcome is not None:
+                    if item.outcome is not None:
                         outcomes.append(item.outcome)
 
     def _next_item(self) -> FeedItem | None:

@@ -13,7 +13,7 @@ from turbobatch.errors import InvalidEmail
 from turbobatch.journal import Outcome
 from turbobatch.merge import Merged, Problem
 from turbobatch.policy import Status
-from turbobatch.units import Finder, Finding, invalid, units
+from turbobatch.units import Finding, find, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from turbobatch.sendapi import Request, SendApi
     from turbobatch.units import Layout
 
-_BATCH = 200  # units whose keys are looked up in the journal at once
+_BATCH = 500  # units whose keys are looked up in the journal at once
 _BATCH_MERGED = 20  # the same where each unit is held merged, attachments and all
 _BODIES = ("text", "html", "markdown")
 
@@ -59,7 +59,7 @@ class Preparation:
         unit, key = finding.unit, finding.key
         if finding.status is not None or key is None:
             return finding
-        merged = finding.merged or self.merger.merge(unit.values, unit.rows)
+        merged = finding.merged_by(self.merger)
         if merged.email is None or merged.digest is None:
             return invalid(unit, key, merged)
         if reason := self._suppression(merged.email):
@@ -104,24 +104,37 @@ class Feed:
 
     def __iter__(self) -> Iterator[FeedItem]:
         posts = 0
-        for finding, entry in look_up(self.table, self.layout, self.prepare.merger, self.journal):
+        known: Counter[Status] = Counter()  # told together: of a campaign that is run again they are nearly all
+        findings = find(self.table, self.layout, self.prepare.merger)
+        for finding, entry in look_up(findings, self.layout, self.journal):
             if self.limit is not None and posts >= self.limit:
-                return
+                break
             item = self._item(finding, entry)
-            posts += isinstance(item, Candidate)
-            yield item
+            if isinstance(item, Status):
+                known[item] += finding.unit.size
+                if known.total() < _BATCH:
+                    continue
+            if known:
+                yield Known(known)
+                known = Counter()
+            if not isinstance(item, Status):
+                posts += isinstance(item, Candidate)
+                yield item
+        if known:
+            yield Known(known)
 
-    def _item(self, finding: Finding, entry: Entry | None) -> FeedItem:
+    def _item(self, finding: Finding, entry: Entry | None) -> Candidate | Settled | Status:
+        """What is to be done with a unit; the status that it has already where that is nothing."""
         unit = finding.unit
         if entry is not None and is_final(entry, resend=self.resend):
-            return Known(Counter({entry.status: unit.size}))
+            return entry.status
         ready = self.prepare(finding)
         if isinstance(ready, Finding):
             if entry is not None and entry.status is Status.IN_DOUBT:
-                return Known(Counter({entry.status: unit.size}))  # it can't be posted now; the doubt remains
+                return entry.status  # it can't be posted now; the doubt remains
             return _settled(ready)
         if entry is not None and entry.status is Status.REJECTED and entry.digest == ready.digest:
-            return Known(Counter({entry.status: unit.size}))  # the same email would be refused again
+            return entry.status  # the same email would be refused again
         resend = entry is not None and entry.status is Status.IN_DOUBT
         return Candidate(unit.number, unit.size, ready.key, ready.digest, ready.request, resend)
 
@@ -131,9 +144,8 @@ def is_final(entry: Entry, *, resend: bool) -> bool:
     return entry.status is Status.SENT or (entry.status is Status.IN_DOUBT and not resend)
 
 
-def look_up(table: Table, layout: Layout, merger: Merger, journal: Journal) -> Iterator[tuple[Finding, Entry | None]]:
-    """Walk the table's units with what the journal knows of each."""
-    findings = map(Finder(layout, merger), units(table, layout))
+def look_up(findings: Iterator[Finding], layout: Layout, journal: Journal) -> Iterator[tuple[Finding, Entry | None]]:
+    """Join findings with what the journal knows of each."""
     while batch := list(islice(findings, _BATCH if layout.key else _BATCH_MERGED)):
         known = journal.lookup(item.key for item in batch if item.key is not None and item.status is None)
         for item in batch:

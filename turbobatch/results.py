@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbobatch.arrow import remember_types, table_types
 from turbobatch.feed import look_up
 from turbobatch.policy import Status
+from turbobatch.spill import Spill
+from turbobatch.units import Finder, find, units_of_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
     from turbobatch.journal import Entry, Journal
     from turbobatch.merge import Merger
-    from turbobatch.recipients import Table
+    from turbobatch.recipients import Chunk, Table
     from turbobatch.units import Finding, Layout
 
 _CHUNK = 5000  # rows
@@ -57,11 +60,10 @@ class Results:
         A table without rows gives one frame without rows.
         """
         types = table_types(self.table)
-        verdicts = self.verdicts()
         empty = True
-        for chunk in self.table.chunks(_CHUNK):
+        for chunk, verdicts in self._chunks():
             empty = False
-            yield remember_types(joined(chunk.frame(), [next(verdicts) for _ in range(len(chunk))]), types)
+            yield remember_types(joined(chunk.frame(), verdicts), types)
         if empty:
             yield remember_types(joined(_without_rows(self.table), []), types)
 
@@ -73,24 +75,31 @@ class Results:
 
     def verdicts(self) -> Iterator[RowVerdict]:
         """One verdict per row, in the table's order."""
-        if self.layout.group_by:
-            yield from self._verdicts_of_groups()
-            return
-        for finding, entry in look_up(self.table, self.layout, self.merger, self.journal):
-            yield _verdict(finding, entry)
+        for _, verdicts in self._chunks():
+            yield from verdicts
 
-    def _verdicts_of_groups(self) -> Iterator[RowVerdict]:
-        # A group's verdict is known when its last row is, and every one of its rows gets it; so groups go first.
-        by_first_row = {
-            finding.unit.number: _verdict(finding, entry)
-            for finding, entry in look_up(self.table, self.layout, self.merger, self.journal)
-        }
-        first_rows: dict[str, int] = {}
+    def _chunks(self) -> Iterator[tuple[Chunk, list[RowVerdict]]]:
+        if self.layout.group_by:
+            yield from self._chunks_of_groups()
+            return
+        finder = Finder(self.layout, self.merger)
         for chunk in self.table.chunks(_CHUNK):
-            for index, values in enumerate(chunk.rows()):
-                number = chunk.start + index
+            findings = map(finder, units_of_chunk(self.table, chunk))
+            yield chunk, [_verdict(*pair) for pair in look_up(findings, self.layout, self.journal)]
+
+    def _chunks_of_groups(self) -> Iterator[tuple[Chunk, list[RowVerdict]]]:
+        # A group's verdict is known when its last row is, and every one of its rows gets it; so groups go first.
+        by_first_row = Spill[str]()
+        for finding, entry in look_up(find(self.table, self.layout, self.merger), self.layout, self.journal):
+            by_first_row[str(finding.unit.number)] = json.dumps(_verdict(finding, entry))
+        first_rows = Spill[int]()
+        for chunk in self.table.chunks(_CHUNK):
+            verdicts = []
+            for number, values in enumerate(chunk.rows(), chunk.start):
                 group = self.layout.group_of(values)
-                yield by_first_row[number if group is None else first_rows.setdefault(group, number)]
+                first = number if group is None else first_rows.setdefault(group, number)
+                verdicts.append(_unpacked(by_first_row[str(first)]))
+            yield chunk, verdicts
 
 
 def joined(own: pd.DataFrame, verdicts: Sequence[RowVerdict]) -> pd.DataFrame:
@@ -131,6 +140,11 @@ def _verdict(finding: Finding, entry: Entry | None) -> RowVerdict:
         entry.seconds,
         entry.key,
     )
+
+
+def _unpacked(text: str) -> RowVerdict:
+    status, message, errors, *rest = json.loads(text)
+    return RowVerdict(Status(status), message, tuple(errors), *rest)
 
 
 def _without_rows(table: Table) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def send_trial(
         if not left:
             return
         unit = finding.unit
-        merged = finding.merged or merger.merge(unit.values, unit.rows)
+        merged = finding.merged_by(merger)
         if merged.email is None:
             yield unit.number, invalid(unit, None, merged).message
             continue

@@ -8,31 +8,35 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from turbobatch.addresses import holds_control
 from turbobatch.errors import CampaignError, did_you_mean
 from turbobatch.policy import Status
+from turbobatch.spill import Spill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from turbobatch.merge import Merged, Merger
-    from turbobatch.recipients import Table
+    from turbobatch.recipients import Chunk, Table
 
-_DIGEST_CHUNK = 50  # rows; small where every row of a chunk is held merged
 _CHUNK = 2000  # rows
 _STEADY = (str, int, float, Decimal, UUID, date, time)  # what reads the same in every run
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """The row or group of rows that makes one email. `number` is its first row, from 0."""
+# Units and findings are named tuples: a table makes millions of them, and a frozen dataclass takes three times as long.
+
+
+class Unit(NamedTuple):
+    """The row or group of rows that makes one email. `number` is its first row, from 0, and `line` that row's line."""
 
     number: int
-    where: str  # the first row, as a message names it
     values: tuple[Any, ...]
+    table: Table
+    line: int | None = None
     rows: tuple[tuple[Any, ...], ...] | None = None  # of a group
 
     @property
@@ -40,9 +44,13 @@ class Unit:
         """How many rows share its verdict."""
         return len(self.rows) if self.rows is not None else 1
 
+    @property
+    def where(self) -> str:
+        """The first row, as a message names it."""
+        return self.table.where(self.number, self.line)
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+
+class Finding(NamedTuple):
     """What can be told of a unit without the journal: its key, or why it has none or may not use it."""
 
     unit: Unit
@@ -52,8 +60,12 @@ class Finding:
     message: str = ""
     errors: tuple[str, ...] = ()
 
+    def merged_by(self, merger: Merger) -> Merged:
+        """What the unit becomes, merged now unless it is already."""
+        return self.merged or merger.merge(self.unit.values, self.unit.rows)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Layout:
     """Which of the table's columns make the key and the groups."""
 
@@ -71,48 +83,67 @@ class Layout:
 
     def key_of(self, values: Sequence[Any]) -> str | None:
         """The key that the key columns make; None if one is blank."""
-        return _joined(values, self._places(self.key))
+        return _joined(values, self.key_places)
 
     def group_of(self, values: Sequence[Any]) -> str | None:
         """What tells the row's group; None if a column is blank."""
-        return _joined(values, self._places(self.group_by))
+        return _joined(values, self._group_places)
 
-    def _places(self, names: tuple[str, ...]) -> list[int]:
-        return [self.columns.index(name) for name in names]
+    @cached_property
+    def key_places(self) -> tuple[int, ...]:
+        """Where in a row the key columns are."""
+        return self._places(self.key)
+
+    @cached_property
+    def _group_places(self) -> tuple[int, ...]:
+        return self._places(self.group_by)
+
+    def _places(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(self.columns.index(name) for name in names)
+
+
+def find(table: Table, layout: Layout, merger: Merger) -> Iterator[Finding]:
+    """Walk the table's units, each with its key or why it has none."""
+    return map(Finder(layout, merger), units(table, layout))
 
 
 def units(table: Table, layout: Layout) -> Iterator[Unit]:
     """Walk the table in order; a group comes when its last row has, wherever its rows are."""
-    size = _CHUNK if layout.key else _DIGEST_CHUNK
     if layout.group_by:
         yield from _groups(table, layout)
         return
-    for chunk in table.chunks(size):
-        for index, values in enumerate(chunk.rows()):
-            number = chunk.start + index
-            yield Unit(number, table.where(number, chunk.line(index)), values)
+    for chunk in table.chunks(_CHUNK):
+        yield from units_of_chunk(table, chunk)
+
+
+def units_of_chunk(table: Table, chunk: Chunk) -> Iterator[Unit]:
+    """The units of some rows of a table that has no groups."""
+    for index, values in enumerate(chunk.rows()):
+        yield Unit(chunk.start + index, values, table, chunk.line(index))
 
 
 def _groups(table: Table, layout: Layout) -> Iterator[Unit]:
-    last: dict[str | None, int] = {}
+    last = Spill[int]()  # rows, by group
     for chunk in table.chunks(_CHUNK):
         for index, cells in enumerate(zip(*(chunk.column(name) for name in layout.group_by), strict=True)):
-            last[_joined(cells, range(len(cells)))] = chunk.start + index
+            group = _joined(cells, range(len(cells)))
+            if group is not None:
+                last[group] = chunk.start + index
     # Only groups that have begun and not ended are held.
-    begun: dict[str, tuple[int, str, list[tuple[Any, ...]]]] = {}
+    begun: dict[str, tuple[int, int | None, list[tuple[Any, ...]]]] = {}
     for chunk in table.chunks(_CHUNK):
         for index, values in enumerate(chunk.rows()):
             number = chunk.start + index
-            where = table.where(number, chunk.line(index))
+            line = chunk.line(index)
             group = layout.group_of(values)
             if group is None:
-                yield Unit(number, where, values, (values,))
+                yield Unit(number, values, table, line, (values,))
                 continue
-            first, first_where, rows = begun.setdefault(group, (number, where, []))
+            first, first_line, rows = begun.setdefault(group, (number, line, []))
             rows.append(values)
             if last[group] == number:
                 del begun[group]
-                yield Unit(first, first_where, rows[0], tuple(rows))
+                yield Unit(first, rows[0], table, first_line, tuple(rows))
 
 
 @dataclass(slots=True)
@@ -121,7 +152,7 @@ class Finder:
 
     layout: Layout
     merger: Merger
-    _seen: dict[str, int] = field(default_factory=dict)
+    _seen: Spill[int] = field(default_factory=Spill)  # first rows, by key
 
     def __call__(self, unit: Unit) -> Finding:
         """Look at the next unit; units must come in the order of `units()`."""
@@ -146,7 +177,7 @@ class Finder:
 
     def _is_steady(self, values: Sequence[Any]) -> bool:
         """Whether the key cells are of kinds that read the same in every run."""
-        return all(isinstance(values[self.layout.columns.index(name)], _STEADY) for name in self.layout.key)
+        return all(isinstance(values[place], _STEADY) for place in self.layout.key_places)
 
     def _split(self, unit: Unit) -> Finding:
         # The first row's key would be the group's, and another one after the table is sorted anew.
@@ -179,15 +210,17 @@ def invalid(unit: Unit, key: str | None, merged: Merged) -> Finding:
 
 
 def _joined(values: Sequence[Any], places: Sequence[int]) -> str | None:
+    if len(places) == 1:
+        return _text(values[places[0]]) or None
     texts = [_text(values[place]) for place in places]
     if not all(texts):
         return None
-    if len(texts) == 1:
-        return texts[0]
     return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value.strip()
     # The same cell must make the same key however the table was read: pandas turns 7 into 7.0 beside a gap.
     if isinstance(value, float) and value.is_integer():
         return str(int(value))

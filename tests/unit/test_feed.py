@@ -17,7 +17,7 @@ from turbobatch.policy import Status
 from turbobatch.recipients import open_table
 from turbobatch.sendapi import V1, V2
 from turbobatch.testing import fields_of
-from turbobatch.units import Layout
+from turbobatch.units import Layout, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -229,7 +229,7 @@ def test_look_up_joins_rows_and_journal(journal: SqliteJournal) -> None:
     """Results walk the table the same way; a duplicate isn't given the first row's entry."""
     record(journal, "a", Status.SENT)
     it = feed(journal, PEOPLE.assign(id=["a", "b", "a"]))
-    joined = list(look_up(it.table, it.layout, it.prepare.merger, journal))
+    joined = list(look_up(find(it.table, it.layout, it.prepare.merger), it.layout, journal))
     assert [(item.key, item.status, entry and entry.status) for item, entry in joined] == [
         ("a", None, Status.SENT),
         ("b", None, None),

@@ -25,8 +25,8 @@ HEAVY = ("pandas", "numpy", "pyarrow", "requests", "jinja2")
 # Each imports only from those before it. The command line comes last, since it starts the sandbox too.
 ORDER = (
     "errors", "addresses", "email", "sendapi", "recipients", "merge", "suppression", "rates", "policy", "journal",
-    "transport", "client", "units", "engine", "feed", "run", "progress", "arrow", "results", "page", "report", "audit",
-    "check", "preview", "trial", "settlement", "settings", "campaign", "console", "sandbox", "testing",
+    "transport", "client", "spill", "units", "engine", "feed", "run", "progress", "arrow", "results", "page", "report",
+    "audit", "check", "preview", "trial", "settlement", "settings", "campaign", "console", "sandbox", "testing",
     "samples", "summary", "demo", "cli",
 )  # fmt: skip
 FACE = {"__init__", "__main__", "_version"}  # the package's own doors

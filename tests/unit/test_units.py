@@ -127,7 +127,7 @@ class TestUnits:
         table = open_table(pd.DataFrame({"id": range(5000)}))
         found = list(units(table, Layout(table.columns, key=("id",))))
         assert [item.number for item in found] == list(range(5000))
-        assert found[7] == Unit(7, "row 7", (7,))
+        assert found[7] == Unit(7, (7,), table)
         assert found[7].size == 1
 
     def test_know_their_line_in_a_file(self, tmp_path: Path) -> None:
@@ -149,7 +149,8 @@ class TestUnits:
             (0, [0, 2, 5]),
         ]
         assert [item.where for item in found] == ["row 3", "row 1", "row 0"]
-        assert found[2] == Unit(0, "row 0", ("a", 0), (("a", 0), ("a", 2), ("a", 5)))
+        assert found[2][:2] == (0, ("a", 0))
+        assert found[2].rows == (("a", 0), ("a", 2), ("a", 5))
         assert sum(item.size for item in found) == len(data)
 
     def test_groups_may_lie_in_several_chunks(self) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x74626A6C  # "tbjl": tells a journal from any other SQLite file
+_STATUSES = {str(status): status for status in Status}
 _LOCK_WAIT = 1.0  # seconds; long enough for another command to finish, too short to look hung
 
 _open: dict[Path, SqliteJournal] = {}
@@ -260,19 +261,10 @@ def _storable(text: str) -> str:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    key, status, message, errors, mid, http_status, attempts, time, seconds, digest = row
-    return Entry(
-        key=key,
-        status=Status(status),
-        message=message,
-        errors=tuple(json.loads(errors)) if errors else (),
-        mid=mid,
-        http_status=http_status,
-        attempts=attempts,
-        time=time,
-        seconds=seconds,
-        digest=digest,
-    )
+    key, text, message, errors, *rest = row
+    if (status := _STATUSES.get(text)) is None:
+        raise JournalError(f"the journal holds {key!r} as {text!r}, which this turbobatch doesn't know: upgrade it")
+    return Entry(key, status, message, tuple(json.loads(errors)) if errors else (), *rest)
 
 
 @cache

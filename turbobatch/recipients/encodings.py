@@ -32,7 +32,7 @@ def find_encoding(path: Path, encoding: str | None = None) -> tuple[str, tuple[s
     letters are), else UTF-8, else cp1252.
 
     Raises:
-        CampaignError: the file doesn't decode, or there is no such encoding.
+        CampaignError: the file doesn't decode or holds a NUL character, or there is no such encoding.
         OSError: the file can't be read.
     """
     name = one_line(path.name)
@@ -71,12 +71,23 @@ def _by_first_bytes(path: Path) -> str | None:
 
 
 def _undecodable_line(path: Path, encoding: str) -> int | None:
-    """Return the line of the first byte that doesn't decode, from 1; None if all do."""
+    """Return the line of the first byte that doesn't decode, from 1; None if all do.
+
+    Raises:
+        CampaignError: a NUL character comes before it; the CSV reader would take it for text.
+    """
     decoder, line = _decoder(encoding), 1
     with path.open("rb") as file:
         try:
             while block := file.read(_BLOCK):
-                line += decoder.decode(block).count("\n")
+                text = decoder.decode(block)
+                if "\0" in text:
+                    line += text.partition("\0")[0].count("\n")
+                    raise CampaignError(
+                        f"{one_line(path.name)}, line {line} holds a NUL character: "
+                        "this is no text, or in another encoding (UTF-16?)"
+                    )
+                line += text.count("\n")
             decoder.decode(b"", final=True)
         except UnicodeError as error:
             if isinstance(error, UnicodeDecodeError):

@@ -101,7 +101,7 @@ class TextTable:
         """Stream the rows.
 
         Raises:
-            CampaignError: a row has more or fewer cells than the header, a quote isn't closed, a NUL character.
+            CampaignError: a row has more or fewer cells than the header, or a quote isn't closed.
         """
         with closing(_records(self.path, self.encoding, self.delimiter)) as records:
             if tuple(next(records, (0, []))[1]) != self.header:
@@ -149,7 +149,7 @@ def _records(path: Path, encoding: str, delimiter: str) -> Generator[tuple[int, 
         with file_errors(path), path.open(encoding=encoding, newline="") as file:
             skipped = _skip_preamble(file)
             line += skipped
-            reader = csv.reader(_without_nul(file, name), delimiter=delimiter, strict=True)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             for record in reader:
                 if len(record) == 1 or any(record):
                     yield line, record
@@ -174,15 +174,6 @@ def _skip_preamble(file: TextIO) -> int:
         return 1
     file.seek(start)
     return 0
-
-
-def _without_nul(file: Iterable[str], name: str) -> Iterator[str]:
-    for number, line in enumerate(file, 1):
-        if "\0" in line:
-            raise CampaignError(
-                f"{name}, line {number} holds a NUL character: this is no text, or in another encoding (UTF-16?)"
-            )
-        yield line
 
 
 def _find_delimiter(path: Path, encoding: str) -> str:

@@ -1,0 +1,59 @@
+"""A mapping that doesn't stay in memory when it grows: what a table of any length needs to remember of its rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Generic, TypeVar
+
+from turbobatch.errors import CampaignError
+
+V = TypeVar("V", int, str)
+
+_CACHE = 32 * 1024  # KiB of pages in memory; about half a million keys
+
+
+class Spill(Generic[V]):
+    """Texts → whole numbers or texts.
+
+    It is a private SQLite database: in memory while that is small, else in a file of the system's temporary folder
+    that has no name. For one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE}"):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._db.execute("CREATE TABLE item (key BLOB PRIMARY KEY, value) WITHOUT ROWID")
+        self._db.execute("BEGIN")
+
+    def setdefault(self, key: str, value: V) -> V:
+        """Remember a value unless the key has one already; return the one that it has now.
+
+        Raises:
+            CampaignError: the temporary folder is full.
+        """
+        if self._execute("INSERT OR IGNORE INTO item VALUES (?, ?)", _stored(key), value).rowcount:
+            return value
+        return self[key]
+
+    def __setitem__(self, key: str, value: V) -> None:
+        self._execute("INSERT OR REPLACE INTO item VALUES (?, ?)", _stored(key), value)
+
+    def __getitem__(self, key: str) -> V:
+        found = self._execute("SELECT value FROM item WHERE key = ?", _stored(key)).fetchone()
+        if found is None:
+            raise KeyError(key)
+        value: V = found[0]
+        return value
+
+    def _execute(self, statement: str, *values: bytes | V) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise CampaignError(
+                f"the temporary folder can't hold the table's keys ({error}): make room, or set TMPDIR to another"
+            ) from error
+
+
+def _stored(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
