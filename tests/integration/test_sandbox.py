@@ -33,12 +33,6 @@ MESSAGE = {"from": "Acme <shop@acme.example>", "to": "ana@x.example", "subject":
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
 def http() -> Iterator[requests.Session]:
     with requests.Session() as session:
         session.trust_env = False
@@ -401,6 +395,20 @@ class TestMime:
         assert (pdf["name"], base64.b64decode(pdf["content"])) == ("Rechnung Nr. ü.pdf", b"%PDF\x00")
         assert (inner["name"], inner["type"]) == ("part-3", "message/rfc822")
         assert b"inside" in base64.b64decode(inner["content"])
+
+    @pytest.mark.parametrize("name", [" a b ", '"a"', "<a>", "a;b", "../a", " "])
+    def test_a_files_name_is_kept_to_its_ends(self, sandbox: Sandbox, http: requests.Session, name: str) -> None:
+        message = EmailMessage()
+        message.add_attachment(b"", "image", "png", filename=name)
+        send(http, sandbox, mime_raw=message.as_string())
+        assert sandbox.inbox().loc[0, "attachments"] == [name]
+
+    def test_a_files_name_in_encoded_words_or_beside_the_type_is_read(
+        self, sandbox: Sandbox, http: requests.Session
+    ) -> None:
+        send(http, sandbox, mime_raw='Content-Type: image/png; name="=?utf-8?q?gr=C3=BCn=2Epng?="\n\n')
+        send(http, sandbox, mime_raw="Content-Type: image/png\n\n")
+        assert sandbox.inbox()["attachments"].tolist() == [["grün.png"], ["part-1"]]
 
     def test_a_body_in_an_unknown_charset_is_still_shown(self, sandbox: Sandbox, http: requests.Session) -> None:
         send(http, sandbox, mime_raw="Content-Type: text/plain; charset=no-such\n\nbody")

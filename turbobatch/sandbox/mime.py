@@ -13,6 +13,7 @@ from email.mime.base import MIMEBase
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.policy import compat32
+from email.utils import collapse_rfc2231_value
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.addresses import CONTROL
@@ -133,8 +134,19 @@ def _text(part: Message) -> str:
 
 
 def _attachment(part: Message, number: int) -> Attachment:
-    name = decode_words(part.get_filename() or f"part-{number}")
+    name = _name(part) or f"part-{number}"
     return Attachment(name, part.get_content_type(), _bytes(part), str(part.get("Content-ID", "")).strip(" <>\r\n\t"))
+
+
+def _name(part: Message) -> str:
+    # get_filename() would also take spaces, angle brackets and quotes off that belong to the name.
+    for parameter, header in (("filename", "Content-Disposition"), ("name", "Content-Type")):
+        match part.get_param(parameter, header=header):
+            case str() as name:
+                return decode_words(name)  # not RFC 2047's use of them, but what many mail programs write
+            case tuple() as encoded:
+                return collapse_rfc2231_value(encoded)
+    return ""
 
 
 def _bytes(part: Message) -> bytes:
