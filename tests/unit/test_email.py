@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.emails import email
 from turbobatch.addresses import CONTROL, Address
 from turbobatch.email import Attachment, Email
 from turbobatch.errors import CampaignError, Fault, InvalidEmail
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 CONTROLS = ["\r", "\n", "\r\n", "\0", "\x0b", "\x1f", "\x7f", "\x85", "\u2028", "\u2029", "\ud800"]
 PDF = Attachment(b"%PDF", name="a.pdf")
 LOGO = Attachment(b"png", name="logo.png", content_id="logo")
-
-
-def email(**changes: Any) -> Email:
-    return Email(**({"from_": "Acme <shop@acme.example>", "to": "ana@x.example", "subject": "Hello"} | changes))
 
 
 def faults(**changes: Any) -> tuple[Fault, ...]:

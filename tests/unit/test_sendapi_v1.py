@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from email import message_from_string, policy
-from email.header import decode_header, make_header
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -13,8 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.emails import BODIES, EMAILS, LINES, email, lines, mailboxes
 from turbobatch.addresses import Address
-from turbobatch.email import Attachment, Email
+from turbobatch.email import Attachment
 from turbobatch.errors import CampaignError, InvalidEmail
 from turbobatch.sendapi import V1, wire_fields
 from turbobatch.sendapi.v1 import SIZE_LIMIT
@@ -22,23 +21,12 @@ from turbobatch.sendapi.v1 import SIZE_LIMIT
 if TYPE_CHECKING:
     from email.message import EmailMessage
 
+    from turbobatch.email import Email
     from turbobatch.sendapi import Request
 
 URL = "https://api.example/api"
 USER, PASSWORD = "ana@x.example", "p&ss=w+rd %41"
 PNG = b"\x89PNG\r\n\x00\xff"
-
-NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=30) | st.text(
-    ' ,"\\<=?é', max_size=9
-)
-ADDRESSES = st.builds(Address.of, NAMES, st.sampled_from(["a@x.example", "b+c@y.example", "o'd&e=f@z.example"]))
-BODIES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.text("é\r\n .=<-", max_size=90)
-LINES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=100)
-HEADERS = st.dictionaries(st.sampled_from(["X-A", "X-B", "List-Unsubscribe", "Reply-To", "reply-to"]), LINES)
-
-
-def email(**changes: Any) -> Email:
-    return Email(**({"from_": "Acme <shop@acme.example>", "to": "ana@x.example", "subject": "Hello"} | changes))
 
 
 def api(auth_in: Any = "headers") -> V1:
@@ -52,26 +40,10 @@ def form(request: Request) -> dict[str, str]:
     return dict(pairs)
 
 
-def mailboxes(text: str) -> list[Address]:
-    """Read a list as the server does: split at each comma first, then decode."""
-    found = []
-    for item in text.split(","):
-        address = Address.parse(item)
-        name = address.name if item.startswith('"') else str(make_header(decode_header(address.name)))
-        found.append(Address(address.email, name))
-    return found
-
-
 def parsed(mime: str) -> EmailMessage:
     message: EmailMessage = message_from_string(mime, policy=policy.SMTP)
     assert not [defect for part in message.walk() for defect in part.defects]
     return message
-
-
-def lines(text: str) -> list[str]:
-    """The lines of a text, by the line ends that MIME knows; the last one may lack its end."""
-    found = re.split("\r\n|\r|\n", text or "\n")
-    return found if found[-1] else found[:-1]
 
 
 def bodies(message: EmailMessage) -> dict[str, list[str]]:
@@ -122,18 +94,7 @@ class TestFields:
         assert set(wire_fields(email(subject=""), "v1")) == {"from", "to"}
 
     @given(
-        st.builds(
-            Email,
-            from_=ADDRESSES,
-            to=st.lists(ADDRESSES, min_size=1, max_size=3),
-            cc=st.lists(ADDRESSES, max_size=3),
-            bcc=st.lists(ADDRESSES, max_size=3),
-            subject=LINES,
-            content=BODIES,
-            html_content=BODIES,
-            custom_headers=HEADERS,
-            reply_to=st.none() | ADDRESSES,
-        ),
+        EMAILS,
         st.sampled_from(["headers", "fields", "query"]),
     )
     def test_the_form_decodes_back_to_the_email(self, sent: Email, auth_in: str) -> None:
