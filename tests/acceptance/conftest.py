@@ -6,9 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -114,19 +113,6 @@ def letters(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], Any]], None]:
-    """Wait until something is so."""
-
-    def wait(is_so: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not is_so():
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.005)
-
-    return wait
 
 
 @pytest.fixture

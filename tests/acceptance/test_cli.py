@@ -15,7 +15,7 @@ from collections import Counter
 from contextlib import contextmanager
 from email import message_from_string, policy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -28,18 +28,9 @@ if TYPE_CHECKING:
 
     Done = subprocess.CompletedProcess[str]
     Letters = Callable[..., Path]
-    Until = Callable[[Callable[[], Any]], None]
+    from conftest import Command
 
-
-class Command(Protocol):
-    """What conftest's `turbobatch` can do."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    def use(self, sandbox: Sandbox, api: str = "v2", password: str = "sandbox") -> None: ...  # noqa: S107 - made up
-    def __call__(self, *arguments: object) -> Done: ...
-    def start(self, *arguments: object, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]: ...
+    from tests.conftest import Until
 
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"

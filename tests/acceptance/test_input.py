@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from conftest import Command
+
     Letters = Callable[..., Path]
 
 FILES = 200
@@ -57,15 +59,6 @@ class Call(Protocol):
     """Runs the command line in this process."""
 
     def __call__(self, *arguments: object) -> Done: ...
-
-
-class Command(Protocol):
-    """What conftest's `turbobatch` can do: the command as a process."""
-
-    folder: Path
-
-    def use(self, sandbox: Sandbox, api: str = "v2", password: str = "sandbox") -> None: ...  # noqa: S107 - made up
-    def __call__(self, *arguments: object) -> Any: ...
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -15,12 +14,12 @@ from jupyter_client.manager import KernelManager
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from jupyter_client.blocking.client import BlockingKernelClient
 
-    Until = Callable[[Callable[[], Any]], None]
+    from tests.conftest import Until
 
 ROWS = 40
 CONCURRENCY = 4
@@ -176,19 +175,6 @@ def notebook(tmp_path: Path, sandbox: Sandbox) -> Iterator[Notebook]:
     assert not [form for form in FORMS if form in said]
     log = notebook.log.read_text(encoding="utf-8")
     assert not [word for word in ("ResourceWarning", "turbobatch") if word in log], log
-
-
-@pytest.fixture
-def until() -> Until:
-    """Wait until something is so."""
-
-    def wait(is_so: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not is_so():
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.005)
-
-    return wait
 
 
 def keys(sandbox: Sandbox) -> list[str]:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from turbobatch.cli import app
-from turbobatch.sandbox import Sandbox
 from turbobatch.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from turbobatch.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,12 +29,6 @@ def blocks(language: str) -> list[str]:
 def folder(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "sample_data", tmp_path / "sample_data")
     return tmp_path
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))

@@ -6,7 +6,7 @@ import signal
 from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,20 +19,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Letters = Callable[..., Path]
-    Until = Callable[[Callable[[], Any]], None]
+    from conftest import Command
+
+    from tests.conftest import Until
 
 ROWS = 12
 PROMPT = 15.0  # seconds for the process to write its report and leave; each wait here is longer, or goes on and on
-
-
-class Command(Protocol):
-    """What conftest's `turbobatch` can do."""
-
-    folder: Path
-
-    def use(self, sandbox: Sandbox, api: str = "v2", password: str = "sandbox") -> None: ...  # noqa: S107 - made up
-    def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
-    def start(self, *arguments: object) -> subprocess.Popen[str]: ...
 
 
 @contextmanager

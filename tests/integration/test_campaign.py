@@ -20,8 +20,9 @@ from turbobatch.run import RunState
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from tests.conftest import Until
     from turbobatch.transport import Completion, Job
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
@@ -36,12 +37,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith("TURBOSMTP_"):
             monkeypatch.delenv(name)
     return tmp_path
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
 
 
 @pytest.fixture
@@ -384,7 +379,7 @@ def test_a_run_that_ends_at_once_is_not_taken_for_one_in_progress(sandbox: Sandb
 
 
 def test_a_run_can_be_paused_resumed_and_stopped(
-    sandbox: Sandbox, held: tb.TurboClient, gate: threading.Event, until: Callable[[Callable[[], Any]], None]
+    sandbox: Sandbox, held: tb.TurboClient, gate: threading.Event, until: Until
 ) -> None:
     """Pause begins no POSTs, stop leaves the rest pending, and sending again goes on."""
     table = people(40)
@@ -563,21 +558,6 @@ def test_tests_stay_outside_the_journal(sandbox: Sandbox, client: tb.TurboClient
     assert not Path("orders.journal.db").exists()
     with pytest.raises(tb.CampaignError, match="'me' is no address to send a test to"):
         next(campaign().send_test("me", people(), client))
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], Any]], None]:
-    """Wait until something is so."""
-    tick = threading.Event()
-
-    def wait(is_so: Callable[[], Any]) -> None:
-        for _ in range(6000):
-            if is_so():
-                return
-            tick.wait(0.01)
-        pytest.fail("waited in vain")
-
-    return wait
 
 
 # What must not make another campaign of it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from tests.conftest import Until
 
 ROWS = 12
 PROMPT = 5.0  # seconds in which a run must have ended once it was told to; each wait here is of an hour or longer
@@ -120,13 +121,6 @@ def campaign(tmp_path: Path) -> Callable[..., Campaign]:
     return make
 
 
-def until(is_so: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
 def state(run: Run) -> RunState:
     return run.progress.state
 
@@ -145,7 +139,7 @@ def check_stopped(run: Run, campaign: Campaign, host: Host, sent: int) -> None:
 
 
 @pytest.mark.parametrize("reason", waits())
-def test_a_waiting_run_stops(reason: str, campaign: Callable[..., Campaign]) -> None:
+def test_a_waiting_run_stops(reason: str, campaign: Callable[..., Campaign], until: Until) -> None:
     """It ends long before its wait does, what it sent before is sent, and the rest is pending."""
     wait = waits()[reason]
     with wait.host() as host:
@@ -159,7 +153,9 @@ def test_a_waiting_run_stops(reason: str, campaign: Callable[..., Campaign]) -> 
 
 
 @pytest.mark.parametrize("reason", waits())
-def test_a_waiting_run_can_be_paused_and_then_stops(reason: str, campaign: Callable[..., Campaign]) -> None:
+def test_a_waiting_run_can_be_paused_and_then_stops(
+    reason: str, campaign: Callable[..., Campaign], until: Until
+) -> None:
     """Pause and stop don't get in each other's way."""
     wait = waits()[reason]
     with wait.host() as host:
@@ -174,7 +170,7 @@ def test_a_waiting_run_can_be_paused_and_then_stops(reason: str, campaign: Calla
         check_stopped(run, waiting, host, wait.sent)
 
 
-def test_a_run_that_waits_to_try_again_stops(campaign: Callable[..., Campaign]) -> None:
+def test_a_run_that_waits_to_try_again_stops(campaign: Callable[..., Campaign], until: Until) -> None:
     """No outage yet, only emails that are to be tried again later."""
     with away() as host:
         waiting = campaign(concurrency=2)
@@ -185,7 +181,7 @@ def test_a_run_that_waits_to_try_again_stops(campaign: Callable[..., Campaign]) 
         check_stopped(run, waiting, host, 0)
 
 
-def test_a_paused_run_stops_and_another_goes_on(campaign: Callable[..., Campaign]) -> None:
+def test_a_paused_run_stops_and_another_goes_on(campaign: Callable[..., Campaign], until: Until) -> None:
     """Paused in mid-campaign, stopped, and completed by another run: each email arrives once."""
     with Sandbox(latency=0.25) as sandbox:
         host = Host(sandbox.base_url("v2"), lambda: sorted(sandbox.inbox()["subject"]))
@@ -203,7 +199,7 @@ def test_a_paused_run_stops_and_another_goes_on(campaign: Callable[..., Campaign
         assert host.accepted() == sorted(PEOPLE["id"])
 
 
-def test_a_paused_run_goes_on_when_told(campaign: Callable[..., Campaign]) -> None:
+def test_a_paused_run_goes_on_when_told(campaign: Callable[..., Campaign], until: Until) -> None:
     """Nothing is sent while it is paused; after `resume` it finishes."""
     with healthy() as host:
         run = campaign(rate="20/second").start(PEOPLE, host.client())

@@ -20,18 +20,12 @@ from turbobatch.testing import fields_of
 from turbobatch.units import Layout, find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from turbobatch.engine import FeedItem
 
 PEOPLE = pd.DataFrame({"id": ["a", "b", "c"], "email": ["ana@example.org", "bo@example.org", "cy@example.org"]})
 SUBJECT = "Your receipt {{ id }}"
-
-
-@pytest.fixture
-def journal() -> Iterator[SqliteJournal]:
-    with SqliteJournal() as opened:
-        yield opened
 
 
 def feed(

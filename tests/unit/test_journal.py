@@ -23,7 +23,6 @@ from turbobatch.journal.sqlite import SCHEMA_VERSION
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 NAME = "receipts"
@@ -32,12 +31,6 @@ NAME = "receipts"
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "receipts.journal.db"
-
-
-@pytest.fixture
-def journal() -> Iterator[SqliteJournal]:
-    with SqliteJournal() as opened:
-        yield opened
 
 
 def intent(key: str, *, time: float = 100.0, resend: bool = False, digest: str = "d") -> Intent:

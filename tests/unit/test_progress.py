@@ -70,12 +70,6 @@ class Releasing(logging.Handler):
 
 
 @pytest.fixture
-def journal() -> Iterator[SqliteJournal]:
-    with SqliteJournal() as opened:
-        yield opened
-
-
-@pytest.fixture
 def held() -> Iterator[HeldTransport]:
     transport = HeldTransport()
     handler = Releasing(transport)

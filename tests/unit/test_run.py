@@ -11,7 +11,6 @@ import pytest
 
 from turbobatch.engine import Candidate, Engine, Known, Settled, Waiting
 from turbobatch.errors import AuthenticationError, CampaignError, JournalError, NotSentError
-from turbobatch.journal import SqliteJournal
 from turbobatch.policy import Policy, Status, StopReason
 from turbobatch.rates import Limit, Pacer
 from turbobatch.run import Progress, Run, RunState, describe_stop
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from turbobatch.engine import FeedItem, RunEvent
+    from turbobatch.journal import SqliteJournal
     from turbobatch.testing import Answer
     from turbobatch.transport import Completion, Job
 
@@ -56,12 +56,6 @@ class Ear:
     def __call__(self, event: RunEvent) -> None:
         if isinstance(event, Waiting) and event.reason:
             self.waits.set()
-
-
-@pytest.fixture
-def journal() -> Iterator[SqliteJournal]:
-    with SqliteJournal() as opened:
-        yield opened
 
 
 def rows(count: int) -> list[FeedItem]:
