@@ -298,6 +298,16 @@ class TestOrder:
             scene.run([candidate(0)])
         assert scene.transport.requests == []
 
+    def test_a_key_in_doubt_is_never_posted_unasked(self, scene: Scene) -> None:
+        """Nor is one of which a POST is still under way."""
+        scene.run([candidate(0)], [no_answer()])
+        with pytest.raises(JournalError, match="contradicts"):
+            scene.run([candidate(0)])
+        assert scene.transport.requests == []
+        with pytest.raises(JournalError, match="contradicts"):
+            scene.run([candidate(1), candidate(1)], concurrency=1, latency=0.0, answer=[no_answer(), ok()])
+        assert len(scene.transport.requests) == 1
+
     def test_a_row_in_doubt_goes_out_again_on_demand(self, scene: Scene) -> None:
         """The mark travels from the feed to the journal."""
         scene.run([candidate(0)], [no_answer()])

@@ -241,6 +241,11 @@ class TestReading:
         assert journal.post_times(10.0) == [11.0, 12.0]
         assert journal.post_times(12.0) == []
 
+    def test_post_times_ascend_also_after_the_clock_was_put_back(self, journal: SqliteJournal) -> None:
+        for number, time in enumerate([12.0, 10.0, 11.0]):
+            journal.commit([intent(f"{number}", time=time)], [])
+        assert journal.post_times(0.0) == [10.0, 11.0, 12.0]
+
 
 class TestSettle:
     def test_settles_only_rows_in_doubt(self, journal: SqliteJournal) -> None:
@@ -251,6 +256,14 @@ class TestSettle:
         found = entry(journal, "a")
         assert (found.status, found.message, found.time, found.attempts) == (Status.PENDING, "by hand", 300.0, 1)
         assert status(journal, "b") is Status.SENT
+
+    def test_what_was_refused_can_only_be_tried_again(self, journal: SqliteJournal) -> None:
+        """By hand a refused row becomes pending, and nothing else; one that was sent stays sent."""
+        journal.commit([intent("a"), intent("b")], [])
+        journal.commit([], [outcome("a", Status.REJECTED), outcome("b")])
+        assert journal.settle(["a", "b"], Status.SENT, "by hand", 300.0) == 0
+        assert journal.settle(["a", "b"], Status.PENDING, "by hand", 300.0) == 1
+        assert (status(journal, "a"), status(journal, "b")) == (Status.PENDING, Status.SENT)
 
     def test_settles_all_of_them(self, journal: SqliteJournal) -> None:
         """Without keys every row in doubt is meant; with none of them, none."""
@@ -295,6 +308,11 @@ class TestFile:
         command = ["strace", "-f", "-e", "trace=fsync,fdatasync", sys.executable, "-c", textwrap.dedent(script)]
         traced = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
         assert traced.stderr.count("sync(") >= 20
+
+    def test_a_new_one_is_entered_in_its_folder_for_good(self, path: Path, synced: list[int]) -> None:
+        """The folder is synced too, or a crash of the machine could take the whole file."""
+        open_journal(path, NAME).close()
+        assert path.parent.stat().st_ino in synced
 
     def test_is_the_same_when_opened_again(self, path: Path) -> None:
         """What was committed is there, and its name is known."""

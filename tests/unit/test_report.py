@@ -371,6 +371,23 @@ def test_an_error_leaves_the_old_report_and_nothing_else(error: BaseException, e
     assert list(path.parent.iterdir()) == [old]
 
 
+def test_what_is_written_outlives_a_crash_of_the_machine(
+    path: Path, synced: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The content is on the disk before it takes its name, and the name before it counts as written."""
+    before: list[int] = []
+    replace = os.replace
+
+    def noting(old: Path, new: Path) -> None:
+        before.extend(synced)
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", noting)
+    written = write_report(results(), path.with_suffix(".csv"))
+    assert before == [written.stat().st_ino]
+    assert synced == [*before, path.parent.stat().st_ino]
+
+
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_the_umask_decides_who_may_read(mask: int, mode: int, path: Path) -> None:
     """A report is a file like any other that the user makes, also where it replaces one."""
