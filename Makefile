@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
 
-.PHONY: demo test torture lint format clean
+.PHONY: demo test torture bench lint format clean
 
 demo: $(INSTALLED) ## the main job on sample data, through a local sandbox
 	$(BIN)/turbobatch demo
@@ -18,6 +19,9 @@ test: $(INSTALLED) ## every test, with branch coverage
 
 torture: $(INSTALLED) ## kill the command line KILLS times and check that nothing goes out twice or is lost
 	$(BIN)/python tests/acceptance/torture.py --kills $(or $(KILLS),300) $(if $(SEED),--seed $(SEED))
+
+bench: $(BENCH_INSTALLED) ## measure everything and write benchmarks/RESULTS.md; BENCH='--quick' for a look, BENCH='--help' for more
+	$(BIN)/python -m benchmarks.bench $(BENCH)
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -34,4 +38,8 @@ clean: ## everything that was made
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,bench]'
 	touch $@

@@ -1,0 +1,122 @@
+"""The benchmarks measure what they say: the server counts, the contestants do the job, a failure is no result."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from benchmarks.pacing import worst_second
+from benchmarks.processes import FailedError, Responder, responder, run
+from benchmarks.section import merged
+from benchmarks.whole_job import NAIVE, Entry, contestant
+from benchmarks.workload import COLUMNS, rows, write_campaign, write_parquet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def server() -> Iterator[Responder]:
+    with responder() as running:
+        yield running
+
+
+def post(connection: socket.socket, path: str, *pieces: bytes) -> bytes:
+    """POST a body that arrives in these pieces; returns the answer."""
+    length = sum(map(len, pieces))
+    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nCONTENT-LENGTH: {length}\r\n\r\n".encode())
+    for piece in pieces:
+        connection.sendall(piece)
+    return connection.recv(65536)
+
+
+def test_the_responder_answers_on_one_connection_and_counts(server: Responder) -> None:
+    """v1 and v2 each get their answer, however the request was cut; every POST has its time of arrival."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        first = post(connection, "/api/mail/send", b"a=1", b"&b=2")
+        second = post(connection, "/api/v2/mail/send", b'{"from"', b": 1}")
+    assert json.loads(first.partition(b"\r\n\r\n")[2]) == {"message": "OK"}
+    assert json.loads(second.partition(b"\r\n\r\n")[2]).keys() == {"message", "mid"}
+    assert server.count() == 2
+    assert server.arrivals() == sorted(server.arrivals())
+    server.reset(0)
+    assert server.count() == 0
+    assert server.arrivals() == []
+
+
+def test_the_responder_makes_each_post_wait_for_the_latency(server: Responder) -> None:
+    """Many at a time: none of them is answered before its latency is over."""
+    server.reset(100)
+    connections = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(5)]
+    began = time.monotonic()
+    for connection in connections:
+        connection.sendall(b"POST /api/mail/send HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+    for connection in connections:
+        assert b"OK" in connection.recv(65536)
+        assert time.monotonic() - began >= 0.1
+        connection.close()
+    assert server.count() == 5
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Entry(NAIVE, 0, 1, 7),
+        Entry("threaded requests", 0, 3, 7),
+        Entry("turbobatch requests", 0, 3, 7),
+        Entry("turbobatch requests", 0, 3, 7, "v2"),
+    ],
+    ids=lambda entry: f"{entry.name} {entry.api}",
+)
+def test_a_contestant_sends_every_row_once_and_writes_results(server: Responder, tmp_path: Path, entry: Entry) -> None:
+    """What is compared is the same job."""
+    folder = write_campaign(tmp_path / "campaign", entry.rows)
+    cost = run(contestant(entry, folder, server.url))
+    assert server.count() == entry.rows
+    report = folder / "report.parquet"
+    results = pd.read_parquet(report) if report.exists() else pd.read_csv(folder / "results.csv")
+    assert len(results) == entry.rows
+    assert cost.cpu > 0
+    assert cost.peak > 0
+
+
+def test_a_failed_command_is_no_result() -> None:
+    """It ends the benchmark with the command's own words."""
+    with pytest.raises(FailedError, match=r"(?s)ended with 3.*out of paper"):
+        run([sys.executable, "-c", "import sys; print('out of paper', file=sys.stderr); sys.exit(3)"])
+
+
+def test_the_same_rows_each_time_in_either_format(tmp_path: Path) -> None:
+    """The contestants' tables differ in nothing, and keys are unique."""
+    write_parquet(tmp_path / "table.parquet", 50)
+    table = pd.read_parquet(tmp_path / "table.parquet")
+    assert tuple(table.columns) == COLUMNS
+    assert list(table.itertuples(index=False, name=None)) == list(rows(50))
+    assert table["order_id"].is_unique
+
+
+def test_the_worst_second_slides() -> None:
+    """It is found wherever it begins; a window's end is outside it."""
+    assert worst_second([0.0, 0.6, 0.9, 1.2, 1.59, 2.7]) == 4
+    assert worst_second([0.0, 1.0, 2.0]) == 1
+    assert worst_second([5.0]) == 1
+
+
+def test_a_part_that_was_not_measured_keeps_its_results() -> None:
+    """Only the part that ran is replaced; the parts stand in their order."""
+    earlier = "# Results\n\nOld words.\n\n## One\n\nold one\n\n## Three\n\nold three\n"
+    text = merged(
+        earlier,
+        "# Results\n\nNew words.",
+        {"Two": "## Two\n\nnew two", "One": "## One\n\nnew one"},
+        ["One", "Two", "Three"],
+    )
+    assert text == "# Results\n\nNew words.\n\n## One\n\nnew one\n\n## Two\n\nnew two\n\n## Three\n\nold three\n"
