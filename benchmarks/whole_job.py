@@ -31,7 +31,8 @@ Each contestant is one command that reads the same receipts from a CSV file, mer
 posts it and writes a file of results; turbobatch keeps its journal too. All of them post to the same server process,
 one after the other; `mailmerge` speaks SMTP alone, so it sends to aiosmtpd, and writes no results. Rows/s: rows by
 seconds on the clock, from the command's start to its end. CPU: user and system time of that one process by rows,
-start-up included; the server's isn't counted. Peak: its maximum resident set as the kernel counted it, in MB of 10^6 bytes."""
+start-up included; the server's isn't counted. Peak: its maximum resident set as the kernel counted it, in MB of 10^6
+bytes."""
 
 
 @dataclass(frozen=True, slots=True)
