@@ -30,6 +30,7 @@ _HEADING = """\
 
 Written by `make bench`; each part names the machine and the day. Everything of a part ran in turn on that machine, in
 one run, over the loopback. CONTRIBUTING.md says how to run one part."""
+_PARTS = ("whole", "rate", "startup", "tables", "parts")
 _LIBRARIES = ("requests", "pycurl", "aiohttp", "mailmerge", "aiosmtpd", "pandas", "pyarrow", "jinja2")
 
 
@@ -43,9 +44,9 @@ def main() -> int:
         "tables": lambda: streaming.measure(given.rows, endings=tuple(given.tables), is_filled=given.filled),
         "parts": parts.measure,
     }
-    machine = _machine()
-    print(machine, flush=True)
+    print(_machine(), flush=True)
     for name in given.only or measures:
+        machine = _machine()
         section = measures[name]()
         print(f"\n{section.text()}\n", flush=True)
         if not given.quick:
@@ -56,8 +57,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="short tables; printed, not written to RESULTS.md")
-    parts_ = ("whole", "rate", "startup", "tables", "parts")
-    parser.add_argument("--only", action="append", choices=parts_, help="this part; give it again for another")
+    parser.add_argument("--only", action="append", choices=_PARTS, help="this part; give it again for another")
     parser.add_argument("--rows", type=int, help="rows of the large tables (1,000,000; with --quick 20,000)")
     parser.add_argument("--filled", action="store_true", help="fill the journal of the large tables instead of sending")
     parser.add_argument("--tables", nargs="+", choices=("csv", "parquet"), default=("csv", "parquet"))
@@ -78,7 +78,12 @@ def _machine() -> str:
     python = f"{platform.python_implementation()} {platform.python_version()}"
     libraries = ", ".join(filter(None, map(_library, ("turbobatch-mail", *_LIBRARIES))))
     processors = f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
-    return f"Measured on {day}: {processors}, {system}, {python}; {libraries}."
+    return f"Measured on {day}: {processors}, {system}, {python}; {libraries}. {_load()}."
+
+
+def _load() -> str:
+    # The reader's only means to tell figures of a quiet machine from those of a busy one.
+    return f"Load of the machine just before: {os.getloadavg()[0]:.1f}"
 
 
 def _processor() -> str:

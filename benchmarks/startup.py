@@ -50,7 +50,7 @@ def measure(runs: int) -> Section:
     return Section(
         title=TITLE,
         method=_METHOD.format(runs=runs),
-        head=("Command", "Median s", "Least s", "Most s", "Peak MB"),
+        head=("Command", "Median s", "Least s", "Most s"),
         rows=tuple((title, *_cells(of)) for title, of in costs.items()),
         targets=(
             Target(
@@ -64,5 +64,4 @@ def measure(runs: int) -> Section:
 
 def _cells(costs: list[Cost]) -> tuple[str, ...]:
     seconds = [cost.seconds for cost in costs]
-    shown = (f"{value:.3f}" for value in (median(seconds), min(seconds), max(seconds)))
-    return (*shown, f"{max(cost.peak for cost in costs):.0f}")
+    return tuple(f"{value:.3f}" for value in (median(seconds), min(seconds), max(seconds)))

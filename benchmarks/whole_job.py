@@ -208,13 +208,15 @@ def _row(item: Measured, found: list[Measured]) -> tuple[str, ...]:
 
 
 def _targets(found: list[Measured]) -> Iterator[Target]:
-    ours = [item for item in found if item.entry.name.startswith("turbobatch") and item.server == "asyncio"]
+    # With the faster transport, and like with like: the naive loop speaks v1.
+    name = f"turbobatch {transports()[-1]}"
+    ours = [item for item in found if item.entry.name == name and item.server == "asyncio"]
     for latency, times in _FASTER.items():
-        best = max((item for item in ours if item.entry.latency == latency), key=lambda item: item.rate)
-        ratio = best.rate / _naive(best, found).rate
-        said = f"{ratio:.1f} times ({best.entry.name}, {best.entry.api})"
-        yield Target(f"at least {times} times the naive loop at {latency} ms", said, ratio >= times)
+        (item,) = (item for item in ours if item.entry.latency == latency and item.entry.api == "v1")
+        ratio = item.rate / _naive(item, found).rate
+        what = f"at least {times} times the naive loop at {latency} ms ({name}, v1)"
+        yield Target(what, f"{ratio:.1f} times", ratio >= times)
     for api, limit in _CPU.items():
-        least = min((item for item in ours if item.entry.api == api), key=lambda item: item.cpu)
-        said = f"{least.cpu:.2f} ms ({least.entry.name}, {least.entry.latency} ms)"
-        yield Target(f"at most {limit} ms of CPU a row on {api}", said, least.cpu <= limit)
+        costs = {item.entry.latency: item.cpu for item in ours if item.entry.api == api}
+        said = ", ".join(f"{cpu:.2f} ms at {latency} ms" for latency, cpu in costs.items())
+        yield Target(f"at most {limit} ms of CPU a row on {api} ({name})", said, max(costs.values()) <= limit)
