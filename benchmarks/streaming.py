@@ -51,7 +51,7 @@ def measure(rows: int, *, endings: tuple[str, ...] = ("csv", "parquet"), is_fill
             (title, ending, f"{cost.seconds:.1f}", f"{cost.cpu / rows * 1000:.3f}", f"{cost.peak:.0f}")
             for title, ending, cost in found
         ),
-        targets=tuple(_target(title, ending, cost, rows) for title, ending, cost in found),
+        targets=tuple(target for title, ending, cost in found for target in _targets(title, ending, cost, rows)),
     )
 
 
@@ -82,10 +82,9 @@ def _commands(
             raise FailedError(f"{title}: {came} POSTs came instead of {expected}")
 
 
-def _target(title: str, ending: str, cost: Cost, rows: int) -> Target:
-    if title == "send again":
-        limit = _SKIP * rows / _MILLION
-        is_met = cost.seconds <= limit and cost.peak < _PEAK
-        said = f"{cost.seconds:.1f} s, {cost.peak:.0f} MB"
-        return Target(f"skip {rows:,} rows that are sent, {ending}: under {limit:g} s and {_PEAK} MB", said, is_met)
-    return Target(f"{title} {rows:,} rows, {ending}: under {_PEAK} MB", f"{cost.peak:.0f} MB", cost.peak < _PEAK)
+def _targets(title: str, ending: str, cost: Cost, rows: int) -> Iterator[Target]:
+    where = f"{title}, {rows:,} rows, {ending}"
+    yield Target(f"under {_PEAK} MB ({where})", f"{cost.peak:.0f} MB", cost.peak < _PEAK)
+    if title == "send again" and rows >= _MILLION:  # fewer rows prove nothing about it
+        what = f"{_MILLION:,} rows that are sent are skipped in under {_SKIP} s ({where})"
+        yield Target(what, f"{cost.seconds:.1f} s", cost.seconds < _SKIP * rows / _MILLION)
