@@ -27,8 +27,8 @@ def main() -> None:
 app()
 """
 _METHOD = """\
-`turbobatch --help` and an empty typer program's `--help` (made with the same options: without rich, which takes longer
-to import), in turn; medians of {runs} runs each after one that warms the caches."""
+`turbobatch --help` and an empty typer program's `--help` (made with the same options, so without rich), in turn;
+medians of {runs} runs each after one that warms the caches."""
 
 
 def measure(runs: int) -> Section:

@@ -106,7 +106,7 @@ def measure(scale: float, rounds: int) -> Section:
                 if other is not None and entry.latency == 0 and entry.name.startswith((NAIVE, "turbobatch")):
                     _note(found, entry, "nginx", _run(entry, other))
     measured = [Measured(*key, sorted(costs, key=_seconds)[len(costs) // 2]) for key, costs in found.items()]
-    method = f"{_METHOD} Of {rounds} runs of each the one that took the middle time."
+    method = f"{_METHOD} Runs of each: {rounds}; the figures are those of the one in the middle, by time."
     return Section(
         title=TITLE,
         method=method if other else f"{method} nginx isn't installed.",
