@@ -6,7 +6,7 @@ import hashlib
 import json
 import mimetypes
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from email import message_from_string
 from pathlib import Path
 from types import MappingProxyType
@@ -149,15 +149,14 @@ class Email:
             raise InvalidEmail(faults)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        given = {item.name: getattr(self, item.name) for item in fields(self)}
-        return _remade, (given | {"custom_headers": dict(self.custom_headers)},)
+        return _remade, (self._fields() | {"custom_headers": dict(self.custom_headers)},)
 
     def __hash__(self) -> int:
         return hash((self.from_, self.recipients, self.subject, self.content, self.html_content))
 
     def replace(self, **changes: Any) -> Email:
         """Copy the email with some fields changed; the copy is checked like a new one."""
-        return Email(**{item.name: getattr(self, item.name) for item in fields(self)} | changes)
+        return Email(**self._fields() | changes)
 
     def labelled(self, *, reference_id: str, campaign_id: str) -> Email:
         """Copy the email with ids for the vendor's analytics (v2) where it has none of its own.
@@ -166,11 +165,16 @@ class Email:
             InvalidEmail: an id holds a control character.
         """
         copy = object.__new__(Email)
-        _assign(copy, **{item.name: getattr(self, item.name) for item in fields(self)})
-        _assign(copy, reference_id=self.reference_id or reference_id, campaign_id=self.campaign_id or campaign_id)
+        given = self._fields()
+        given["reference_id"] = self.reference_id or reference_id
+        given["campaign_id"] = self.campaign_id or campaign_id
+        _assign(copy, **given)
         if faults := list(_line_faults(copy, "reference_id", "campaign_id")):
             raise InvalidEmail(faults)
         return copy
+
+    def _fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def recipients(self) -> tuple[Address, ...]:
