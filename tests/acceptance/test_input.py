@@ -326,7 +326,7 @@ def test_json_in_json_in_json(
     row = json.dumps({name: cells[0] for name, cells in GOOD.items()})
     nested = f'{row[:-1]}, "more": {begin * depth}1{end * depth}}}'
     folder = campaign("people.jsonl", f"{row}\n{nested}\n".encode())
-    check_refused(folder, call, sandbox, r"^people\.jsonl, line 2 is nested more than 64 levels deep")
+    check_refused(folder, call, sandbox, r"^people\.jsonl, line 2 is nested more than 48 levels deep")
 
 
 def parquet() -> bytes:

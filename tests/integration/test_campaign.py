@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import threading
@@ -177,6 +178,24 @@ def test_a_campaign_as_the_design_writes_it(folder: Path) -> None:
     assert not campaign.reads(Path("report.parquet"))
     assert campaign.reads(Path(recipients))
     assert repr(campaign) == "<Campaign 'orders-2026-11', journal sample_data/orders/orders-2026-11.journal.db>"
+
+
+@pytest.mark.parametrize("wrap", [lambda it: [it], lambda it: {"k": it}], ids=["list", "dict"])
+def test_nested_cells_are_in_every_report_or_nothing_is_sent(
+    wrap: Callable[[Any], Any], sandbox: Sandbox, client: tb.TurboClient
+) -> None:
+    """What no Parquet report could hold is found out first; what is sent can be written and read back."""
+    deep = functools.reduce(lambda it, _: wrap(it), range(48), 1)
+    too_deep = wrap(deep)
+    table = people(2, tree=pd.Series([deep, too_deep], dtype=object))
+    with pytest.raises(tb.CampaignError, match="^row 1, column 'tree' of the DataFrame is nested more than 48 levels"):
+        campaign().send(table, client, progress=False)
+    assert sandbox.requests_seen() == 0
+    results = campaign().send(table.assign(tree=pd.Series([deep, deep], dtype=object)), client, progress=False)
+    assert statuses(results) == ["sent", "sent"]
+    for ending in (".csv", ".parquet", ".xlsx", ".html"):
+        tb.write_report(results, f"report{ending}")
+    assert statuses(tb.read_report("report.parquet")) == ["sent", "sent"]
 
 
 def test_a_campaign_made_in_python(folder: Path, sandbox: Sandbox, client: tb.TurboClient) -> None:

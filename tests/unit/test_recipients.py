@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import datetime as dt
+import functools
 import io
 import re
 import subprocess
@@ -507,6 +508,26 @@ class TestFrame:
         ]  # fmt: skip
         assert [type(cell) for cell in cells[:2]] == [int, float]
 
+    @pytest.mark.parametrize("depth", [49, 130, 900, 3000])
+    @pytest.mark.parametrize(
+        "wrap", [lambda it: [it], lambda it: (it,), lambda it: {"k": it}, lambda it: np.array([it, None], dtype=object)]
+    )
+    def test_a_cell_nested_too_deeply_is_told(self, wrap: Callable[[Any], Any], depth: int) -> None:
+        """By row and column, whichever rows are read; so is one that holds itself."""
+        endless: list[Any] = []
+        endless += [endless, endless]
+        for cell in (functools.reduce(lambda it, _: wrap(it), range(depth), 1), endless):
+            frame = pd.DataFrame({"id": [0, 1, 2, 3], "tree": pd.Series(["x", [1], None, cell], dtype=object)})
+            chunks = open_table(frame).chunks(size=2)
+            assert next(chunks).column("tree") == ["x", [1]]
+            last = next(chunks)
+            for read in (last.rows, lambda: last.column("tree")):  # noqa: B023 - read at once
+                with pytest.raises(CampaignError) as caught:
+                    read()
+                expected = "row 3, column 'tree' of the DataFrame is nested more than 48 levels deep: flatten it"
+                assert str(caught.value) == expected
+            assert last.column("id") == [2, 3]
+
     def test_floats_that_are_integers_with_gaps_print_as_integers(self) -> None:
         """Decided over the whole column, so that every chunk agrees."""
         frame = pd.DataFrame(
@@ -815,8 +836,8 @@ class TestJsonLines:
             (b'{"a": "\xe9"}', "t.jsonl, line 2 is not valid UTF-8"),
             (b'{"a": ' + b"9" * 5000 + b"}", "t.jsonl, line 2 is no valid JSON: "),
             (rb'{"a": ["\uD83d"]}', "t.jsonl, line 2 holds half of a surrogate pair"),
-            (b"[" * 100_000, "t.jsonl, line 2 is nested more than 64 levels deep: flatten it"),
-            (b'{"a": ' + b"[" * 64 + b"1" + b"]" * 64 + b"}", "t.jsonl, line 2 is nested more than 64 levels deep"),
+            (b"[" * 100_000, "t.jsonl, line 2 is nested more than 48 levels deep: flatten it"),
+            (b'{"a": ' + b"[" * 48 + b"1" + b"]" * 48 + b"}", "t.jsonl, line 2 is nested more than 48 levels deep"),
         ],
     )
     def test_a_bad_line_is_told(self, save: Save, line: bytes, message: str) -> None:
@@ -825,7 +846,7 @@ class TestJsonLines:
 
     def test_nesting_within_reason_is_read(self, save: Save) -> None:
         """Many brackets make no depth, and some depth is fine."""
-        line = b'{"a": ' + b"[" * 62 + b"[1], " * 99 + b"[]" + b"]" * 62 + b"}"
+        line = b'{"a": ' + b"[" * 46 + b"[1], " * 99 + b"[]" + b"]" * 46 + b"}"
         assert len(all_rows(open_table(save("t.jsonl", line)))) == 1
 
     def test_a_file_without_cells_is_told(self, save: Save) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from turbobatch.errors import CampaignError
-from turbobatch.recipients.table import MAX_WHOLE, checked_columns, position
+from turbobatch.recipients.table import MAX_WHOLE, checked_columns, is_deep, is_nested, position, too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,11 @@ class FrameChunk:
         return len(self.slice)
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """Return all cells as plain Python values."""
+        """Return all cells as plain Python values.
+
+        Raises:
+            CampaignError: one is nested too deeply.
+        """
         return list(zip(*(self._cells(index) for index in range(len(self.columns))), strict=True))
 
     def column(self, name: str) -> list[Any]:
@@ -44,7 +48,12 @@ class FrameChunk:
         return self.slice
 
     def _cells(self, index: int) -> list[Any]:
-        return plain_cells(self.slice.iloc[:, index], whole=index in self.whole)
+        cells = self.slice.iloc[:, index]
+        if cells.dtype.kind == "O" and not isinstance(cells.dtype, pd.StringDtype):
+            for place, cell in enumerate(cells):
+                if cell.__class__ is not str and is_nested(cell) and is_deep(cell):
+                    raise too_deep(f"row {self.start + place}, column {self.columns[index]!r} of the DataFrame")
+        return plain_cells(cells, whole=index in self.whole)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

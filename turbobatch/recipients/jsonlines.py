@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from turbobatch.errors import CampaignError
 from turbobatch.recipients.loaded import LoadedTable
-from turbobatch.recipients.table import MAX_WHOLE, checked_columns, file_errors, one_line
+from turbobatch.recipients.table import DEEPEST, MAX_WHOLE, checked_columns, file_errors, is_deep, one_line, too_deep
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_DEEPEST = 64
-"""Levels. Deeper ones break what comes later, at depths of their own: Python's recursion, Parquet's schemas (128)."""
 
 
 def open_json_lines(path: Path) -> LoadedTable:
@@ -51,26 +48,14 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise CampaignError(f"{where} is not valid UTF-8, the encoding of JSON") from None
     except RecursionError:
-        raise _too_deep(where) from None
+        raise too_deep(where) from None
     except ValueError as error:
         raise CampaignError(f"{where} is no valid JSON: {one_line(error)}") from None
     if not isinstance(value, dict):
         raise CampaignError(f'{where} is no JSON object: write {{"column": value, …}} on every line')
-    if line.count(b"[") + line.count(b"{") > _DEEPEST and _is_deep(value):
-        raise _too_deep(where)
+    if line.count(b"[") + line.count(b"{") > DEEPEST and is_deep(value):
+        raise too_deep(where)
     return value
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(_DEEPEST):
-        parts = (part for item in level for part in (item.values() if isinstance(item, dict) else item))
-        level = [part for part in parts if isinstance(part, (dict, list))]
-    return bool(level)
-
-
-def _too_deep(where: str) -> CampaignError:
-    return CampaignError(f"{where} is nested more than {_DEEPEST} levels deep: flatten it")
 
 
 def _whole(values: list[Any]) -> list[Any]:

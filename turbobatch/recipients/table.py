@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 MAX_WHOLE = 2**53
 """Up to here a float holds every whole number, so a whole float may stand for an integer."""
+
+DEEPEST = 48
+"""Levels that a cell may be nested. Deeper ones break what comes later, at depths of their own: pyarrow reads no Parquet
+file with more than 49 levels of lists, writes none with more than 128, and Python's recursion has its limit too."""
 
 
 @runtime_checkable
@@ -105,6 +110,26 @@ def checked_columns(columns: Sequence[str], name: str) -> tuple[str, ...]:
             f"{name} has more than one column named {' and '.join(again)}: give each column its own name"
         )
     return tuple(columns)
+
+
+def is_deep(value: Collection[Any]) -> bool:
+    """Whether a list, dict or the like is nested more than DEEPEST levels, however deep; in cycles it is."""
+    level = [value]
+    for _ in range(DEEPEST):
+        parts = [part for item in level for part in (item.values() if isinstance(item, dict) else item)]
+        # Each once, or an item that holds another twice would double the work from level to level.
+        level = list({id(part): part for part in parts if is_nested(part)}.values())
+    return bool(level)
+
+
+def is_nested(value: Any) -> bool:
+    """Whether a cell holds others."""
+    return isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray))
+
+
+def too_deep(where: str) -> CampaignError:
+    """The error about a cell that `is_deep`."""
+    return CampaignError(f"{where} is nested more than {DEEPEST} levels deep: flatten it")
 
 
 def one_line(text: object) -> str:

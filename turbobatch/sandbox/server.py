@@ -191,6 +191,9 @@ class _Protocol(H11Protocol):
         super().__init__(*args, **options)
         self.logger = logging.getLogger("turbobatch.sandbox")
         self.access_log = False
+        # The app itself: at level TRACE uvicorn wraps it in one that logs each request's query, where v1's credentials
+        # may travel.
+        self.app = self.config.app
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.app_state = {**self.app_state, "transport": transport}
