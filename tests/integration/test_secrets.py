@@ -45,6 +45,11 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
 TIMEOUT = 0.3  # seconds that a client waits for an answer that never comes
 POLICY = Policy(tries=2, first_wait=0.01, first_patience=0.1, threshold=1000)
 EMAIL = tb.Email(from_="Acme <shop@acme.example>", to=["ana@example.org"], subject="Hello", content="Hi")
+LOGGERS = {
+    "urllib3", "urllib3.connectionpool", "urllib3.connection", "requests", "turbobatch", "turbobatch.sandbox", "asyncio",
+    "http", "uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access",
+}  # fmt: skip
+EVERYTHING = 1  # the lowest level there is; uvicorn's TRACE is 5
 MAGIC = [kind.value for kind in FaultKind if kind not in (FaultKind.REDIRECT, FaultKind.TOO_MANY_DATE)]
 
 
@@ -132,13 +137,13 @@ class _Listener(logging.Handler):
 
 @pytest.fixture
 def ear(tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Iterator[Ear]:
-    """Listens to all loggers at DEBUG, to output and warnings; checks at the end of the test."""
+    """Listens to all loggers at every level, to output and warnings; checks at the end of the test."""
     ear = Ear()
     listener = _Listener(ear, tmp_path)
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(EVERYTHING)
     names = [name for name, found in logging.root.manager.loggerDict.items() if isinstance(found, logging.Logger)]
-    for name in {*names, "urllib3", "urllib3.connectionpool", "requests", "turbobatch", "asyncio", "http"}:
-        caplog.set_level(logging.DEBUG, name)
+    for name in {*names, *LOGGERS}:
+        caplog.set_level(EVERYTHING, name)
     logging.root.addHandler(listener)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -271,6 +276,12 @@ class TestEveryAccount:
         with echoing(status) as url:
             assert run_all(ear, tmp_path, client_at(account, url), "ana") in ({"pending"}, {"in_doubt"}, {"failed"})
             assert send_one(ear, client_at(account, url)) in {"NotSentError", "InDoubtError"}
+
+    def test_the_sandbox_logs_nothing_of_a_request(self, account: str, ear: Ear) -> None:
+        """Started while every logger tells all: where the sandbox's own server would, it is told not to."""
+        with Sandbox(**V1, **V2) as vendor:
+            assert send_one(ear, client_at(account, vendor.url)) == "sent"
+            assert send_one(ear, client_at(account, vendor.url), "redirect") == "NotSentError"
 
     @pytest.mark.parametrize("start", ["https://api.example", "http://127.0.0.1:9"])
     def test_a_base_url_with_credentials_in_it(self, account: str, start: str, ear: Ear) -> None:
