@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from turbobatch.email import Email
-    from turbobatch.sendapi import Failure, Response, SendApi, Verdict
+    from turbobatch.sendapi import Failure, Request, Response, SendApi, Verdict
     from turbobatch.sendapi.v1 import AuthIn
 
 TransportName = Literal["requests"]
@@ -163,7 +163,8 @@ class TurboClient:
             NotSentError: surely not accepted (no connection, 429, a redirect, a bad certificate).
             InDoubtError: the POST began and no verdict came.
         """
-        verdict = judge(self._post_once(email))
+        request = self.api.request(email)
+        verdict = judge(self._post_once(request), request.secrets)
         match verdict.kind:
             case VerdictKind.SENT:
                 return _result(Status.SENT, verdict)
@@ -187,8 +188,7 @@ class TurboClient:
     def __repr__(self) -> str:
         return f"<TurboClient {self.api.name} at {self.host}>"
 
-    def _post_once(self, email: Email) -> Response | Failure:
-        request = self.api.request(email)
+    def _post_once(self, request: Request) -> Response | Failure:
         with self._lock:
             if self._single is None:
                 self._single = self._make_transport(1)

@@ -188,7 +188,7 @@ def test_nested_cells_are_in_every_report_or_nothing_is_sent(
     deep = functools.reduce(lambda it, _: wrap(it), range(48), 1)
     too_deep = wrap(deep)
     table = people(2, tree=pd.Series([deep, too_deep], dtype=object))
-    with pytest.raises(tb.CampaignError, match="^row 1, column 'tree' of the DataFrame is nested more than 48 levels"):
+    with pytest.raises(tb.CampaignError, match=r"^row 1, column 'tree' of the DataFrame is nested more than 48 levels"):
         campaign().send(table, client, progress=False)
     assert sandbox.requests_seen() == 0
     results = campaign().send(table.assign(tree=pd.Series([deep, deep], dtype=object)), client, progress=False)

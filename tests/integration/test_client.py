@@ -281,7 +281,7 @@ class TestSending:
 
     @ways
     def test_wrong_credentials(self, api: str, options: dict[str, Any], sandbox: Sandbox) -> None:
-        credentials = {"authuser": USER, "authpass": "wrong"} if api == "v1" else V2 | {"consumer_secret": "wrong"}
+        credentials = {"authuser": USER, "authpass": "other"} if api == "v1" else V2 | {"consumer_secret": "other"}
         client = TurboClient(**credentials, base_url=sandbox.base_url(api), **options)
         with pytest.raises(AuthenticationError, match="refused the credentials: HTTP 401: Wrong credentials"):
             client.send(email())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import itertools
+import json
 import logging
 import os
 import signal
@@ -29,7 +31,7 @@ from turbobatch.report import read_report
 from turbobatch.sandbox import FaultKind, Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 # Each with a core that no percent-encoding changes, and with characters that every one of them does.
@@ -46,8 +48,8 @@ TIMEOUT = 0.3  # seconds that a client waits for an answer that never comes
 POLICY = Policy(tries=2, first_wait=0.01, first_patience=0.1, threshold=1000)
 EMAIL = tb.Email(from_="Acme <shop@acme.example>", to=["ana@example.org"], subject="Hello", content="Hi")
 LOGGERS = {
-    "urllib3", "urllib3.connectionpool", "urllib3.connection", "requests", "turbobatch", "turbobatch.sandbox", "asyncio",
-    "http", "uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access",
+    "urllib3", "urllib3.connectionpool", "urllib3.connection", "requests", "turbobatch", "turbobatch.sandbox",
+    "asyncio", "http", "uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access",
 }  # fmt: skip
 EVERYTHING = 1  # the lowest level there is; uvicorn's TRACE is 5
 MAGIC = [kind.value for kind in FaultKind if kind not in (FaultKind.REDIRECT, FaultKind.TOO_MANY_DATE)]
@@ -176,9 +178,79 @@ def echoing(status: int) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=[0.01])
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "percent-encoded": lambda text: urllib.parse.quote(text, safe=""),
+    "percent-encoded twice": lambda text: urllib.parse.quote(urllib.parse.quote_plus(text).lower()),
+    "as JSON in JSON": lambda text: json.dumps(json.dumps(text)).replace("/", "\\/"),
+    "as HTML": html.escape,
+    "in numbers": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "in capitals": str.upper,
+    "in base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "in base64 for URLs": lambda text: base64.urlsafe_b64encode(f"x{text}".encode()).decode(),
+    "in hex": lambda text: text.encode().hex(),
+}
+ANSWERS: dict[str, Callable[[str], tuple[int, Any]]] = {
+    "a refusal": lambda said: (400, {"message": "error", "errors": [f"bad {said}", {"sent": [said]}]}),
+    "a refusal with 200": lambda said: (200, {"message": "error", "errors": f"{'x' * 480}{said}"}),
+    "a message id": lambda said: (200, {"message": "OK", "mid": said}),
+    "a message": lambda said: (418, {"message": said, "details": said}),
+    "wrong credentials": lambda said: (401, {"message": f"Wrong credentials {said}", "details": [said]}),
+    "an error": lambda said: (500, {"message": {"request": said}}),
+    "no JSON": lambda said: (503, f"<p>{said}</p>"),
+    "a page that says yes": lambda said: (200, said),
+    "a redirect": lambda _: (307, ""),
+}
+
+
+def json_texts(body: str) -> list[str]:
+    """The texts of a JSON object, if it is one."""
+    try:
+        return [text for text in json.loads(body).values() if isinstance(text, str)]
+    except ValueError:
+        return []
+
+
+@contextmanager
+def parrot(spell: Callable[[str], str]) -> Iterator[str]:
+    """A host that repeats all that it was sent, in its answer and among its headers; the recipient names the answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            fields = (pair for part in (self.path.partition("?")[2], body) for pair in urllib.parse.parse_qsl(part))
+            sent = [self.path, *self.headers.values(), *(value for _, value in fields)]
+            sent.sort(key=lambda text: not any(core in text for core in CORES))  # since it may be cut off
+            said = spell("; ".join(text for text in sent if text.isascii()))
+            recipient = next(text for text in (*sent, *json_texts(body)) if text.endswith("@example.org"))
+            status, content = list(ANSWERS.values())[int(recipient.partition("@")[0])](said)
+            written = (content if isinstance(content, str) else json.dumps(content)).encode()
+            line = " ".join(said.split())
+            self.send_response(status, line)
+            self.send_header("Content-Length", str(len(written)))
+            for name in ("Location", "Set-Cookie", "Retry-After", "X-Sent", "X-Sent: x\r\nno header", "Content-Type"):
+                self.send_header(name, f"https://elsewhere.example/{line}" if name == "Location" else line)
+            self.end_headers()
+            self.wfile.write(written)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def client_at(account: str, url: str, **changes: Any) -> tb.TurboClient:
@@ -282,6 +354,17 @@ class TestEveryAccount:
         with Sandbox(**V1, **V2) as vendor:
             assert send_one(ear, client_at(account, vendor.url)) == "sent"
             assert send_one(ear, client_at(account, vendor.url), "redirect") == "NotSentError"
+
+    @pytest.mark.parametrize("spelling", SPELLINGS)
+    def test_a_host_that_repeats_what_it_was_sent(self, account: str, spelling: str, ear: Ear, tmp_path: Path) -> None:
+        """In any answer, in any spelling: journal, reports, output and objects have asterisks there."""
+        with parrot(SPELLINGS[spelling]) as url:
+            client = client_at(account, url, timeout=5)
+            numbers = list(map(str, range(len(ANSWERS))))
+            assert run_all(ear, tmp_path, client, *numbers) == {"sent", "rejected", "pending", "in_doubt"}
+            for number in numbers:
+                send_one(ear, client, number)
+        assert any(b"***" in said for said in ear.heard)
 
     @pytest.mark.parametrize("start", ["https://api.example", "http://127.0.0.1:9"])
     def test_a_base_url_with_credentials_in_it(self, account: str, start: str, ear: Ear) -> None:

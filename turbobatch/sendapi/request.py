@@ -21,11 +21,15 @@ _CID = re.compile(r"(?<![\w-])cid:([\w.~%+!$*=/?#^`{|}@:-]+)", re.IGNORECASE | r
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One POST. The URL, headers and body can hold credentials, so none of them is ever shown."""
+    """One POST. The URL, headers and body can hold credentials, so none of them is ever shown.
+
+    `secrets` are those credentials, so that they can be kept out of what is told of the answer.
+    """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class SendApi(Protocol):

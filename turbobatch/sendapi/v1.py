@@ -61,7 +61,7 @@ class V1:
                 form |= credentials
             case "query":
                 url += "?" + urlencode(credentials)
-        return Request(url, headers, _form_encoded(form))
+        return Request(url, headers, _form_encoded(form), secrets=(self.authuser, self.authpass))
 
 
 def fields(email: Email) -> dict[str, str]:

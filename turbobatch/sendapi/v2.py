@@ -43,7 +43,8 @@ class V2:
             "consumerKey": self.consumer_key,
             "consumerSecret": self.consumer_secret,
         }
-        return Request(f"{self.base_url}/mail/send", headers, body)
+        secrets = (self.consumer_key, self.consumer_secret)
+        return Request(f"{self.base_url}/mail/send", headers, body, secrets)
 
 
 def fields(email: Email) -> dict[str, Any]:

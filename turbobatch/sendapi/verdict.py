@@ -10,12 +10,13 @@ import email.utils
 import json
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.addresses import CONTROL
+from turbobatch.sendapi.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,7 @@ class Response:
     """An HTTP answer. Header names are lower-case; `body` is decoded from its transfer and content encodings."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
 
 
@@ -69,8 +70,29 @@ class Verdict:
     retry_after: float | None = None
 
 
-def judge(result: Response | Failure) -> Verdict:
-    """Read the verdict from an answer or failure, by the API page's table of what a failed POST proves."""
+def judge(result: Response | Failure, secrets: tuple[str, ...] = ()) -> Verdict:
+    """Read the verdict from an answer or failure, by the API page's table of what a failed POST proves.
+
+    Here is where foreign text comes in: each becomes one line of bounded length, and has `***` for the secrets that
+    travelled with the request.
+    """
+    if isinstance(result, Response) and (location := result.headers.get("location")):
+        # Before its query is cut off, which could leave a part of a secret.
+        result = replace(result, headers={**result.headers, "location": redacted(location, secrets)})
+    verdict = _judge(result)
+
+    def cleaned(text: str) -> str:
+        return redacted(text, secrets)[:_MESSAGE_LIMIT]  # in this order, for the same reason
+
+    return replace(
+        verdict,
+        message=cleaned(verdict.message),
+        errors=tuple(map(cleaned, verdict.errors)),
+        mid=None if verdict.mid is None else cleaned(verdict.mid),
+    )
+
+
+def _judge(result: Response | Failure) -> Verdict:
     if isinstance(result, Failure):
         return _judge_failure(result)
     answer = _json_object(result.body)
@@ -177,4 +199,4 @@ def _text(value: Any) -> str:
 
 
 def _line(text: str) -> str:
-    return CONTROL.sub(" ", text).strip()[:_MESSAGE_LIMIT]
+    return CONTROL.sub(" ", text).strip()

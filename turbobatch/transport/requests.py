@@ -87,6 +87,12 @@ class _PunctualAnswer(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_PunctualReader(self.fp.detach(), sock))
 
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 would write malformed headers to its log, whatever the host repeats there of what it was sent.
+        self.msg.defects.clear()
+        self.msg.set_payload("")
+
 
 class _NotingConnection(HTTPConnection):
     """Notes when the first byte of a request is about to be written: the exception's type alone can't tell."""
