@@ -12,7 +12,7 @@ from turbobatch.client import TurboClient
 from turbobatch.engine import Engine
 from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation, is_final, look_up
-from turbobatch.journal import SqliteJournal, open_journal
+from turbobatch.journal import SqliteJournal, is_known, open_journal
 from turbobatch.policy import Policy, Status
 from turbobatch.preview import Preview
 from turbobatch.progress import log, log_event, watch
@@ -406,8 +406,7 @@ class Campaign:
 
     def _journal(self) -> SqliteJournal:
         # Looking makes no file: without one nothing has been sent, and an empty journal says the same.
-        there = self.journal_path.exists() or active_run(self._identity) is not None
-        return open_journal(self.journal_path, self.name) if there else SqliteJournal()
+        return open_journal(self.journal_path, self.name) if is_known(self.journal_path) else SqliteJournal()
 
     def _source(self, recipients: Recipients | None) -> _Source:
         options = {} if recipients is not None else self._read_options

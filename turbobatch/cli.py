@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -14,16 +15,10 @@ import typer
 from typer.core import TyperGroup
 
 from turbobatch._version import __version__
-from turbobatch.errors import (
-    AuthenticationError,
-    CampaignError,
-    JournalError,
-    NotSentError,
-    TurboBatchError,
-)
+from turbobatch.errors import AuthenticationError, CampaignError, JournalError, NotSentError, TurboBatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import pandas as pd
 
@@ -192,16 +187,14 @@ def send(
     resend = in_doubt == "resend"
     plan = loaded.plan(resend=resend)
     _confirm(plan, client, limit, resend=resend, yes=yes)
-    run = _run_to_end(loaded, client, limit, resend=resend)
+    run = _run_to_end(loaded, client, limit, resend=resend, tell=lambda: _report(loaded, output, for_excel=for_excel))
     try:
         counts = _report(loaded, output, for_excel=for_excel)
     except TurboBatchError as error:
         # Emails have left, so it must not look like "nothing was sent".
         again = f"turbobatch report {campaign} -o FILE"
-        _fail(
-            f"{error}; the emails are journalled: write the report with {again}",
-            _exit_code(run, Counter("?"), limited=False),
-        )
+        code = _exit_code(run, Counter("?"), limited=False)
+        _fail(f"{error}; the emails are journalled: write the report with {again}", code)
     raise typer.Exit(_exit_code(run, counts, limited=limit is not None))
 
 
@@ -355,7 +348,9 @@ def _confirm(plan: Plan, client: TurboClient, limit: int | None, *, resend: bool
         raise CampaignError("nothing was sent")
 
 
-def _run_to_end(campaign: Campaign, client: TurboClient, limit: int | None, *, resend: bool) -> Run:
+def _run_to_end(
+    campaign: Campaign, client: TurboClient, limit: int | None, *, resend: bool, tell: Callable[[], object]
+) -> Run:
     begun: list[Run] = []
     try:
         return campaign.run_to_end(
@@ -369,6 +364,10 @@ def _run_to_end(campaign: Campaign, client: TurboClient, limit: int | None, *, r
     except Exception as error:
         if not begun:
             raise
+        if isinstance(error, JournalError):  # this process may be the last to know what was sent
+            with suppress(TurboBatchError):
+                tell()
+            _fail(error, STOPPED_EARLY)
         _fail(f"{error}; what was sent before is in the journal: run the same command again", STOPPED_EARLY)
 
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
+from turbobatch.errors import JournalError
 from turbobatch.journal import Intent, Outcome
 from turbobatch.policy import Breaker, Policy, Status, StopReason
 from turbobatch.sendapi import VerdictKind, judge
@@ -35,6 +36,7 @@ _LONGEST_NAP = 0.1  # seconds until the loop looks up again: how soon Stop and P
 _BACKLOG = 500  # rows settled without a POST that are committed at once
 _WORTH_TELLING = 1.0  # seconds; shorter waits for the rate are its ordinary pace
 _READ_AHEAD = 16  # emails made ready while waiting for a permit
+_LISTED = 20  # keys that a message names at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,8 @@ class Engine:
     in_flight: dict[int, _Try] = field(default_factory=dict, init=False)
     stop_reason: StopReason | None = field(default=None, init=False)
     stop_message: str = field(default="", init=False)
+    _outcomes: list[Outcome] = field(default_factory=list, init=False)  # not committed yet
+    _events: list[RunEvent] = field(default_factory=list, init=False)  # not told yet
     _ready: deque[Candidate] = field(default_factory=deque, init=False)
     _retries: list[tuple[float, int, _Try]] = field(default_factory=list, init=False)
     _numbers: itertools.count[int] = field(default_factory=itertools.count, init=False)
@@ -184,15 +188,21 @@ class Engine:
         """Work until the end; tells why it was an early one.
 
         Raises:
-            JournalError: the journal failed; POSTs in flight are in doubt then, and nothing new was posted.
+            JournalError: the journal failed; nothing new was posted then, and what came back was tried to be written
+                until the end. It names the rows whose answers couldn't be, which stay in doubt.
             Exception: what the feed raised, once the POSTs in flight have ended and are journalled.
         """
         self._breaker = Breaker(self.policy, self.dice)
         self._seed_pacer()
         while self._turn():
             pass
+        if self._outcomes:  # the journal didn't take them; there may be room by now
+            self._commit([])
+        if lost := [item.key for item in self._outcomes if item.posted and item.status is not Status.IN_DOUBT]:
+            raise JournalError(f"{self._broken}; {_described(lost)}") from self._broken
         if self._broken is not None:
             raise self._broken
+        self.journal.check()
         return self.stop_reason
 
     def _seed_pacer(self) -> None:
@@ -202,26 +212,38 @@ class Engine:
         self.pacer.seed(min(at, now) + offset for at in self.journal.post_times(now - self.pacer.longest))
 
     def _turn(self) -> bool:
-        events: list[RunEvent] = []
-        outcomes = [self._conclude(completion, events) for completion in self.transport.poll(self._nap())]
+        outcomes, events = self._outcomes, self._events
+        outcomes += [self._conclude(completion, events) for completion in self.transport.poll(self._nap())]
         if self.control.stop.is_set():
             self._stop(StopReason.USER, "")
         if not self._is_ending():
             self._read_feed(outcomes, events)
-        tries = [] if self._is_ending() else self._claim(events)
-        self.journal.commit([self._intent(item) for item in tries], outcomes)
-        self._post(tries)
-        for event in events:
-            self.emit(event)
+        self._commit([] if self._is_ending() else self._claim(events))
         if self._is_ending():
             return bool(self.in_flight)
         return bool(self.in_flight or self._retries or self._ready or not self._fed)
+
+    def _commit(self, tries: Sequence[_Try]) -> None:
+        """Make intents and outcomes durable; only then post and tell.
+
+        What the journal doesn't take ends the run. The outcomes stay, for the next commit.
+        """
+        try:
+            self.journal.commit([self._intent(item) for item in tries], self._outcomes)
+        except JournalError as error:
+            if not isinstance(self._broken, JournalError):
+                self._broken = error
+            return
+        events, self._outcomes, self._events = self._events, [], []
+        self._post(tries)
+        for event in events:
+            self.emit(event)
 
     # What came back
 
     def _conclude(self, completion: Completion, events: list[RunEvent]) -> Outcome:
         item = self.in_flight.pop(completion.number)
-        verdict = judge(completion.result)
+        verdict = judge(completion.result, item.candidate.request.secrets)
         decision = self.policy.decide(verdict, item.failures, throttles=self._throttles, outage=self._breaker.is_open)
         self._note_health(completion.number, item, verdict, decision)
         candidate = item.candidate
@@ -388,3 +410,8 @@ class Engine:
 
 def _said(verdict: Verdict) -> str:
     return "; ".join(verdict.errors) or verdict.message
+
+
+def _described(lost: Sequence[str]) -> str:
+    named = f": {', '.join(map(repr, lost))}" if len(lost) <= _LISTED else ""
+    return f"the answers to {len(lost)} emails couldn't be written, their rows stay in doubt{named}"

@@ -10,9 +10,9 @@ import json
 import os
 import re
 import secrets
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from turbobatch.arrow import arrow_table, remember_types, remembered_types, table_types
 from turbobatch.errors import CampaignError
@@ -122,12 +122,13 @@ def read_report(path: str | Path) -> pd.DataFrame:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary file beside `path` that takes its place, synced, if all goes well.
 
+    It is locked as long as its writer lives: those that killed ones have left are removed.
+
     Raises:
         CampaignError: the folder can't be written.
     """
-    temporary = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.touch(exist_ok=False)  # not by tempfile, which would keep it from those whom the umask lets read
+        temporary, lock = _locked_temporary(path)
     except OSError as error:
         raise CampaignError(f"{path} can't be written: {error.strerror}") from error
     try:
@@ -140,6 +141,7 @@ def replacing(path: Path) -> Iterator[Path]:
         raise CampaignError(f"{path} can't be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+        lock.close()
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
@@ -294,6 +296,42 @@ def _openpyxl() -> Any:
     except ImportError as error:
         raise CampaignError('Excel files need openpyxl: pip install "turbobatch-mail[excel]"') from error
     return openpyxl
+
+
+def _locked_temporary(path: Path) -> tuple[Path, IO[bytes]]:
+    """Make the file, locked as long as it is open, and remove those of its kind whose writers are dead."""
+    begins = f".{path.name[:60]}."
+    kind = re.compile(re.escape(begins) + r"[0-9a-f]{8}\.tmp")
+    temporary = path.with_name(f"{begins}{secrets.token_hex(4)}.tmp")
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # One at a time, or another could find this file when it isn't locked yet.
+        if _lock(folder, wait=True):
+            for found in path.parent.iterdir():
+                if kind.fullmatch(found.name):
+                    _remove_if_free(found)
+        lock = temporary.open("xb")  # not by tempfile, which would keep it from those whom the umask lets read
+        _lock(lock.fileno())
+    finally:
+        os.close(folder)
+    return temporary, lock
+
+
+def _remove_if_free(path: Path) -> None:
+    with suppress(OSError), path.open("rb") as file:
+        if _lock(file.fileno()):
+            path.unlink()
+
+
+def _lock(handle: int, *, wait: bool = False) -> bool:
+    """Lock a file for as long as it is open; False if another has it, or the system knows no such locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

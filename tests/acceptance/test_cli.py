@@ -456,7 +456,7 @@ def test_a_test_tells_of_bad_rows_and_refusals(letters: Letters, turbobatch: Com
     done = turbobatch("send", folder, "--test-to", "reject@example.org", "--yes")
     assert (done.returncode, done.stderr) == (1, "")
     assert "row 0: row 0 (line 2 of people.csv): to: column 'name' is blank" in done.stdout
-    assert "row 1: rejected rejected by the sandbox" in done.stdout
+    assert "row 1: rejected rejected on demand" in done.stdout
     assert sandbox.requests_seen() == 1
 
 
@@ -570,7 +570,7 @@ def test_failed_addresses_are_audited(letters: Letters, turbobatch: Command, san
     assert [done.returncode for done in said] == [0, 0, 0]
     assert said[0].stdout == said[1].stdout == said[2].stdout
     assert "bea@@gmail.con  'bea@@gmail.con' 'to' email not valid (did you mean bea@gmail.com?)" in said[0].stdout
-    assert "rejected by the sandbox" in said[0].stdout
+    assert "rejected on demand" in said[0].stdout
     assert turbobatch("audit", "report.parquet", "-o", "failed.csv").returncode == 0
     failed = pd.read_csv(turbobatch.folder / "failed.csv", dtype=str)
     assert failed[["address", "field", "status", "row", "name"]].fillna("").to_numpy().tolist() == [
@@ -746,3 +746,36 @@ def test_the_package_runs_as_a_module(turbobatch: Command) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "Every row can be sent.\n"), done.stderr
+
+
+def test_a_journal_deleted_in_mid_run(
+    turbobatch: Command, slow_sandbox: Sandbox, letters: Callable[..., Path], until: Callable[..., None]
+) -> None:
+    """One line, and a report by the process that still knows what was sent."""
+    folder = letters(60)
+    process = turbobatch.start("send", folder, "-o", folder / "report.csv", "--yes")
+    until(lambda: slow_sandbox.requests_seen() >= 4)
+    (folder / "letters.journal.db").unlink()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert err.splitlines()[-1].startswith("error: journal ")
+    assert "was deleted, moved or replaced while it was in use: nothing more is sent" in err.splitlines()[-1]
+    seen = slow_sandbox.requests_seen()
+    counts = pd.read_csv(folder / "report.csv")["send_status"].value_counts().to_dict()
+    assert counts == {"sent": seen, "pending": 60 - seen}
+
+
+@pytest.mark.parametrize("point", ["report-begun", "report-chunk", "report-written", "before-rename"])
+def test_a_report_cut_short_leaves_nothing_for_long(
+    point: str, turbobatch: Command, sandbox: Sandbox, letters: Callable[..., Path]
+) -> None:
+    """Killed while it writes its report, the command leaves a hidden file; the same command again removes it."""
+    folder = letters(25)
+    arguments = ("send", str(folder), "-o", str(folder / "report.csv"), "--yes")
+    failpoint = [sys.executable, str(Path(__file__).with_name("failpoint.py")), point, "1", "--", *arguments]
+    killed = subprocess.run(failpoint, env=turbobatch.environment, cwd=folder, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(folder.glob(".report.csv.*.tmp"))) == 1
+    assert turbobatch(*arguments).returncode == 0
+    assert not list(folder.glob(".*"))
+    assert sandbox.requests_seen() == 25

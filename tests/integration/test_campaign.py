@@ -287,7 +287,7 @@ def test_a_corrected_row_is_sent_and_an_unchanged_rejected_one_is_not(sandbox: S
     table = people(4, email=["a@@", "reject@example.org", "reject+2@example.org", "d@example.org"])
     first = campaign().send(table, client, progress=False)
     assert statuses(first) == ["invalid", "rejected", "rejected", "sent"]
-    assert first["send_errors"].tolist()[:2] == [["'a@@' 'to' email not valid"], ["rejected by the sandbox"]]
+    assert first["send_errors"].tolist()[:2] == [["'a@@' 'to' email not valid"], ["rejected on demand"]]
     seen = sandbox.requests_seen()
     second = campaign().send(table, client, progress=False)
     assert sandbox.requests_seen() == seen

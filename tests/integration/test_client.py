@@ -269,7 +269,7 @@ class TestSending:
     def test_an_email_that_is_refused(self, api: str, options: dict[str, Any], connect: Connect) -> None:
         result = connect(api, **options).send(email("reject@x.example"))
         assert result == SendResult(
-            status=Status.REJECTED, message="error", errors=("rejected by the sandbox",), http_status=400
+            status=Status.REJECTED, message="error", errors=("rejected on demand",), http_status=400
         )
 
     def test_no_credit_is_a_refusal(self) -> None:

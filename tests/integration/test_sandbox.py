@@ -547,7 +547,7 @@ class TestFaults:
         wait = later - parsedate_to_datetime(answers["429-date"].headers["Date"])
         assert 0 <= wait.total_seconds() <= 4
         assert answers["502"].headers["Content-Type"].startswith("text/html")
-        assert send(http, sandbox, to="reject@x.example").json()["errors"] == ["rejected by the sandbox"]
+        assert send(http, sandbox, to="reject@x.example").json()["errors"] == ["rejected on demand"]
 
     @pytest.mark.parametrize(
         ("kind", "reason", "accepted"),

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import stat
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -399,6 +400,49 @@ def test_the_umask_decides_who_may_read(mask: int, mode: int, path: Path) -> Non
             written.chmod(0o640)
     finally:
         os.umask(before)
+
+
+WRITER = """
+import sys
+from turbobatch.report import replacing
+from pathlib import Path
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half of it")
+    print("writing", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_the_next_write_removes_what_killed_ones_left_and_nothing_else(path: Path) -> None:
+    """A writer killed in the midst leaves a hidden file until then; one that lives keeps its own and ends well."""
+    report = path.with_suffix(".csv")
+    others = [path.with_name(name) for name in (".other.csv.0123abcd.tmp", ".report.csv.notes.tmp", "report.csv.tmp")]
+    for other in others:
+        other.write_text("mine")
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, report], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    killed, alive = writers
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+    killed.kill()
+    killed.wait()
+    hidden = set(path.parent.glob(".report.csv.????????.tmp"))
+    assert len(hidden) == 2
+    write_report(results(), report)
+    left = set(path.parent.glob(".report.csv.????????.tmp"))
+    assert len(left) == 1
+    assert left < hidden
+    assert len(read_report(report)) == 4
+    alive.communicate("\n")
+    assert alive.returncode == 0
+    killed.communicate()
+    assert report.read_text() == "half of it"
+    assert set(path.parent.iterdir()) == {report, *others}
 
 
 def test_long_names_are_no_trouble(path: Path) -> None:

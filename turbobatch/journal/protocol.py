@@ -59,7 +59,15 @@ class Journal(Protocol):
 
         Raises:
             JournalError: one of them contradicts what is known (a sent key is claimed again, say), or the file
-                can't be written; then none of them is kept.
+                can't be written; then none of them is kept. With intents, also where `check` finds a fault.
+        """
+        ...
+
+    def check(self) -> None:
+        """Make sure that what is committed will be found again.
+
+        Raises:
+            JournalError: the file isn't where it was.
         """
         ...
 

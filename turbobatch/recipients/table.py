@@ -20,8 +20,8 @@ MAX_WHOLE = 2**53
 """Up to here a float holds every whole number, so a whole float may stand for an integer."""
 
 DEEPEST = 48
-"""Levels that a cell may be nested. Deeper ones break what comes later, at depths of their own: pyarrow reads no Parquet
-file with more than 49 levels of lists, writes none with more than 128, and Python's recursion has its limit too."""
+"""Levels that a cell may be nested. Deeper ones break what comes later, at depths of their own: pyarrow reads no file
+with more than 49 levels of lists, writes none with more than 128, and Python's recursion has its limit too."""
 
 
 @runtime_checkable

@@ -69,7 +69,7 @@ class Vendor:
             return self.refusal(request.api, "nocredit")
         fault = self._plan.next(request.fields.get("to"))
         if fault and fault.kind is FaultKind.REJECT:
-            return self.refusal(request.api, "rejected by the sandbox")
+            return self.refusal(request.api, "rejected on demand")
         if fault and not fault.kind.accepts:
             return Answer(200, {}, fault)
         try:
