@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from turbobatch.sendapi import Failure
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from turbobatch.sendapi import Failure, Request, Response
+    from turbobatch.sendapi import Request, Response
 
-__all__ = ["Completion", "Job", "Transport"]
+__all__ = ["ANSWER_LIMIT", "CONNECT_TIMEOUT", "IDLE_LIMIT", "Completion", "Job", "Transport", "no_answer"]
+
+CONNECT_TIMEOUT = 10.0  # seconds
+ANSWER_LIMIT = 1024 * 1024  # bytes; the API's answers have some hundred
+
+IDLE_LIMIT = 5.0  # seconds; a balancer forgets idle connections without a word, and a POST into one ends in doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +51,12 @@ class Transport(Protocol):
     def close(self) -> None:
         """End without waiting for POSTs in flight."""
         ...
+
+
+def no_answer(kind: str, *, started: bool, certificate: bool = False) -> Failure:
+    """Say what went wrong in the same words, whichever library it happened in; `kind` must quote nothing foreign."""
+    if certificate and not started:
+        return Failure("the host's certificate is not valid", started=False, certificate=True)
+    if started:
+        return Failure(f"no readable answer came ({kind})", started=True)
+    return Failure(f"no connection ({kind})", started=False)

@@ -25,18 +25,13 @@ from urllib3.util.retry import Retry
 
 from turbobatch.errors import CampaignError
 from turbobatch.sendapi import Failure, Response
-from turbobatch.transport import Completion
+from turbobatch.transport import ANSWER_LIMIT, CONNECT_TIMEOUT, IDLE_LIMIT, Completion, no_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from turbobatch.sendapi import Request
     from turbobatch.transport import Job
-
-CONNECT_TIMEOUT = 10.0  # seconds
-ANSWER_LIMIT = 1024 * 1024  # bytes; the API's answers have some hundred
-
-IDLE_LIMIT = 5.0  # seconds; a balancer forgets idle connections without a word, and a POST into one ends in doubt
 
 _PIECE = 16 * 1024  # bytes written or read between two looks at the clock
 
@@ -263,11 +258,8 @@ def _read(answer: requests.Response) -> bytes:
 
 def _failure(error: Exception, *, started: bool) -> Failure:
     # The library's own texts quote URLs, and those can hold credentials; so only the kind of trouble is told.
-    if isinstance(_root(error), ssl.SSLCertVerificationError) and not started:
-        return Failure("the host's certificate is not valid", started=False, certificate=True)
-    if started:
-        return Failure(f"no readable answer came ({_kind(error)})", started=True)
-    return Failure(f"no connection ({_kind(error)})", started=False)
+    certificate = isinstance(_root(error), ssl.SSLCertVerificationError)
+    return no_answer(_kind(error), started=started, certificate=certificate)
 
 
 def _kind(error: BaseException) -> str:
