@@ -7,10 +7,10 @@ it fails with SEND_FAIL_REWIND instead.
 The callbacks are methods written in C, in which no signal handler runs: a Ctrl-C strikes between two calls of libcurl,
 not inside one, where pycurl would print it and forget it.
 
-HTTP/2 is off unless asked for. It is as safe, but not as telling: there the end of one connection concerns every POST on
-it, and libcurl tells a stream that was refused unread (REFUSED_STREAM, or above a GOAWAY's last stream; RFC 9113, 8.7)
-no differently from one that was read. nginx ends connections like that after 1,000 requests, so rows would end in doubt
-in the best of health. On HTTP/1.1 it says "Connection: close" with an answer, and nothing is lost.
+HTTP/2 is off unless asked for. It is as safe, but not as telling: there the end of one connection concerns every POST
+on it, and libcurl tells a stream that was refused unread (REFUSED_STREAM, or above a GOAWAY's last stream; RFC 9113,
+8.7) no differently from one that was read. nginx ends connections like that after 1,000 requests, so rows would end in
+doubt in the best of health. On HTTP/1.1 it says "Connection: close" with an answer, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ _KINDS = {
     pycurl.E_SEND_FAIL_REWIND: "closed",
     pycurl.E_PARTIAL_FILE: "cut off",
     pycurl.E_URL_MALFORMAT: "the URL can't be read",
+    pycurl.E_UNSUPPORTED_PROTOCOL: "not HTTP",
 }
 _ERRNO_KINDS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset"}
 
@@ -149,7 +150,9 @@ class CurlTransport:
         http2: bool = False,
     ) -> None:
         if not is_usable():
-            raise CampaignError('this pycurl\'s libcurl is too old: install a newer pycurl, or use transport="requests"')
+            raise CampaignError(
+                'this pycurl\'s libcurl is too old: install a newer pycurl, or use transport="requests"'
+            )
         if verify is not True and not Path(verify).exists():
             raise CampaignError(f"verify is {verify!r}: there is no such file or folder of certificates")
         self._concurrency = max(1, min(concurrency, MOST_IN_FLIGHT))
@@ -193,7 +196,8 @@ class CurlTransport:
                     return found
                 descriptors = self._multi.fdset()
                 wait = self._longest_wait(descriptors, left)
-            select.select(*descriptors, wait)
+            readable, writable, strange = descriptors
+            select.select(readable, writable, strange, wait)
 
     def close(self) -> None:
         """End without waiting: POSTs in flight are cut off, which leaves them in doubt; the others never begin."""
