@@ -168,7 +168,7 @@ def send(
     test_to: Annotated[str | None, typer.Option(help="Send the first rows to this address instead.")] = None,
     api: ApiName = None,
     base_url: Annotated[str | None, typer.Option(help="The URL up to and without /mail/send.")] = None,
-    transport: Annotated[str, typer.Option(help="requests")] = "requests",
+    transport: Annotated[str | None, typer.Option(help="requests, or curl (faster, the default).")] = None,
     journal: JournalFile = None,
     in_doubt: Annotated[
         Literal["hold", "resend"], typer.Option(help="Rows in doubt: leave them, or post them again.")
@@ -318,7 +318,7 @@ def _api_name(api: str | None, campaign: Campaign) -> str:
         return "v2"
 
 
-def _client(api: str | None, base_url: str | None, transport: str) -> TurboClient:
+def _client(api: str | None, base_url: str | None, transport: str | None) -> TurboClient:
     from turbobatch.client import TurboClient
 
     return TurboClient.from_env(api=api, base_url=base_url, transport=transport)  # type: ignore[arg-type]

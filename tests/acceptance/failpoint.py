@@ -31,6 +31,7 @@ from turbobatch.client import TurboClient
 from turbobatch.journal import SqliteJournal
 from turbobatch.policy import Policy
 from turbobatch.run import Run
+from turbobatch.transport.curl import CurlTransport
 from turbobatch.transport.requests import Poster, RequestsTransport
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ POINTS = {
     "after-rename": "in its place",
 }
 """Where a run can be killed, and what is true there."""
+
+IN_THREADS = ("before-post", "before-first-byte", "between-bytes", "after-last-byte", "answer-read")
+"""Points that only the requests transport passes: libcurl does all of that inside one call."""
 
 CHUNK = 10  # rows of a report's chunk: small, so that a small table has several
 
@@ -183,13 +187,14 @@ def watch_wire(failpoint: Failpoint) -> None:
         post.writes += 1
         return ("before-first-byte",) if post.writes == 1 else ("between-bytes",)
 
-    failpoint.around(
-        RequestsTransport,
-        "submit",
-        lambda _, jobs: ("before-submit",) if jobs else (),
-        lambda _, __, jobs: ("after-submit",) if jobs else (),
-    )
-    failpoint.around(RequestsTransport, "poll", after=lambda found, *_: ("answer-collected",) if found else ())
+    for transport in (RequestsTransport, CurlTransport):
+        failpoint.around(
+            transport,
+            "submit",
+            lambda _, jobs: ("before-submit",) if jobs else (),
+            lambda _, __, jobs: ("after-submit",) if jobs else (),
+        )
+        failpoint.around(transport, "poll", after=lambda found, *_: ("answer-collected",) if found else ())
     failpoint.around(Poster, "post", begin, lambda *_: ("answer-read",))
     failpoint.around(http.client.HTTPConnection, "send", write)
     failpoint.around(http.client.HTTPConnection, "getresponse", lambda *_: ("after-last-byte",))

@@ -32,7 +32,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from failpoint import POINTS
+from failpoint import IN_THREADS, POINTS
 from torture_cases import FATES, MOMENTS, Case, Kill, make_table, write_campaign
 
 from turbobatch.report import read_report
@@ -239,7 +239,9 @@ class Trial:
             program = [FAILPOINT, *options, "--stall", str(kill.delay), kill.point, str(kill.hit), "--"]
         elif options:
             program = [FAILPOINT, *options, "never", "1", "--"]
-        return self._popen([*program, "send", str(self.folder), "-o", str(self.report), "--yes"])
+        transport = "requests" if kill is not None and kill.point in IN_THREADS else self.case.transport
+        arguments = ["send", str(self.folder), "-o", str(self.report), "--yes", "--transport", transport]
+        return self._popen([*program, *arguments])
 
     def wait(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for a run's end and tell its code; one that hangs is ended, which is a problem."""

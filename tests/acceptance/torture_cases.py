@@ -54,6 +54,7 @@ class Case:
     faulty: bool = True
     hang: bool = False
     patience: float | None = None
+    transport: str = "curl"
     kills: tuple[Kill, ...] = ()
 
     @classmethod
@@ -73,6 +74,7 @@ class Case:
             faulty=dice.random() < 0.6,
             hang=dice.random() < 0.1,
             kills=drawn_kills(dice, rows, dice.randint(1, 5)),
+            transport=dice.choice(("curl", "requests")),
         )
 
     def __str__(self) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import socket
+import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import pycurl
 import pytest
 
+import turbobatch.transport
 from turbobatch.client import V1_URL, V2_URLS, SendResult, TurboClient
 from turbobatch.email import Attachment, Email
 from turbobatch.errors import (
@@ -24,6 +27,7 @@ from turbobatch.errors import (
 )
 from turbobatch.policy import Status
 from turbobatch.sandbox import Sandbox
+from turbobatch.transport.curl import CurlTransport
 from turbobatch.transport.requests import RequestsTransport
 
 if TYPE_CHECKING:
@@ -102,6 +106,7 @@ class TestMaking:
             (V2 | {"timeout": float("nan")}, "timeout is nan"),
             (V2 | {"timeout": float("inf")}, "timeout is inf"),
             (V2 | {"transport": "request"}, "did you mean 'requests'"),
+            (V2 | {"transport": "culr"}, "did you mean 'curl'"),
         ],
     )
     def test_what_cannot_work_is_refused_at_once(self, given: dict[str, Any], message: str) -> None:
@@ -362,11 +367,39 @@ class TestTransports:
         client.open_transport(5).close()
         assert asked == [1, 5]
 
-    def test_the_timeout_reaches_the_usual_one(self, connect: Connect) -> None:
-        transport = connect(timeout=3.5).open_transport(2)
-        assert isinstance(transport, RequestsTransport)
+    @pytest.mark.parametrize(("name", "kind"), [("requests", RequestsTransport), ("curl", CurlTransport)])
+    def test_the_name_makes_it_and_the_timeout_reaches_it(self, name: str, kind: type, connect: Connect) -> None:
+        client = connect(timeout=3.5, transport=name)
+        assert client.send(email()).status is Status.SENT
+        transport = client.open_transport(2)
+        assert isinstance(transport, RequestsTransport | CurlTransport)
+        assert type(transport) is kind
         assert (transport._timeout, transport._concurrency) == (3.5, 2)
         transport.close()
+
+    def test_curl_is_the_usual_one_where_pycurl_is_installed(
+        self, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        usual = connect().open_transport(1)
+        usual.close()
+        monkeypatch.setitem(sys.modules, "pycurl", None)  # as if it weren't there
+        monkeypatch.delitem(sys.modules, "turbobatch.transport.curl")
+        monkeypatch.delattr(turbobatch.transport, "curl")
+        other = connect().open_transport(1)
+        other.close()
+        assert (type(usual), type(other)) == (CurlTransport, RequestsTransport)
+        with pytest.raises(CampaignError, match=r'pip install "turbobatch-mail\[fast\]"'):
+            connect(transport="curl")
+
+    def test_a_libcurl_that_is_too_old_is_not_used(self, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pycurl, "version_info", lambda: (9, "8.3.0-DEV"))
+        transport = connect().open_transport(1)
+        transport.close()
+        assert type(transport) is RequestsTransport
+        with pytest.raises(CampaignError, match=r"libcurl 8\.4"):
+            connect(transport="curl")
+        with pytest.raises(CampaignError, match="too old"):
+            CurlTransport(concurrency=1, timeout=1)
 
     def test_answers_to_calls_that_were_given_up_are_nobodys(self, connect: Connect) -> None:
         """A Ctrl-C leaves its POST in flight; the next call must not take that one's answer."""

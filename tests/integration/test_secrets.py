@@ -460,7 +460,8 @@ text = "letter.txt"
 """
 BROKEN = """
 import faulthandler, sys
-import turbobatch.client, turbobatch.engine, turbobatch.report, turbobatch.transport.requests
+import turbobatch.client, turbobatch.engine, turbobatch.report
+import turbobatch.transport.curl, turbobatch.transport.requests
 from turbobatch import cli
 def broken(*arguments, **options):
     raise RuntimeError("broken on purpose")
@@ -468,10 +469,14 @@ def broken(*arguments, **options):
 sys.argv = ["turbobatch", *sys.argv[1:]]
 cli.main()
 """
-CRASH = "turbobatch.transport.requests._read = lambda answer: faulthandler._sigabrt()"
+CRASHES = {
+    "requests": "turbobatch.transport.requests._read = lambda answer: faulthandler._sigabrt()",
+    "curl": "turbobatch.transport.curl._headers = lambda lines: faulthandler._sigabrt()",
+}
 FAULTS = {
     "in the loop": "turbobatch.engine.judge = broken",
     "in a thread that posts": "turbobatch.transport.requests.Poster.post = broken",
+    "in the multi interface": "turbobatch.transport.curl._headers = broken",
     "in the request": "turbobatch.sendapi.v1.check_size = turbobatch.sendapi.v2.check_size = broken",
     "in the client": "turbobatch.client._transport_factory = broken",
     "in the report": "turbobatch.report.replacing = broken",
@@ -489,7 +494,9 @@ def folder(tmp_path: Path) -> Path:
 
 def environment(account: str, url: str) -> dict[str, str]:
     """For a process that tells all that Python has to tell."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith(("COVERAGE_", "COV_CORE_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if name.startswith(("COVERAGE_", "COV_CORE_", "PYTHONPATH"))
+    }
     secrets = (
         {"TURBOSMTP_AUTHUSER": V1["authuser"], "TURBOSMTP_AUTHPASS": V1["authpass"]}
         if account == "v1"
@@ -526,8 +533,10 @@ def test_the_command_line_in_development_mode(account: str, folder: Path, ear: E
 
 def run_broken(account: str, vendor: Sandbox, folder: Path, fault: str) -> subprocess.CompletedProcess[str]:
     """Run `send` with something broken on purpose."""
+    transport = "requests" if "requests" in fault else "curl"
+    arguments: list[str | Path] = ["send", folder, "-o", "r.csv", "--yes", "--transport", transport]
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-c", BROKEN.format(fault=fault), "send", folder, "-o", "r.csv", "--yes"],
+        [sys.executable, "-X", "dev", "-c", BROKEN.format(fault=fault), *arguments],
         env=environment(account, vendor.url),
         cwd=folder,
         capture_output=True,
@@ -548,14 +557,14 @@ def test_an_unexpected_error_shows_no_secret(account: str, fault: str, folder: P
     hear_folder(ear, folder)
 
 
-@pytest.mark.parametrize("account", ["v1", "v2"])
-def test_a_crash_leaves_no_secret(account: str, folder: Path, ear: Ear) -> None:
+@pytest.mark.parametrize(("transport", "account"), [("requests", "v1"), ("requests", "v2"), ("curl", "v1")])
+def test_a_crash_leaves_no_secret(account: str, transport: str, folder: Path, ear: Ear) -> None:
     """The process dies in the midst of a POST with a dump of its threads; it leaves a journal and its WAL."""
     with Sandbox(**V1, **V2) as vendor:
-        done = run_broken(account, vendor, folder, CRASH)
+        done = run_broken(account, vendor, folder, CRASHES[transport])
     assert done.returncode == -signal.SIGABRT
     assert "Fatal Python error: Aborted" in done.stderr
-    assert "in post" in done.stderr
+    assert ("in post" if transport == "requests" else "in poll") in done.stderr
     assert (folder / "letters.journal.db-wal").stat().st_size
     ear.hear(done.stdout, done.stderr)
     hear_folder(ear, folder)
