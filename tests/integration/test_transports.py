@@ -112,6 +112,33 @@ class TestAnswers:
             assert judge(post(transport, server.url, body)).kind is VerdictKind.SENT
         assert (server.connections, len(server.requests)) == (1, 2)
 
+    @pytest.mark.parametrize(
+        ("answer", "verdict"),
+        [
+            (("429 Too Many", "Retry-After: 7", b"{}"), VerdictKind.THROTTLED),
+            (("429 Too Many", "Retry-After: Fri, 31 Dec 2999 23:59:59 GMT", b"{}"), VerdictKind.THROTTLED),
+            (("503 Busy", "Retry-After: 7", b"{}"), VerdictKind.IN_DOUBT),
+            (("502 Bad Gateway", "Content-Type: text/html", b"<html>nginx</html>"), VerdictKind.IN_DOUBT),
+            (("401 Unauthorized", "WWW-Authenticate: Basic", b'{"errorCode":3}'), VerdictKind.CREDENTIALS),
+        ],
+    )
+    def test_an_answer_that_is_no_yes(
+        self, answer: tuple[str, str, bytes], verdict: VerdictKind, serve: Serve, open_transport: Open
+    ) -> None:
+        status, header, body = answer
+
+        def script(peer: Peer) -> None:
+            while peer.read_request() is not None:
+                peer.answer(body, status, header)
+
+        server = serve(script)
+        result = post(open_transport(), server.url)
+        assert isinstance(result, Response)
+        found = judge(result)
+        assert (found.kind, found.http_status, result.body) == (verdict, int(status[:3]), body)
+        assert bool(found.retry_after) == ("Retry-After" in header)
+        assert len(server.requests) == 1
+
 
 class TestBeforeTheFirstByte:
     """Nothing was sent, and the failure says so."""
@@ -120,6 +147,15 @@ class TestBeforeTheFirstByte:
         with socket.socket() as held:  # bound, so that nobody else listens there
             held.bind(("127.0.0.1", 0))
             result = post(open_transport(), f"http://127.0.0.1:{held.getsockname()[1]}")
+        assert result == Failure("no connection (refused)", started=False)
+
+    def test_refused_after_others_were_taken(self, serve: Serve, open_transport: Open) -> None:
+        """What an earlier POST wrote doesn't count for this one."""
+        transport = open_transport()
+        assert judge(post(transport, serve(answer_all).url)).kind is VerdictKind.SENT
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            result = post(transport, f"http://127.0.0.1:{held.getsockname()[1]}")
         assert result == Failure("no connection (refused)", started=False)
 
     def test_a_name_that_is_not_known(self, open_transport: Open) -> None:
@@ -303,15 +339,18 @@ class TestInDoubt:
         result = post(open_transport(timeout=1.0, verify=any_tls[1]), server.url)
         assert result == Failure("no readable answer came (timeout)", started=True)
 
-    @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-    def test_an_answer_without_measure(self, encoding: str, serve: Serve, open_transport: Open) -> None:
-        body = b" " * 50_000_000 if encoding == "gzip" else b" " * (common.ANSWER_LIMIT + 1)
-
+    @pytest.mark.parametrize("kind_of_length", ["known", "unknown", "compressed"])
+    def test_an_answer_without_measure(self, kind_of_length: str, serve: Serve, open_transport: Open) -> None:
         def script(peer: Peer) -> None:
             peer.read_request()
-            peer.answer(
-                gzip.compress(body, 1) if encoding == "gzip" else body, "200 OK", f"Content-Encoding: {encoding}"
-            )
+            match kind_of_length:
+                case "known":
+                    peer.answer(b" " * (common.ANSWER_LIMIT + 1))
+                case "compressed":
+                    peer.answer(gzip.compress(b" " * 50_000_000, 1), "200 OK", "Content-Encoding: gzip")
+            peer.send(OK_HEAD + b"\r\n")
+            while True:
+                peer.send(b" " * 65536)  # until the client leaves
 
         result = post(open_transport(), serve(script).url)
         assert result == Failure("no readable answer came (the answer is too long)", started=True)
@@ -492,6 +531,22 @@ class TestManyAtATime:
         assert bodies == list(range(60))
         assert server.connections <= 4
         assert all(completion.seconds >= 0 for completion in found.values())
+
+    def test_a_server_that_takes_fewer_at_a_time(self, serve: Serve, open_transport: Open) -> None:
+        """It turns the fifth away; each POST gets its own verdict and none is made again."""
+        places = threading.Semaphore(4)
+
+        def script(peer: Peer) -> None:
+            has_place = places.acquire(blocking=False)
+            while peer.read_request() is not None:
+                peer.answer(b'{"message":"OK"}' if has_place else b"{}", "200 OK" if has_place else "429 Full")
+
+        server, transport = serve(script), open_transport(concurrency=16)
+        transport.submit([Job(n, request(server.url, b"%d" % n)) for n in range(64)])
+        kinds = [judge(completion.result).kind for completion in collect(transport, 64).values()]
+        assert set(kinds) <= {VerdictKind.SENT, VerdictKind.THROTTLED}
+        assert VerdictKind.SENT in kinds
+        assert sorted(int(got.partition(b"\r\n\r\n")[2]) for got in server.requests) == list(range(64))
 
     def test_one_failure_does_not_touch_the_others(self, serve: Serve, open_transport: Open) -> None:
         def script(peer: Peer) -> None:

@@ -120,6 +120,7 @@ class _Slot:
 
     def unload(self) -> None:
         """Let the email go: it may have 24 MB."""
+        del self.job
         self.body = io.BytesIO()
         self.curl.setopt(pycurl.READFUNCTION, _NO_BODY)
         self.head.clear()
