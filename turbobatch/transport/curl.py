@@ -198,7 +198,8 @@ class CurlTransport:
                 descriptors = self._multi.fdset()
                 wait = self._longest_wait(descriptors, left)
             readable, writable, strange = descriptors
-            select.select(readable, writable, strange, wait)
+            with contextlib.suppress(OSError):  # `close` in another thread has just closed one of them
+                select.select(readable, writable, strange, wait)
 
     def close(self) -> None:
         """End without waiting: POSTs in flight are cut off, which leaves them in doubt; the others never begin."""
