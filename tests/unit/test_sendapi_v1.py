@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from email import message_from_string, policy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 import pytest
 from hypothesis import example, given
@@ -16,7 +16,7 @@ from turbobatch.addresses import Address
 from turbobatch.email import Attachment
 from turbobatch.errors import CampaignError, InvalidEmail
 from turbobatch.sendapi import V1, wire_fields
-from turbobatch.sendapi.v1 import SIZE_LIMIT
+from turbobatch.sendapi.v1 import SIZE_LIMIT, quoted
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -262,3 +262,11 @@ class TestSize:
     def test_attachments_count_as_they_travel(self) -> None:
         with pytest.raises(InvalidEmail):
             api().request(email(attachments=[Attachment(b"x" * (SIZE_LIMIT * 3 // 4), "a.bin")]))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.text("%+ &=2B5é中", max_size=60))
+@example("".join(map(chr, range(256))))
+@example("".join(map(chr, range(0x4E00, 0x4E80))) + "%2B + %20")
+def test_a_value_is_quoted_as_by_urllib(value: str) -> None:
+    """Byte for byte, in both ways that it can be done."""
+    assert quoted(value) == quote_plus(value).encode("ascii")

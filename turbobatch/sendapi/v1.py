@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote_from_bytes, urlencode
 
 from turbobatch.addresses import format_list
 from turbobatch.errors import CampaignError
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 SIZE_LIMIT = 4 * MIB
 AuthIn = Literal["headers", "fields", "query"]
+
+_QUOTED = tuple(
+    b"+" if octet == ord(" ") else quote_from_bytes(bytes((octet,)), safe="").encode() for octet in range(256)
+)
+_SAFE = (
+    bytes(octet for octet in range(256) if _QUOTED[octet] == bytes((octet,))) + b"%+"
+)  # with what escapes are made of
+_FEW = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +143,15 @@ def _settle_boundaries(message: EmailMessage, digest: str) -> None:
 
 
 def _form_encoded(form: dict[str, str]) -> bytes:
-    return "&".join(f"{name}={quote_plus(value)}" for name, value in form.items()).encode("ascii")
+    return b"&".join(b"%s=%s" % (name.encode("ascii"), quoted(value)) for name, value in form.items())
+
+
+def quoted(value: str) -> bytes:
+    """Write `value` as a form has it: what urllib's `quote_plus` makes, in a fraction of its time."""
+    octets = value.encode().replace(b"%", b"%25").replace(b"+", b"%2B").replace(b" ", b"+")
+    left = set(octets.translate(None, _SAFE))
+    if len(left) > _FEW:  # few languages have more, and for those a walk over the octets is quicker
+        return b"".join(map(_QUOTED.__getitem__, value.encode()))
+    for octet in left:
+        octets = octets.replace(bytes((octet,)), _QUOTED[octet])
+    return octets

@@ -28,7 +28,7 @@ from turbobatch.sendapi import Failure, Response
 from turbobatch.transport import ANSWER_LIMIT, CONNECT_TIMEOUT, IDLE_LIMIT, Completion, no_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from turbobatch.sendapi import Request
     from turbobatch.transport import Job
@@ -120,6 +120,17 @@ class _NotingTlsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
+    pool: Any = None  # of the URL that is posted to; None: look it up
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        if self.pool is None:
+            self.pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self.pool
+
+    def close(self) -> None:
+        self.pool = None
+        super().close()
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _NotingPool, "https": _NotingTlsPool}
@@ -133,6 +144,8 @@ class Poster:
         self._verify = verify
         self._used = time.monotonic()
         self._adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=Retry(0, read=False))
+        self._prepared = requests.PreparedRequest()
+        self._prepared_for: tuple[str, Mapping[str, str]] = ("", {})
 
     def post(self, request: Request) -> Response | Failure:
         """Post once. Every failure comes back as data, with a message that holds no secret."""
@@ -143,7 +156,7 @@ class Poster:
         timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
         answer = None
         try:
-            prepared = requests.Request("POST", url, headers=dict(request.headers), data=request.body).prepare()
+            prepared = self._prepare(url, request)
             answer = self._adapter.send(prepared, stream=True, timeout=timeout, verify=self._verify)
             body = _read(answer)
             headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -154,6 +167,16 @@ class Poster:
             self._used = time.monotonic()
             if answer is not None:
                 answer.close()
+
+    def _prepare(self, url: str, request: Request) -> requests.PreparedRequest:
+        """Check and write out URL and headers, which are the same all along; only the body is always another."""
+        if self._prepared_for != (url, request.headers):
+            self._adapter.pool = None
+            self._prepared = requests.Request("POST", url, headers=dict(request.headers)).prepare()
+            self._prepared_for = url, request.headers
+        self._prepared.body = request.body
+        self._prepared.headers["Content-Length"] = str(len(request.body))
+        return self._prepared
 
     def close(self) -> None:
         """Close the connection."""
@@ -249,7 +272,7 @@ class RequestsTransport:
 
 def _read(answer: requests.Response) -> bytes:
     body = b""
-    for piece in answer.iter_content(_PIECE):
+    for piece in answer.raw.stream(_PIECE, decode_content=True):
         body += piece
         if len(body) > ANSWER_LIMIT:
             raise _AnswerTooLongError
