@@ -21,7 +21,7 @@ from turbobatch.run import RunState
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.conftest import Until
     from turbobatch.transport import Completion, Job

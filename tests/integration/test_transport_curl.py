@@ -22,9 +22,19 @@ from h2.exceptions import ProtocolError
 
 sys.path.insert(0, str(Path(__file__).parent))  # the module beside this file is part of no package
 
-import scripted
-from scripted import PATIENCE, SECRET, Peer, Serve, answer_all, collect, echo_all, post, request, tls_for
-
+from tests.integration import scripted
+from tests.integration.scripted import (
+    PATIENCE,
+    SECRET,
+    Peer,
+    Serve,
+    answer_all,
+    collect,
+    echo_all,
+    post,
+    request,
+    tls_for,
+)
 from turbobatch.sendapi import Failure, Request, Response, VerdictKind, judge
 from turbobatch.transport import Job
 from turbobatch.transport import curl as module

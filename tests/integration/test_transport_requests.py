@@ -11,9 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the module beside this file is part of no package
 
-import scripted
-from scripted import PATIENCE, SECRET, Peer, Serve, answer_all, collect, post, request
-
+from tests.integration import scripted
+from tests.integration.scripted import PATIENCE, SECRET, Peer, Serve, answer_all, collect, post, request
 from turbobatch.sendapi import Request, VerdictKind, judge
 from turbobatch.transport import Job
 from turbobatch.transport import requests as module

@@ -13,9 +13,20 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the module beside this file is part of no package
 
-import scripted
-from scripted import OK_HEAD, PATIENCE, SECRET, Peer, Serve, answer_all, collect, echo_all, post, request, tls_for
-
+from tests.integration import scripted
+from tests.integration.scripted import (
+    OK_HEAD,
+    PATIENCE,
+    SECRET,
+    Peer,
+    Serve,
+    answer_all,
+    collect,
+    echo_all,
+    post,
+    request,
+    tls_for,
+)
 from turbobatch import transport as common
 from turbobatch.errors import CampaignError
 from turbobatch.sendapi import Failure, Request, Response, VerdictKind, judge
