@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.errors import CampaignError
+from turbobatch.merge.meter import UnboundedError
 
 if TYPE_CHECKING:
     from css_inline import CSSInliner
@@ -15,6 +16,25 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 _DOCUMENT = '<!doctype html>\n<html>\n<head><meta charset="utf-8"></head>\n<body>\n{}</body>\n</html>\n'
+MAX_OPEN = 500
+"""Elements that may be open at once. The libraries that read HTML are recursive, and one crashes at some thousands."""
+
+_MAX_REOPENED = 1_000_000
+
+_MARKUP = re.compile(
+    r"<!--(?:-?>|.*?(?:--!?>|\Z))"  # a comment hides what is in it, `<!-->` is a whole one
+    r"|<(?P<raw>script|style|textarea|title|xmp|iframe|noembed|noframes)\b[^>]*>.*?(?=</(?P=raw)\b|\Z)"
+    r"|<(?P<end>/?)(?P<name>[a-z][^\s/>]*)(?:\"[^\"]*\"|'[^']*'|[^>\"'])*>?",
+    re.IGNORECASE | re.DOTALL,
+)
+_NEVER_NESTED = frozenset(  # void elements, and those that the next of their kind closes
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr", "p", "li", "dt", "dd", "option", "optgroup", "tr", "td", "th", "thead", "tbody", "tfoot", "colgroup", "caption", "html", "head", "body", "a", "nobr", "button", "form", "script", "style", "textarea", "title"]
+)
+_FORMATTING = frozenset(["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u"])  # reopened in each paragraph
+_BARRIERS = frozenset(
+    ["table", "object", "applet", "marquee", "template", "foreignobject", "desc", "mi", "mo", "mn", "ms", "mtext", "annotation-xml"]
+)
+
 _BARE_LINK = re.compile(r"\[(?:mailto:)?([^\[\]]+)\]\((?:mailto:|https?://)?\1/?\)")
 _INNER_LINK = re.compile(r"\[([^\[\]]*)\]\((?:#|cid:)[^()\s]*\)")
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])+)\]\((\w+:[^()\s]+)\)")
@@ -30,6 +50,44 @@ def require(module: str, purpose: str) -> None:
         importlib.import_module(module)
     except ImportError as error:
         raise CampaignError(f'{purpose} needs {module}; pip install "turbobatch-mail[html]"') from error
+
+
+def check_nesting(html: str) -> None:
+    """Refuse HTML that is nested too deep for the libraries that read it.
+
+    Raises:
+        UnboundedError: too many elements are open at once.
+    """
+    if html.count("<") <= MAX_OPEN:
+        return
+    opened: list[str] = []
+    formatting = reopened = 0
+    for found in _MARKUP.finditer(html):
+        name = (found["name"] or "").lower()
+        if not name or name in _NEVER_NESTED:
+            reopened += formatting
+        elif not found["end"]:
+            opened.append(name)
+            formatting += name in _FORMATTING
+        else:
+            for closed in _closed(opened, name):
+                formatting -= closed in _FORMATTING
+        if len(opened) > MAX_OPEN or reopened > _MAX_REOPENED:
+            raise UnboundedError(f"the HTML has more than {MAX_OPEN} elements open at once")
+
+
+def _closed(opened: list[str], name: str) -> list[str]:
+    """What an end tag closes: as far as its start tag, unless there is none in the same table or object."""
+    if name not in opened:
+        return []
+    for position in range(len(opened) - 1, -1, -1):
+        if opened[position] == name:
+            closed = opened[position:]
+            del opened[position:]
+            return closed
+        if opened[position] in _BARRIERS:
+            break
+    return []
 
 
 def html_of_markdown(source: str) -> str:

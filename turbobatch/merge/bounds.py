@@ -1,78 +1,65 @@
-"""Bounds for templates: a plain loop that never ends or a common operation's giant result is a problem of its row.
+"""Bounds for templates: one that never ends or makes a giant value is a problem of its row.
 
-Not everything is bounded: recursion that branches, and some filters' arguments, can still take very long.
-
-The bounds are counts, never clocks, so the same row fails or passes in every run. Sizes are checked before Python would
-make the value. What a bound needs to see is compiled into the templates: loops and `~` pass through filters whose names
-no template can spell.
+What an operator, a call, a filter or a test reads is counted in steps on the meter before it works, and the size of what
+it would make is checked before Python makes it. `counting` sees to what Jinja has no hooks for.
 """
 
 from __future__ import annotations
 
 import re
-import threading
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import nodes
-from jinja2.visitor import NodeTransformer
+from jinja2.runtime import LoopContext, Macro
 
-from turbobatch.merge.files import MEBIBYTE
+from turbobatch.merge.meter import (
+    SMALL,
+    UnboundedError,
+    check_bits,
+    check_items,
+    check_size,
+    counted,
+    length_of,
+    made,
+    size_of,
+    spend,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
-MAX_ROUNDS = 1_000_000
-"""Rounds of all loops together, in the rendering of one field."""
+UNSAFE = frozenset({"encode", "expandtabs", "from_bytes", "maketrans", "strptime", "to_bytes", "translate"})
+"""Methods that no email needs and that can take very long, or make a giant value of a small one."""
 
-MAX_SIZE = 32 * MEBIBYTE
-"""Characters of a text, or items of a list, that a template may make."""
+USELESS_FILTERS = ("pprint", "random")
+"""`pprint` is for debugging, and slow on what is nested; with `random` no two runs would make the same email."""
 
-ROUNDS, JOINED = "<rounds>", "<joined>"
+_CALL = 20  # steps of an operator, filter or test
+_ENTRY = 100  # steps of a call
+_MAX_NUMBER, _MAX_TEXT = 10_000, 1000  # in the arguments of filters that need small ones
 
-_MAX_BITS = 4096  # more digits than any amount of money has
-_WIDTH = re.compile(r"\d{5,}|\*|\{[^{}]*\{")  # a width of five digits, or one that comes from a value
-_GROWING_FILTERS = frozenset({"center", "format", "indent", "join", "replace", "wordwrap", "batch", "slice"})
+_FREE = frozenset({"attr", "count", "d", "default", "first", "last", "length"})  # they read one item at most
+_SHALLOW = frozenset({
+    "batch", "items", "list", "map", "reject", "rejectattr", "reverse", "select", "selectattr", "slice",
+})  # fmt: skip
+_SLOW = {"sort": 2, "groupby": 2, "dictsort": 2, "unique": 2, "title": 4, "wordcount": 4, "urlencode": 4, "xmlattr": 4,
+         "tojson": 16, "urlize": 16, "wordwrap": 16, "striptags": 2, "indent": 4, "split": 8, "rsplit": 8,
+         "splitlines": 8}  # fmt: skip
+_PLAIN_ARGUMENTS = frozenset(
+    {"batch", "slice", "date", "indent", "int", "number", "round", "tojson", "trim", "urlize", "wordwrap"}
+)
+_EXAMINING_TESTS = frozenset({
+    "odd", "even", "divisibleby", "lower", "upper", "in", "==", "eq", "equalto", "!=", "ne",
+    ">", "gt", "greaterthan", ">=", "ge", "<", "lt", "lessthan", "<=", "le",
+})  # fmt: skip
+_GROWING = frozenset({
+    "center", "ljust", "rjust", "zfill", "format", "join", "replace", "indent", "tojson", "sum", "striptags", "urlize",
+    "wordwrap",
+})  # fmt: skip
+_LOOKUPS = frozenset({"get", "items", "keys", "values"})
+_BACKWARD = frozenset({"rfind", "rindex", "rpartition", "rsplit", "strip", "lstrip", "rstrip", "trim"})
 
-
-class UnboundedError(OverflowError):
-    """A template doesn't end, or makes more than an email can hold."""
-
-
-class _Meter(threading.local):
-    rounds = 0
-
-
-_meter = _Meter()
-
-
-def begin() -> None:
-    """Count anew, for the next field of this thread."""
-    _meter.rounds = 0
-
-
-def counted(items: Iterable[Any]) -> Iterator[Any]:
-    """Pass a loop's items on, and count them."""
-    for item in items:
-        _meter.rounds += 1
-        if _meter.rounds > MAX_ROUNDS:
-            raise UnboundedError(f"the template doesn't end: more than {MAX_ROUNDS:,} loop rounds")
-        yield item
-
-
-def sized(value: Any) -> Any:
-    """Pass a value on that was just made, unless it has grown too large to go on with."""
-    check_size(_size(value))
-    return value
-
-
-def check_size(size: int, what: str = "a value that the template makes") -> None:
-    """Refuse what would be too large.
-
-    Raises:
-        UnboundedError: `size` characters or items are more than an email can hold.
-    """
-    if size > MAX_SIZE:
-        raise UnboundedError(f"{what} is over {MAX_SIZE // MEBIBYTE} MB")
+_PERCENT = re.compile(r"%(?:\([^()]*\))?[-+ #0]*(\*|\d*)(?:\.(\*|\d*))?")
+_DIGITS = re.compile(r"\d+")
 
 
 def check_operator(operator: str, left: Any, right: Any) -> None:
@@ -81,87 +68,199 @@ def check_operator(operator: str, left: Any, right: Any) -> None:
     Raises:
         UnboundedError: it would be.
     """
-    match operator:
-        case "+":
-            check_size(_size(left) + _size(right))
-        case "*":
-            check_size(max(_repeated(left, right), _repeated(right, left)))
-            _check_bits(_bits(left) + _bits(right))
-        case "**":
-            _check_bits(_bits(left) * right if isinstance(right, int) else 0)
-        case "%":
-            if isinstance(left, str):
-                check_call("format", left, (right,))
+    spend(_CALL)
+    if isinstance(left, (int, float)) and isinstance(right, (int, float)):
+        _check_number(operator, left, right)
+    elif operator == "%" and isinstance(left, (str, bytes)):
+        _check_percent(left, right)
+    elif operator == "+":
+        _check_grown(left, _shallow(left) + _shallow(right))
+    elif operator == "*":
+        _check_grown(left if _shallow(left) else right, max(_repeated(left, right), _repeated(right, left)))
+    else:
+        spend(size_of(left) + size_of(right))
 
 
-def check_call(name: str, value: Any, arguments: tuple[Any, ...]) -> None:
-    """Refuse a call of a text's method, or of a filter, whose result would be too large.
+def before_call(callee: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+    """Count what a call takes, and give the arguments to call with.
+
+    Raises:
+        UnboundedError: it would take or make too much.
+    """
+    spend(_ENTRY + 4 * (len(arguments) + len(named)))
+    if isinstance(callee, Macro):
+        return arguments
+    if isinstance(callee, LoopContext):
+        return tuple(counted(items, _CALL) for items in arguments)
+    given = (*arguments, *named.values())
+    owner, name = getattr(callee, "__self__", None), getattr(callee, "__name__", "")
+    if isinstance(owner, (str, bytes)):
+        check_work(name, owner, given)
+    else:
+        spend(sum(map(size_of, given)))
+        if isinstance(owner, (list, tuple, dict)) and name not in _LOOKUPS:
+            spend(size_of(owner))
+        elif name == "strftime":
+            _check_plain(given)
+    return arguments
+
+
+def check_work(name: str, value: Any, arguments: tuple[Any, ...]) -> None:
+    """Count what a text's method, or a filter that reads all of its value, takes.
+
+    Raises:
+        UnboundedError: it would take or make too much.
+    """
+    if not arguments and isinstance(value, str) and len(value) <= SMALL and name not in _GROWING:
+        spend(_CALL + len(value))
+        return
+    given = sum(map(size_of, arguments))
+    size, length = size_of(value), length_of(value)
+    spend(_CALL + given + size * _SLOW.get(name, 1) + length * 32 + (length * given >> 2))
+    if name in _BACKWARD:
+        spend(size * given >> 4)
+    if name in _GROWING:
+        _check_growth(name, value, size, arguments)
+
+
+def check_filter(name: str, value: Any, arguments: tuple[Any, ...]) -> None:
+    """Count what a filter takes.
+
+    Raises:
+        UnboundedError: it would take or make too much.
+    """
+    if name in _FREE:
+        spend(_CALL)
+    elif name in _SHALLOW:
+        given, length = sum(map(size_of, arguments)), _shallow(value)
+        check_items(length)
+        spend(_CALL + given + length * 16 + (length * given >> 2))
+    else:
+        check_work(name, value, arguments)
+    if name in _PLAIN_ARGUMENTS:
+        _check_plain(arguments)
+    elif name in {"batch", "slice"}:
+        check_items(max((item for item in arguments if isinstance(item, int)), default=0))
+
+
+def check_braces(text: str, arguments: tuple[Any, ...]) -> None:
+    """Refuse a call of `str.format` whose result would be too large.
 
     Raises:
         UnboundedError: it would be.
     """
-    widest = max((item for item in arguments if isinstance(item, int)), default=0)
-    match name:
-        case "indent" | "expandtabs":
-            check_size(_size(value) * (1 + widest))
-        case "center" | "ljust" | "rjust" | "zfill" | "wordwrap" | "batch" | "slice":
-            check_size(widest)
-        case "format" | "format_map" if isinstance(value, str) and _WIDTH.search(value):
-            raise UnboundedError("a width in a format is too large, or comes from a value")
-        case "join":
-            other = arguments[0] if arguments else ""
-            joint, items = (value, other) if isinstance(value, str) else (other, value)
-            check_size(sum(map(_size, items)) + _size(joint) * len(items) if isinstance(items, (list, tuple)) else 0)
-        case "replace" if len(arguments) > 1:
-            check_size(_size(value) * max(1, _size(arguments[1])))
+    fields = text.replace("{{", "").replace("}}", "").split("{")[1:]
+    numbers = ["*" for field in fields if "}" not in field]
+    for field in fields:
+        numbers += _DIGITS.findall(field.partition("}")[0].partition(":")[2])
+    _check_fields(text, len(fields), numbers, arguments)
 
 
 def bound_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that checks its size before it works; others are left alone."""
-    if name not in _GROWING_FILTERS:
-        return function
+    """A filter that counts its work before it works, and what it made after."""
     passes_first = hasattr(function, "jinja_pass_arg")
 
     def bounded(*arguments: Any, **named: Any) -> Any:
         value, *rest = arguments[1:] if passes_first else arguments
-        check_call(name, value, (*rest, *named.values()))
-        return function(*arguments, **named)
+        check_filter(name, value, (*rest, *named.values()))
+        result = function(*arguments, **named)
+        return result if name in _FREE else made(result)
 
-    bounded.__dict__.update(function.__dict__)
+    bounded.__dict__.update(getattr(function, "__dict__", {}))
     return bounded
 
 
-class Bounding(NodeTransformer):
-    """Compiles the counting of loops and the sizing of `~` into a template."""
+def bound_test(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A test that counts its work, if it looks into values."""
+    if name not in _EXAMINING_TESTS:
+        return function
 
-    def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 - Jinja's name
-        """Count a loop's rounds."""
-        self.generic_visit(node)
-        node.iter = _passed_through(ROUNDS, node.iter)
-        return node
+    def bounded(*values: Any) -> Any:
+        if name in {"odd", "even", "divisibleby"}:
+            check_operator("%", values[0], values[-1])
+        else:
+            spend(_CALL + sum(map(size_of, values)))
+        return function(*values)
 
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802 - Jinja's name
-        """Size what `~` makes: each operand was bounded, so their sum is small enough to make."""
-        self.generic_visit(node)
-        return _passed_through(JOINED, node)
-
-
-def _passed_through(name: str, node: Any) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+    return bounded
 
 
-def _size(value: Any) -> int:
-    return len(value) if isinstance(value, (str, bytes, list, tuple, dict)) else 0
+def _check_growth(name: str, value: Any, size: int, arguments: tuple[Any, ...]) -> None:
+    widest = max((item for item in arguments if isinstance(item, int)), default=0)
+    texts = max((len(item) for item in arguments if isinstance(item, (str, bytes))), default=0)
+    match name:
+        case "center" | "ljust" | "rjust" | "zfill":
+            check_size(widest)
+        case "format":
+            _check_percent(value, arguments)
+        case "join":
+            items = arguments[0] if isinstance(value, (str, bytes)) and arguments else value
+            joint = len(value) if items is not value else texts
+            check_size(size_of(items) + joint * (length_of(items) or _shallow(items)))
+        case "replace":
+            check_size(size + size * _shallow(arguments[1]) if len(arguments) > 1 else size)
+        case "indent":
+            check_size(size + (widest + texts) * len(str(value).splitlines()))
+        case "tojson":
+            check_size(size * (1 + 100 * widest))
+        case "sum" if any(length_of(item) for item in arguments):
+            spend(size * length_of(value))
+        case "striptags":
+            spend(size * str(value).count("<") >> 4)
+        case "urlize":
+            spend(_longest_word(str(value)) ** 2 >> 4)
+        case "wordwrap":
+            width = max(1, min((item for item in arguments if isinstance(item, int) and item is not True), default=79))
+            check_size(size + (2 * size // width + str(value).count("\n")) * texts)
+            spend(size * 64 // width + _longest_word(str(value)) ** 2 // (width * 64))
+
+
+def _check_number(operator: str, left: float, right: float) -> None:
+    if isinstance(left, int) and isinstance(right, int):
+        bits = left.bit_length()
+        check_bits(max(bits, right.bit_length()))
+        if operator == "*":
+            check_bits(bits + right.bit_length())
+        elif operator == "**":
+            check_bits(bits * right)
+
+
+def _check_grown(value: Any, size: int) -> None:
+    check_size(size) if isinstance(value, (str, bytes)) else check_items(size)
+
+
+def _check_plain(arguments: tuple[Any, ...]) -> None:
+    for item in arguments:
+        if isinstance(item, (int, float)) and abs(item) > _MAX_NUMBER:
+            raise UnboundedError(f"a filter's argument is over {_MAX_NUMBER:,}")
+        if isinstance(item, (str, bytes)) and len(item) > _MAX_TEXT:
+            raise UnboundedError(f"a filter's argument is longer than {_MAX_TEXT:,} characters")
+
+
+def _check_percent(text: Any, values: Any) -> None:
+    if isinstance(text, bytes):
+        text = text.decode("latin-1")
+    if isinstance(text, str):
+        found = _PERCENT.findall(text)
+        _check_fields(text, len(found), [number for field in found for number in field if number], (values,))
+
+
+def _check_fields(text: str, fields: int, numbers: list[str], arguments: tuple[Any, ...]) -> None:
+    if any(number == "*" for number in numbers):
+        raise UnboundedError("a width in a format comes from a value")
+    widest = max((int(number[:9]) for number in numbers), default=0)
+    given = sum(map(size_of, arguments))
+    spend(len(text) + given)
+    check_size(len(text) + fields * (widest + given + 400), "a format's result")
+
+
+def _shallow(value: Any) -> int:
+    return len(value) if isinstance(value, (str, bytes)) else length_of(value)
 
 
 def _repeated(sequence: Any, times: Any) -> int:
-    return _size(sequence) * times if isinstance(times, int) and not isinstance(sequence, dict) else 0
+    return _shallow(sequence) * times if isinstance(times, int) else 0
 
 
-def _bits(number: Any) -> int:
-    return number.bit_length() if isinstance(number, int) else 0
-
-
-def _check_bits(bits: int) -> None:
-    if bits > _MAX_BITS:
-        raise UnboundedError("the template calculates a number of more than a thousand digits")
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)

@@ -6,10 +6,13 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, UndefinedError
 from jinja2.utils import missing
+
+from turbobatch.merge.meter import MAX_BITS, spend
 
 OPEN, CLOSE = "\ufdd0", "\ufdd1"
 """Enclose printed values in address fields. Unicode noncharacters: no text that is meant for others holds them."""
@@ -125,11 +128,17 @@ class Row(Mapping[str, Any]):
         return len(self._head.columns)
 
     def __repr__(self) -> str:
-        return repr(dict(self))
+        shown = repr(dict(self))
+        spend(len(shown))  # a list of rows doesn't tell how much text its rows hold
+        return shown
 
 
 def cell(value: Any, column: str, seen: list[str]) -> Any:
-    """Turn a table's value into what templates get: `Blank` where it is missing, plain Python otherwise."""
+    """Turn a table's value into what templates get: `Blank` where it is missing, plain Python otherwise.
+
+    Raises:
+        OverflowError: a number has more digits than calculating with it could bear.
+    """
     if is_missing(value):
         return Blank(column, seen)
     if isinstance(value, str):
@@ -142,6 +151,10 @@ def cell(value: Any, column: str, seen: list[str]) -> Any:
         # A set's own order differs from run to run.
         items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
         return [cell(item, column, seen) for item in items]
+    if isinstance(value, int):
+        return _bounded(value, value.bit_length())
+    if isinstance(value, Decimal):
+        return _bounded(value, abs(value.adjusted()))
     return value
 
 
@@ -162,6 +175,12 @@ def is_missing(value: Any) -> bool:
         return math.isnan(value)
     is_nan = getattr(value, "is_nan", None)  # a Decimal's
     return bool(is_nan()) if callable(is_nan) else False
+
+
+def _bounded(value: Any, extent: int) -> Any:
+    if extent > MAX_BITS:
+        raise OverflowError("the number is too large")
+    return value
 
 
 def _aliases(columns: Iterable[str]) -> dict[str, int]:

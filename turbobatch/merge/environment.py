@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, cast
 
-from jinja2 import BaseLoader, TemplateNotFound, Undefined, nodes
+from jinja2 import BaseLoader, Template, TemplateNotFound, Undefined, nodes, pass_eval_context
+from jinja2.environment import TemplateModule
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 from markupsafe import Markup
 
 from turbobatch.merge.bounds import (
-    JOINED,
-    ROUNDS,
-    Bounding,
+    UNSAFE,
+    USELESS_FILTERS,
+    before_call,
     bound_filter,
-    check_call,
+    bound_test,
+    check_braces,
     check_operator,
-    counted,
-    sized,
 )
 from turbobatch.merge.cells import CLOSE, OPEN, Blank, Row, Unknown, unmarked
+from turbobatch.merge.counting import INNER_FILTERS, Bounding
 from turbobatch.merge.files import FileError, Folder, read_text
 from turbobatch.merge.filters import format_date, format_number
+from turbobatch.merge.meter import SMALL, begin, concat, made, printed, size_of, spend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, MutableMapping
 
     from jinja2 import Environment
+    from jinja2.nodes import EvalContext
     from jinja2.runtime import Context
 
 _USELESS_GLOBALS = ("lipsum", "cycler")
-_UNREPEATABLE_FILTERS = ("random",)  # the same row must give the same email in every run
+_LOADING = 1000  # steps: a file may have to be looked for
+_ESCAPING = 8  # steps for a character that Markdown could misread
 
 _TAG = r"\{%[-+]?(?!\s*include\b)(?:[^%]|%(?!\}))*%\}|\{#(?:[^#]|#(?!\}))*#\}"
 _TAG_LINE = re.compile(rf"^[ \t]*((?:(?:{_TAG})[ \t]*)+)\n", re.MULTILINE)
@@ -57,29 +63,62 @@ class FolderLoader(BaseLoader):
             raise TemplateNotFound(template, f"template {template!r} {error.reason}") from error
 
 
-class MergeEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox for rows: cells before methods, unknown names fail, results stay bounded."""
+class MergeTemplate(Template):
+    """A template that is imported anew by each rendering: no row leaves anything behind for the next."""
 
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    def make_module(
+        self,
+        vars: dict[str, Any] | None = None,  # noqa: A002 - Jinja's name
+        shared: bool = False,
+        locals: Mapping[str, Any] | None = None,  # noqa: A002 - Jinja's name
+    ) -> TemplateModule:
+        """Render the template, within bounds, and give what it exports."""
+        context = self.new_context(vars, shared, locals)
+        return TemplateModule(self, context, [concat(self.root_render_func(context))])
+
+    def _get_default_module(self, ctx: Context | None = None) -> TemplateModule:
+        more = {} if ctx is None else {name: ctx.parent[name] for name in ctx.globals_keys - self.globals.keys()}
+        return self.make_module(more)
+
+
+class SilentNamespace(Namespace):
+    """A namespace whose text is short, however much it holds."""
+
+    def __repr__(self) -> str:
+        return "<namespace>"
+
+
+class MergeEnvironment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox for rows: cells before methods, unknown names fail, work and results stay bounded."""
+
+    intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
+    template_class = MergeTemplate
+    concat = staticmethod(concat)
 
     def __init__(self, folder: Folder, *, finalize: Callable[[Any], Any], autoescape: bool = False) -> None:
         self.folder = folder
         self.files = FolderLoader(folder)
         super().__init__(
             loader=self.files,
-            finalize=finalize,
+            finalize=_finalizer(finalize),
             autoescape=autoescape,
             undefined=Unknown,
             keep_trailing_newline=True,
             auto_reload=False,
+            cache_size=-1,  # all of the folder, so that a row is never charged with compiling
+            optimized=False,  # constants too are evaluated while rendering, where it is counted
         )
+        self.globals["namespace"] = SilentNamespace
         for name in _USELESS_GLOBALS:
             del self.globals[name]
-        for name in _UNREPEATABLE_FILTERS:
+        for name in USELESS_FILTERS:
             del self.filters[name]
-        self.filters |= {"date": format_date, "number": format_number, ROUNDS: counted, JOINED: sized}
-        self.filters |= {name: bound_filter(name, function) for name, function in self.filters.items()}
+        self.filters |= {"date": format_date, "number": format_number}
+        self.filters = {name: bound_filter(name, function) for name, function in self.filters.items()} | INNER_FILTERS
         self.tests["none"] = lambda value: value is None or isinstance(value, Blank)
+        self.tests = {
+            name: bound_test(name, cast("Callable[..., Any]", function)) for name, function in self.tests.items()
+        }
 
     def preprocess(self, source: str, name: str | None = None, filename: str | None = None) -> str:
         """Let a line that holds only tags leave no empty line behind; `trim_blocks` would also join other lines."""
@@ -91,27 +130,52 @@ class MergeEnvironment(ImmutableSandboxedEnvironment):
             return obj[attribute]
         return super().getattr(obj, attribute)
 
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Look up `row["name"]`, and count a long text: filters copy what they look up."""
+        if type(argument) not in {str, int}:
+            spend(size_of(argument))
+        found = super().getitem(obj, argument)
+        if isinstance(found, str) and len(found) > SMALL:
+            spend(len(found))
+        return found
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Keep from templates what the sandbox keeps, and the methods that can't be bounded."""
+        return attr not in UNSAFE and super().is_safe_attribute(obj, attr, value)
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Calculate, unless the result would be absurdly large."""
         check_operator(operator, left, right)
-        return super().call_binop(context, operator, left, right)
+        return made(super().call_binop(context, operator, left, right))
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a method, macro or function, unless a text's method would make something absurdly large."""
-        owner = getattr(obj, "__self__", None)
-        if isinstance(owner, str):
-            check_call(obj.__name__, owner, (*args, *kwargs.values()))
-        return super().call(context, obj, *args, **kwargs)
+        """Call a method, macro or function, and count what that takes."""
+        args = before_call(obj, args, kwargs)
+        return made(super().call(context, obj, *args, **kwargs))
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Let `str.format` be called as the sandbox does it, unless it pads absurdly."""
         wrapped = super().wrap_str_format(value)
-        if wrapped is not None:
-            check_call("format", value.__self__, ())
-        return wrapped
+        if wrapped is None:
+            return None
+
+        @wraps(wrapped)
+        def bounded(*args: Any, **kwargs: Any) -> Any:
+            check_braces(value.__self__, (*args, *kwargs.values()))
+            return made(wrapped(*args, **kwargs))
+
+        return bounded
+
+    def _load_template(self, name: str, globals: MutableMapping[str, Any] | None) -> Template:  # noqa: A002 - Jinja's
+        spend(_LOADING)
+        return super()._load_template(posixpath.normpath(name), globals)
 
     def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
-        return super()._generate(Bounding().visit(source), *args, **kwargs)
+        steps = begin()  # compiling happens once, at one of the rows: it is no work of that row's
+        try:
+            return super()._generate(Bounding().visit(source), *args, **kwargs)
+        finally:
+            begin(steps)
 
 
 class Environments:
@@ -156,6 +220,16 @@ def escape_markdown(text: str) -> str:
     return text.replace("\n", "\\\n")
 
 
+def _finalizer(finalize: Callable[[Any], Any]) -> Callable[..., Any]:
+    @pass_eval_context  # else Jinja would print constants when it compiles
+    def finalized(_context: EvalContext, value: Any) -> Any:
+        value = printed(value)
+        return value if plain and isinstance(value, str) else finalize(value)
+
+    plain = finalize is printable
+    return finalized
+
+
 def _without_line_break(match: re.Match[str]) -> str:
     # Inside the tag the line break does nothing, and line numbers stay right.
     tags = match[1].rstrip(" \t")
@@ -171,7 +245,9 @@ def _escape_line_start(match: re.Match[str]) -> str:
 def _markdown_value(value: Any) -> Any:
     if hasattr(value, "__html__"):
         return value
-    return Markup(escape_markdown(str(printable(value))))  # noqa: S704 - Markdown here, made HTML with html=False later
+    text = str(printable(value))
+    spend(_ESCAPING * len(text))
+    return Markup(escape_markdown(text))  # noqa: S704 - Markdown here, made HTML with html=False later
 
 
 def _marked_value(value: Any) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from turbobatch.merge.bodies import html_of_markdown, inline_css, text_of_html
+from turbobatch.merge.bodies import check_nesting, html_of_markdown, inline_css, text_of_html
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +54,8 @@ def finisher(*, markdown: bool, css: bool, text: bool) -> Callable[[str], tuple[
 
     def finish(source: str) -> tuple[str, str]:
         html = html_of_markdown(source) if markdown else source
+        if text or css:
+            check_nesting(html)
         derived = text_of_html(html) if text else ""
         return inline_css(html) if css else html, derived
 

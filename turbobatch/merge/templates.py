@@ -13,10 +13,10 @@ from jinja2.exceptions import SecurityError
 
 from turbobatch.addresses import CONTROL
 from turbobatch.errors import CampaignError
-from turbobatch.merge.bounds import UnboundedError, begin, check_size
 from turbobatch.merge.cells import UnknownColumnError, unmarked
 from turbobatch.merge.files import FileError, read_text
 from turbobatch.merge.filters import CellError
+from turbobatch.merge.meter import MAX_SIZE, UnboundedError, begin, check_size
 from turbobatch.merge.problems import Problem
 from turbobatch.merge.usage import Usage, usage
 
@@ -64,7 +64,8 @@ class Field:
         template = self.template
         for piece in template.root_render_func(template.new_context(context, shared=True)):
             size += len(piece)
-            check_size(size, self.label)
+            if size > MAX_SIZE:
+                check_size(size, self.label)
             pieces.append(piece)
         return "".join(pieces)
 
@@ -122,8 +123,9 @@ def compile_field(
         tree = environment.parse(source)
         if check:
             check(tree, label)
-        template = environment.from_string(tree)
+        begin()
         used = usage(tree, label, lambda included: _load(environment, included))
+        template = environment.from_string(tree)  # last, for it compiles the bounds into the tree
     except TemplateSyntaxError as error:
         place = f"{error.name or label}, line {error.lineno}"
         raise CampaignError(f"{place}: {_one_line(_message(error))}; {_cure(environment, error)}") from error
