@@ -162,7 +162,11 @@ def test_html_that_cannot_be_converted_is_the_rows_problem() -> None:
 
 
 def test_deeply_nested_html_does_no_harm() -> None:
-    assert email({"x": "<div>"}, html="{{ (x * 5000) | safe }}", inline_css=True).html_content
+    html = "{{ (x * 400) | safe }}"
+    assert email({"x": "<div>"}, html=html, inline_css=True).html_content
+    merger = MailMerge(from_="a@acme.example", to="b@acme.example", html=html * 2, inline_css=True).bind(["x"])
+    (problem,) = merger.merge(["<div>"]).problems
+    assert problem.error == "html can't be converted: the HTML has more than 500 elements open at once"
 
 
 def test_html_and_markdown_exclude_each_other() -> None:

@@ -237,8 +237,8 @@ def test_many_columns_are_not_all_listed() -> None:
         ("x.__class__.__mro__", "access to attribute '__class__' of 'str' object is unsafe."),
         ("tags.append(1)", "access to attribute 'append' of 'list' object is unsafe"),
         ("range(10**9)", "OverflowError: Range too big"),
-        ("x * 10**9", "a value that the template makes is over 32 MB"),
-        ("10**9 * x", "a value that the template makes is over 32 MB"),
+        ("x * 10**9", "a value that the template makes is over 16 MB"),
+        ("10**9 * x", "a value that the template makes is over 16 MB"),
         ("2 ** 100000", "the template calculates a number of more than a thousand digits"),
         ("(10**1000) * (10**1000)", "the template calculates a number of more than a thousand digits"),
         ("x.upper", "TypeError: upper is a function: call it with ()"),
@@ -261,7 +261,7 @@ def test_whatever_an_expression_does_wrong_is_the_rows_problem(expression: str, 
 def test_a_field_beyond_what_an_email_can_hold_is_a_problem() -> None:
     text = "{% for i in range(100) %}{{ x * 400000 }}{% endfor %}"
     (problem,) = problems(text, {"x": "x"})
-    assert problem.error == "text: text is over 32 MB"
+    assert problem.error == "text: text is over 16 MB"
 
 
 def test_endless_recursion_is_a_problem() -> None:
@@ -272,7 +272,7 @@ def test_endless_recursion_is_a_problem() -> None:
 def test_doubling_text_is_bounded() -> None:
     text = "{% set n = namespace(t=x) %}{% for i in range(60) %}{% set n.t = n.t + n.t %}{% endfor %}{{ n.t }}"
     (problem,) = problems(text, {"x": "x"})
-    assert "a value that the template makes is over 32 MB" in problem.error
+    assert "a value that the template makes is over 16 MB" in problem.error
 
 
 def test_row_data_is_never_a_template() -> None:

@@ -27,13 +27,18 @@ _MARKUP = re.compile(
     r"|<(?P<end>/?)(?P<name>[a-z][^\s/>]*)(?:\"[^\"]*\"|'[^']*'|[^>\"'])*>?",
     re.IGNORECASE | re.DOTALL,
 )
-_NEVER_NESTED = frozenset(  # void elements, and those that the next of their kind closes
-    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr", "p", "li", "dt", "dd", "option", "optgroup", "tr", "td", "th", "thead", "tbody", "tfoot", "colgroup", "caption", "html", "head", "body", "a", "nobr", "button", "form", "script", "style", "textarea", "title"]
-)
-_FORMATTING = frozenset(["b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u"])  # reopened in each paragraph
-_BARRIERS = frozenset(
-    ["table", "object", "applet", "marquee", "template", "foreignobject", "desc", "mi", "mo", "mn", "ms", "mtext", "annotation-xml"]
-)
+_NEVER_NESTED = frozenset({  # void elements, and those that the next of their kind closes
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
+    "p", "li", "dt", "dd", "option", "optgroup", "tr", "td", "th", "thead", "tbody", "tfoot", "colgroup", "caption",
+    "html", "head", "body", "a", "nobr", "button", "form", "script", "style", "textarea", "title",
+})  # fmt: skip
+_FORMATTING = frozenset({  # reopened in each paragraph
+    "b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u",
+})  # fmt: skip
+_BARRIERS = frozenset({  # no end tag inside closes what is outside
+    "table", "object", "applet", "marquee", "template", "foreignobject", "desc", "mi", "mo", "mn", "ms", "mtext",
+    "annotation-xml",
+})  # fmt: skip
 
 _BARE_LINK = re.compile(r"\[(?:mailto:)?([^\[\]]+)\]\((?:mailto:|https?://)?\1/?\)")
 _INNER_LINK = re.compile(r"\[([^\[\]]*)\]\((?:#|cid:)[^()\s]*\)")

@@ -1,7 +1,7 @@
 """Bounds for templates: one that never ends or makes a giant value is a problem of its row.
 
-What an operator, a call, a filter or a test reads is counted in steps on the meter before it works, and the size of what
-it would make is checked before Python makes it. `counting` sees to what Jinja has no hooks for.
+What an operator, a call, a filter or a test reads is counted in steps on the meter before it works, and the size of
+what it would make is checked before Python makes it. `counting` sees to what Jinja has no hooks for.
 """
 
 from __future__ import annotations
@@ -203,6 +203,12 @@ def _check_growth(name: str, value: Any, size: int, arguments: tuple[Any, ...]) 
             check_size(size + (widest + texts) * len(str(value).splitlines()))
         case "tojson":
             check_size(size * (1 + 100 * widest))
+        case _:
+            _check_slow(name, value, size, arguments, texts)
+
+
+def _check_slow(name: str, value: Any, size: int, arguments: tuple[Any, ...], texts: int) -> None:
+    match name:
         case "sum" if any(length_of(item) for item in arguments):
             spend(size * length_of(value))
         case "striptags":

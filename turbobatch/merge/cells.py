@@ -151,11 +151,7 @@ def cell(value: Any, column: str, seen: list[str]) -> Any:
         # A set's own order differs from run to run.
         items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
         return [cell(item, column, seen) for item in items]
-    if isinstance(value, int):
-        return _bounded(value, value.bit_length())
-    if isinstance(value, Decimal):
-        return _bounded(value, abs(value.adjusted()))
-    return value
+    return _bounded(value) if isinstance(value, (int, Decimal)) else value
 
 
 def unmarked(text: str) -> str:
@@ -177,10 +173,10 @@ def is_missing(value: Any) -> bool:
     return bool(is_nan()) if callable(is_nan) else False
 
 
-def _bounded(value: Any, extent: int) -> Any:
-    if extent > MAX_BITS:
+def _bounded(number: int | Decimal) -> int | Decimal:
+    if (number.bit_length() if isinstance(number, int) else abs(number.adjusted())) > MAX_BITS:
         raise OverflowError("the number is too large")
-    return value
+    return number
 
 
 def _aliases(columns: Iterable[str]) -> dict[str, int]:

@@ -31,6 +31,7 @@ SMALL = 500
 """Characters: a text up to here costs the same, whatever its length."""
 
 _OPAQUE = 50  # steps to compare or print an object that isn't looked into, such as a row
+_HOLDER = 16  # for a container beside its items, so that a nest of small ones is found out early
 _ROUND = 16  # steps for an item that a filter hands on: a call, and the memory for the item
 _SCALARS = frozenset({int, float, bool, type(None)})
 
@@ -111,14 +112,14 @@ def size_of(value: Any) -> int:
         elif type(item) in _SCALARS:
             size += 1
         elif isinstance(item, (list, tuple)):
-            size += 1 + len(item)
+            size += _HOLDER + len(item)
             rest.extend(item)
         elif isinstance(item, dict):
-            size += 1 + len(item)
+            size += _HOLDER + len(item)
             rest.extend(item)
             rest.extend(item.values())
         elif isinstance(item, MappingView):
-            size += 1 + len(item)
+            size += _HOLDER + len(item)
             rest.extend(item)  # type: ignore[arg-type]  # every view of a mapping can be iterated
         else:
             size += len(item) if isinstance(item, range) else _OPAQUE

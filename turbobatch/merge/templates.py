@@ -124,8 +124,8 @@ def compile_field(
         if check:
             check(tree, label)
         begin()
+        template = environment.from_string(environment.parse(source))  # its own tree: bounds are compiled into it
         used = usage(tree, label, lambda included: _load(environment, included))
-        template = environment.from_string(tree)  # last, for it compiles the bounds into the tree
     except TemplateSyntaxError as error:
         place = f"{error.name or label}, line {error.lineno}"
         raise CampaignError(f"{place}: {_one_line(_message(error))}; {_cure(environment, error)}") from error
