@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from turbobatch.merge import MailMerge
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests are no package
-from hostile_templates import HOSTILE, write_files  # noqa: E402 - it has to be found first
+from hostile_templates import HOSTILE, write_files
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("hostile_templates.py")
@@ -116,7 +116,9 @@ def test_large_texts_and_formats_pass() -> None:
 
 def test_an_ordinary_newsletter_is_not_too_deep() -> None:
     """300 KB, tables 60 deep, paragraphs and list items that are never closed, conditional comments."""
-    row = "<tr><td><p>Hi <b>you</b><br><img src='x'><ul><li>a<li>b</ul><!--[if mso]><table><tr><td><![endif]--></td></tr>"
+    row = (
+        "<tr><td><p>Hi <b>you</b><br><img src='x'><ul><li>a<li>b</ul><!--[if mso]><table><tr><td><![endif]--></td></tr>"
+    )
     html = "<table>" + "<tr><td><table>" * 59 + row * 2800 + "</table></td></tr>" * 59 + "</table>"
     assert len(html) > 300_000
     assert MailMerge(from_="a@acme.example", to="b@example.org", html=html).render({}).content.startswith("Hi")
@@ -169,7 +171,8 @@ EXPRESSIONS = st.recursive(
             lambda it: f"({it[0]} {it[1]} {it[2]})"
         ),
         st.tuples(
-            inner, st.sampled_from(["list", "string", "join", "sort", "tojson", "round", "upper", "batch(2)", "map('int')"])
+            inner,
+            st.sampled_from(["list", "string", "join", "sort", "tojson", "round", "upper", "batch(2)", "map('int')"]),
         ).map(lambda it: f"({it[0]} | {it[1]})"),
         st.tuples(inner, st.sampled_from(["split()", "count(x)", "format(x)", "items()", "center(9)"])).map(
             lambda it: f"{it[0]}.{it[1]}"

@@ -162,7 +162,7 @@ def printed(value: Any) -> Any:
     """
     if isinstance(value, str):
         if len(value) <= SMALL:
-            _meter.steps += 8  # the steps around it are checked
+            _meter.steps += 12  # the steps around it are checked
         else:
             check_size(len(value))
             spend(sys.getsizeof(value))  # its bytes: escaping can make several times as many
