@@ -15,7 +15,7 @@ from jinja2.runtime import LoopContext
 
 from turbobatch.merge.files import MEBIBYTE
 
-MAX_STEPS = 50_000_000
+MAX_STEPS = 80_000_000
 """Steps in the rendering of one field: a few seconds."""
 
 MAX_SIZE = 16 * MEBIBYTE
