@@ -294,7 +294,7 @@ def test_a_cell_of_fifty_megabytes_elsewhere(
     table.to_parquet(folder / "people.parquet", compression="zstd")
     done = call("check", folder)
     assert (done.code, done.err) == (1, "")
-    assert "over 32 MB" in done.out
+    assert "over 16 MB" in done.out
     assert call("send", folder, "-o", tmp_path / "report.parquet", "--yes").code == 1
     report = pd.read_parquet(tmp_path / "report.parquet")
     assert report["send_status"].tolist() == ["invalid", "sent"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,9 +192,11 @@ def outcome(fields: dict[str, str], cell: str, folder: str) -> dict[str, object]
     from turbobatch.errors import CampaignError
     from turbobatch.merge import MailMerge
 
-    text = {} if {"text", "html", "markdown"} & fields.keys() else {"text": ""}
+    given: dict[str, Any] = {"from_": "a@acme.example", "to": "b@example.org", "folder": folder, **fields}
+    if not {"text", "html", "markdown"} & fields.keys():
+        given["text"] = ""
     try:
-        merger = MailMerge(from_="a@acme.example", to="b@example.org", folder=folder, **text, **fields).bind(["cell"])
+        merger = MailMerge(**given).bind(["cell"])
     except CampaignError as error:
         return {"error": f"campaign: {error}"}
     merged = merger.merge([cell])

@@ -233,3 +233,9 @@ def test_a_sender_is_needed_and_a_reply_to_is_not() -> None:
 def test_a_bad_address_in_the_template_itself_is_the_campaigns_fault() -> None:
     with pytest.raises(CampaignError, match=r"from: 'broken@@@' 'from' email not valid; correct the address"):
         MailMerge(from_="broken@@@", to=ANA)
+
+
+def test_a_list_cell_in_a_name_adds_no_recipient() -> None:
+    assert recipients("{{ name }} <{{ email }}>", name=["0@0.example", "Jr."], email="a@b.example") == [
+        ("0@0.example, Jr.", "a@b.example")
+    ]

@@ -223,6 +223,8 @@ def escape_markdown(text: str) -> str:
 def _finalizer(finalize: Callable[[Any], Any]) -> Callable[..., Any]:
     @pass_eval_context  # else Jinja would print constants when it compiles
     def finalized(_context: EvalContext, value: Any) -> Any:
+        if plain and value.__class__ is str and len(value) <= SMALL:
+            return value  # nearly all values: their steps are counted with the loop or body that prints them
         value = printed(value)
         return value if plain and isinstance(value, str) else finalize(value)
 
@@ -252,7 +254,8 @@ def _markdown_value(value: Any) -> Any:
 
 def _marked_value(value: Any) -> str:
     if isinstance(value, list):
-        return ",".join(_marked_value(item) for item in value)
+        # One value, like a cell that lists addresses: its commas part addresses, but never make one of a name's part.
+        value = ", ".join(str(printable(item)) for item in value)
     if isinstance(value, str):
         # A block or macro that was rendered before: its values are marked, the rest is the template's own text.
         return value if OPEN in value else f"{OPEN}{value}{CLOSE}"
