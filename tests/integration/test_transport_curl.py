@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import resource
 import signal
@@ -36,7 +37,7 @@ from tests.integration.scripted import (
     tls_for,
 )
 from turbobatch.sendapi import Failure, Request, Response, VerdictKind, judge
-from turbobatch.transport import Job
+from turbobatch.transport import ANSWER_LIMIT, Job
 from turbobatch.transport import curl as module
 from turbobatch.transport.curl import CurlTransport
 
@@ -493,3 +494,9 @@ def test_an_email_is_let_go_once_it_was_posted(serve: Serve, open_transport: Ope
     held = sys.getrefcount(body)
     post(transport, server.url, body)
     assert sys.getrefcount(body) == held
+
+
+def test_a_bomb_is_unpacked_no_further_than_needed() -> None:
+    """A megabyte on the wire could be a gigabyte here."""
+    plain = module._decoded(gzip.compress(b" " * 50_000_000, 1), "gzip")
+    assert len(plain) == ANSWER_LIMIT + 1
