@@ -276,6 +276,13 @@ def test_wrong_credentials_stop_the_run(api: str, letters: Letters, turbobatch: 
 # Running again
 
 
+@pytest.mark.parametrize("transport", ["requests", "curl"])
+def test_each_transport_does_the_job(transport: str, letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
+    done = turbobatch("send", letters(), "-o", "report.csv", "--yes", "--transport", transport)
+    assert done.returncode == 0, done.stderr
+    assert subjects(sandbox) == all_letters(sandbox.requests_seen())
+
+
 def test_a_second_run_sends_nothing(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """A finished campaign is finished: the same command posts nothing, reports the same and exits the same."""
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@\n1,Ana,ana@example.org\n")
