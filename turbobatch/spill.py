@@ -9,17 +9,19 @@ from turbobatch.errors import CampaignError
 
 V = TypeVar("V", int, str)
 
+_FEW = 50_000  # keys that a dictionary holds
 _CACHE = 32 * 1024  # KiB of pages in memory; about half a million keys
 
 
 class Spill(Generic[V]):
     """Texts → whole numbers or texts.
 
-    It is a private SQLite database: in memory while that is small, else in a file of the system's temporary folder
-    that has no name. For one thread at a time.
+    Few are held in a dictionary, more in a private SQLite database: in memory while that is small, else in a file of
+    the system's temporary folder that has no name. For one thread at a time.
     """
 
     def __init__(self) -> None:
+        self._few: dict[str, V] | None = {}
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE}"):
             self._db.execute(f"PRAGMA {pragma}")
@@ -32,19 +34,35 @@ class Spill(Generic[V]):
         Raises:
             CampaignError: the temporary folder is full.
         """
+        if self._few is not None:
+            found = self._few.setdefault(key, value)
+            self._spill()
+            return found
         if self._execute("INSERT OR IGNORE INTO item VALUES (?, ?)", _stored(key), value).rowcount:
             return value
         return self[key]
 
     def __setitem__(self, key: str, value: V) -> None:
+        if self._few is not None:
+            self._few[key] = value
+            self._spill()
+            return
         self._execute("INSERT OR REPLACE INTO item VALUES (?, ?)", _stored(key), value)
 
     def __getitem__(self, key: str) -> V:
+        if self._few is not None:
+            return self._few[key]
         found = self._execute("SELECT value FROM item WHERE key = ?", _stored(key)).fetchone()
         if found is None:
             raise KeyError(key)
         value: V = found[0]
         return value
+
+    def _spill(self) -> None:
+        if self._few is not None and len(self._few) > _FEW:
+            for key, value in self._few.items():
+                self._execute("INSERT INTO item VALUES (?, ?)", _stored(key), value)
+            self._few = None
 
     def _execute(self, statement: str, *values: bytes | V) -> sqlite3.Cursor:
         try:

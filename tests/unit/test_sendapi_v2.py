@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.emails import CONTENT_IDS, EMAILS, LINES, email, mailboxes
 from turbobatch.addresses import Address
 from turbobatch.email import Attachment, Email
 from turbobatch.errors import CampaignError, InvalidEmail
-from turbobatch.sendapi import V2, wire_fields
+from turbobatch.sendapi import V2, v2, wire_fields
 from turbobatch.sendapi.v2 import SIZE_LIMIT
 
 URL = "https://api.example/api/v2"
@@ -202,3 +203,15 @@ class TestSize:
     def test_attachments_count_as_they_travel(self) -> None:
         with pytest.raises(InvalidEmail, match="over the 24 MB"):
             V2(URL, KEY, SECRET).request(email(attachments=[Attachment(b"x" * (SIZE_LIMIT * 3 // 4), "a.bin")]))
+
+
+@given(EMAILS)
+def test_without_orjson_the_same_bytes_travel(sent: Email) -> None:
+    """The standard library stands in for it."""
+    api = V2(URL, KEY, SECRET)
+    fast = api.request(sent).body
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "orjson", None)
+        v2._encoder.cache_clear()
+        assert api.request(sent).body == fast
+    v2._encoder.cache_clear()

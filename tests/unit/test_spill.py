@@ -9,14 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turbobatch import spill as spill_module
 from turbobatch.errors import CampaignError
 from turbobatch.spill import Spill
 
 KEYS = st.text(st.characters(), max_size=4)  # NULs and lone surrogates too: a group may be any text
 
 
-@given(st.lists(st.tuples(KEYS, st.integers(0, 2**60), st.booleans())))
-def test_it_does_what_a_dict_does(steps: list[tuple[str, int, bool]]) -> None:
+@given(st.lists(st.tuples(KEYS, st.integers(0, 2**60), st.booleans())), st.integers(0, 5))
+def test_it_does_what_a_dict_does(steps: list[tuple[str, int, bool]], few: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spill_module, "_FEW", few)
+        check(steps)
+
+
+def check(steps: list[tuple[str, int, bool]]) -> None:
+    """Play the same on a dictionary."""
     spill, model = Spill[int](), dict[str, int]()
     for key, value, replaces in steps:
         if replaces:
@@ -30,6 +38,15 @@ def test_it_does_what_a_dict_does(steps: list[tuple[str, int, bool]]) -> None:
 def test_what_was_never_remembered_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="b"):
         Spill[str]()["b"]
+
+
+def test_not_even_among_many() -> None:
+    spill = Spill[int]()
+    for number in range(60_000):
+        spill[str(number)] = number
+    assert spill["7"] == 7
+    with pytest.raises(KeyError, match="b"):
+        spill["b"]
 
 
 def test_it_holds_a_million_keys_in_little_memory() -> None:
@@ -53,7 +70,7 @@ def test_a_full_temporary_folder_is_one_line() -> None:
     spill._db.execute("PRAGMA max_page_count = 10")
 
     def fill() -> None:
-        for number in range(10_000):
+        for number in range(100_000):
             spill[f"{number:032d}"] = number
 
     with pytest.raises(CampaignError, match=r"the temporary folder can't hold the table's keys \(.*full\): make room"):

@@ -313,8 +313,6 @@ def _digest(email: Email, text: str, source: str, files: list[tuple[StoredFile, 
         ("source", source),
         *((f"file {content_id} {file.digest}", file.name) for file, content_id in files),
     ]
-    content = hashlib.sha256()
-    for kind, part in parts:
-        encoded = part.encode()
-        content.update(b"%b %d:%b" % (kind.encode(), len(encoded), encoded))  # the length keeps neighbours apart
-    return content.hexdigest()[:32]
+    encoded = ((kind, part.encode()) for kind, part in parts)
+    content = b"".join(b"%b %d:%b" % (kind.encode(), len(part), part) for kind, part in encoded)  # lengths part them
+    return hashlib.sha256(content).hexdigest()[:32]

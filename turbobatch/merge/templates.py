@@ -125,6 +125,7 @@ def compile_field(
             check(tree, label)
         begin()
         template = environment.from_string(environment.parse(source))  # its own tree: bounds are compiled into it
+        template.globals = {}  # ours come with the row, and each rendering would copy the names of these
         used = usage(tree, label, lambda included: _load(environment, included))
     except TemplateSyntaxError as error:
         place = f"{error.name or label}, line {error.lineno}"
