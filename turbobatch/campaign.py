@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from turbobatch.client import SendResult
     from turbobatch.merge import MailMerge, Merger
     from turbobatch.recipients import Table
+    from turbobatch.recipients.version import FileVersion
     from turbobatch.sendapi import SendApi
     from turbobatch.units import Finding
 
-    Recipients = pd.DataFrame | str | Path
+    Recipients = pd.DataFrame | Table | str | Path
 
 _JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
 _LASTING = (Status.SENT, Status.IN_DOUBT)  # what the journal remembers of an email whatever becomes of its row
-_LISTED = 20  # keys that a message names at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,7 @@ class Plan:
     known: dict[Status, int]  # rows that are settled already
     elsewhere: int  # emails of this campaign, sent or in doubt, whose keys the table doesn't have
     sender: str
+    table: Table  # as it was counted; a run that is given this one refuses a file that was changed since
     warnings: tuple[str, ...] = ()
 
 
@@ -100,7 +101,7 @@ class Campaign:
         rate: str | None = None,
         concurrency: int = 16,
         window: str | None = None,
-        suppress: str | Path | pd.DataFrame | None = None,
+        suppress: Recipients | None = None,
         api: str | None = None,
         journal: str | Path | None = None,
         policy: Policy | None = None,
@@ -121,6 +122,7 @@ class Campaign:
         self._recipients = _absolute(recipients)
         self._read_options: dict[str, Any] = {}
         self._file: Path | None = None
+        self._sent: FileVersion | None = None  # of the table of the last run
         self._key = _names(key)
         self._group_by = _names(group_by)
         self._suppress = _absolute(suppress)
@@ -224,6 +226,7 @@ class Campaign:
             known=dict(known),
             elsewhere=sum(counts.get(status, 0) for status in _LASTING) - found,
             sender=self.message.sender,
+            table=source.table,
             warnings=source.table.warnings,
         )
 
@@ -311,7 +314,8 @@ class Campaign:
             return active
         client = client or TurboClient.from_env(api=self.api)
         plan = self.plan(recipients, resend=resend)
-        source = self._source(recipients)
+        source = self._source(plan.table)  # the same, so that what is sent is what was counted
+        self._sent = source.table.version
         return start_run(self._identity, asked, lambda: self._engine(source, client, asked), total=plan.rows)
 
     @property
@@ -364,15 +368,22 @@ class Campaign:
             CampaignError: the table can't be read.
             JournalError: the journal can't be used.
         """
-        source = self._source(recipients)
-        with self._journal() as journal:
-            return _results(source, journal).frame()
+        import pandas as pd
+
+        return pd.concat(list(self.result_chunks(recipients)))
 
     def result_chunks(self, recipients: Recipients | None = None) -> Iterator[pd.DataFrame]:
         """The same in chunks of some thousand rows, at least one, for tables that don't fit into memory."""
         source = self._source(recipients)
+        read, sent = source.table.version, self._sent
+        if read is not None and sent is not None and read.path == sent.path and (change := sent.change()):
+            log.warning("%s", change)
         with self._journal() as journal:
-            yield from _results(source, journal).frames()
+            yield from Results(table=source.table, layout=source.layout, merger=source.merger, journal=journal).frames()
+
+    def table_change(self) -> str | None:
+        """A warning where the table's file was changed since this object began to send it; None if it wasn't."""
+        return self._sent.change() if self._sent is not None else None
 
     def reads(self, path: Path) -> bool:
         """Whether this file is one that the campaign is made of: table, suppression list, templates, journal."""
@@ -423,16 +434,12 @@ class Campaign:
         return f"<Campaign {self.name!r}, journal {shown(self.journal_path)}>"
 
 
-def _results(source: _Source, journal: SqliteJournal) -> Results:
-    return Results(table=source.table, layout=source.layout, merger=source.merger, journal=journal)
-
-
 def shown(path: Path) -> Path:
     """A path as people write it: relative where it lies below the working directory."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _absolute(given: Recipients | None) -> Path | pd.DataFrame | None:
+def _absolute(given: Recipients | None) -> Path | pd.DataFrame | Table | None:
     return Path(given).absolute() if isinstance(given, (str, Path)) else given
 
 

@@ -187,7 +187,11 @@ def send(
     resend = in_doubt == "resend"
     plan = loaded.plan(resend=resend)
     _confirm(plan, client, limit, resend=resend, yes=yes)
-    run = _run_to_end(loaded, client, limit, resend=resend, tell=lambda: _report(loaded, output, for_excel=for_excel))
+    run = _run_to_end(
+        loaded, plan, client, limit, resend=resend, tell=lambda: _report(loaded, output, for_excel=for_excel)
+    )
+    if change := loaded.table_change():
+        typer.echo(f"warning: {change}", err=True)
     try:
         counts = _report(loaded, output, for_excel=for_excel)
     except TurboBatchError as error:
@@ -349,12 +353,13 @@ def _confirm(plan: Plan, client: TurboClient, limit: int | None, *, resend: bool
 
 
 def _run_to_end(
-    campaign: Campaign, client: TurboClient, limit: int | None, *, resend: bool, tell: Callable[[], object]
+    campaign: Campaign, plan: Plan, client: TurboClient, limit: int | None, *, resend: bool, tell: Callable[[], object]
 ) -> Run:
     begun: list[Run] = []
     try:
         return campaign.run_to_end(
-            client=client,
+            plan.table,
+            client,
             limit=limit,
             resend=resend,
             bar=sys.stderr.isatty(),
@@ -434,11 +439,9 @@ def _send_test(campaign: Campaign, client: TurboClient, address: str, rows: int,
 
 def _tell_sandbox(running: Sandbox) -> None:
     """Say where a sandbox listens and how to point the commands at it."""
-    typer.echo(f"Sandbox: {running.url} shows what arrives; nothing is delivered. Ctrl-C ends it.")
-    typer.echo("To send through it, in another terminal:")
-    v2, v1 = (f"TURBOSMTP_BASE_URL={running.base_url(api)}" for api in ("v2", "v1"))
-    typer.echo(f"  export {v2} TURBOSMTP_CONSUMER_KEY=sandbox TURBOSMTP_CONSUMER_SECRET=sandbox")
-    typer.echo(f"or, for v1:\n  export {v1} TURBOSMTP_AUTHUSER=sandbox TURBOSMTP_AUTHPASS=sandbox")
+    from turbobatch.summary import sandbox_text
+
+    typer.echo(sandbox_text(running))
     sys.stdout.flush()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from turbobatch.engine import Known, Settled, Waiting
 from turbobatch.errors import AuthenticationError, CampaignError, NotSentError
 from turbobatch.policy import Status, StopReason
+from turbobatch.recipients import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -188,9 +189,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a run was started for. `recipients`: an absolute path or a DataFrame."""
+    """What a run was started for. `recipients`: an absolute path, a DataFrame or a table that is open already."""
 
-    recipients: Path | pd.DataFrame | None
+    recipients: Path | pd.DataFrame | Table | None
     limit: int | None
     resend: bool
 
@@ -201,6 +202,8 @@ class Asked:
         mine, theirs = self.recipients, other.recipients
         if mine is None or theirs is None or isinstance(mine, Path) or isinstance(theirs, Path):
             return type(mine) is type(theirs) and bool(mine == theirs)
+        if isinstance(mine, Table) or isinstance(theirs, Table):
+            return mine is theirs
         return mine.equals(theirs)
 
 

@@ -1,4 +1,4 @@
-"""What the commands print of results: counts and failures, as plain text."""
+"""What the commands print of results (counts and failures) and of a sandbox, as plain text."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import pandas as pd
+
+    from turbobatch.sandbox import Sandbox
 
 _SHOWN = 20  # failed addresses a terminal shows before it names the rest's number
 
@@ -47,3 +49,15 @@ def failures_text(failures: pd.DataFrame) -> str:
     if len(failures) > _SHOWN:
         lines.append(f"  … and {len(failures) - _SHOWN} more: turbobatch audit writes them all")
     return "\n".join(lines) + "\n"
+
+
+def sandbox_text(running: Sandbox) -> str:
+    """Where a sandbox listens, and how to point the commands at it."""
+    v2, v1 = (f"TURBOSMTP_BASE_URL={running.base_url(api)}" for api in ("v2", "v1"))
+    return (
+        f"Sandbox: {running.url} shows what arrives; nothing is delivered. Ctrl-C ends it.\n"
+        "To send through it, in another terminal:\n"
+        f"  export {v2} TURBOSMTP_CONSUMER_KEY=sandbox TURBOSMTP_CONSUMER_SECRET=sandbox\n"
+        "or, for v1:\n"
+        f"  export {v1} TURBOSMTP_AUTHUSER=sandbox TURBOSMTP_AUTHPASS=sandbox"
+    )

@@ -12,10 +12,12 @@ from turbobatch.recipients import open_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from turbobatch.recipients import Table
+
 _ADDRESS_COLUMNS = ("email", "address", "recipient", "e-mail", "email address")
 
 
-def load_suppressed(source: str | Path | pd.DataFrame) -> dict[str, str]:
+def load_suppressed(source: str | Path | pd.DataFrame | Table) -> dict[str, str]:
     """Read a list: address as an Email has it, in lower case → reason.
 
     The addresses stand in a column called `email`, `address` or `recipient`, or in the table's only one, which needs no

@@ -85,6 +85,7 @@ class ListTable:
     name: str = "the table"
     columns: tuple[str, ...] = COLUMNS
     warnings: tuple[str, ...] = ()
+    version: None = None
 
     def chunks(self, size: int = 5000) -> Iterator[ListChunk]:
         for start in range(0, len(self.cells), size):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from turbobatch.errors import CampaignError
 from turbobatch.recipients.table import Chunk, Table, file_errors, one_line
 from turbobatch.recipients.text import TextTable
+from turbobatch.recipients.version import FileVersion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,23 +58,31 @@ def open_table(
 
 def _open_file(path: Path, encoding: str | None, delimiter: str | None, sheet: str | None) -> Table:
     _check_file(path)
-    ending = path.suffix.lower()
+    with file_errors(path):
+        version = FileVersion.of(path)  # before anything is read
+    with version.reading():
+        return _open_version(version, encoding, delimiter, sheet)
+
+
+def _open_version(version: FileVersion, encoding: str | None, delimiter: str | None, sheet: str | None) -> Table:
+    ending = version.path.suffix.lower()
     if ending in _TEXT:
-        return TextTable.open(path, encoding, delimiter)
+        return TextTable.open(version, encoding, delimiter)
     if ending in _PARQUET:
         from turbobatch.recipients.parquet import ParquetTable
 
-        return ParquetTable.open(path)
+        return ParquetTable.open(version)
     if ending in _EXCEL:
         from turbobatch.recipients.excel import open_excel
 
-        return open_excel(path, sheet)
+        return open_excel(version, sheet)
     if ending in _JSON_LINES:
         from turbobatch.recipients.jsonlines import open_json_lines
 
-        return open_json_lines(path)
+        return open_json_lines(version)
     known = " ".join(_TEXT + _PARQUET + _EXCEL + _JSON_LINES)
-    raise CampaignError(f"{one_line(path.name)} is no table that can be read: its name must end in one of {known}")
+    name = one_line(version.path.name)
+    raise CampaignError(f"{name} is no table that can be read: its name must end in one of {known}")
 
 
 def _check_file(path: Path) -> None:

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from openpyxl.workbook import Workbook
 
+    from turbobatch.recipients.version import FileVersion
+
     Row = tuple[int, Sequence[Any]]
 
 
-def open_excel(path: Path, sheet: str | None = None) -> LoadedTable:
+def open_excel(version: FileVersion, sheet: str | None = None) -> LoadedTable:
     """Load a sheet (else the first): the first row that isn't empty names the columns.
 
     Empty rows and empty columns at the right don't count. Formulas give the values that Excel last computed; an
@@ -34,8 +36,8 @@ def open_excel(path: Path, sheet: str | None = None) -> LoadedTable:
     Raises:
         CampaignError: no such sheet, no workbook, or a column without a name.
     """
-    name = one_line(path.name)
-    grid = _read_grid(path, sheet)
+    name = one_line(version.path.name)
+    grid = _read_grid(version.path, sheet)
     if not grid:
         raise CampaignError(f"{name} has an empty sheet: its first row must name the columns")
     first, header = grid[0]
@@ -47,7 +49,7 @@ def open_excel(path: Path, sheet: str | None = None) -> LoadedTable:
         values[column] = [_plain(cell) for cell in cells]
         errors += sum(cell is not None and plain is None for cell, plain in zip(cells, values[column], strict=True))
     notes = (f"{name}: {errors} of its cells hold an Excel error such as #N/A and count as missing",) if errors else ()
-    return LoadedTable.of(name, values, [row for row, _ in grid[1:]], place=("row", "the sheet"), warnings=notes)
+    return LoadedTable.of(version, values, [row for row, _ in grid[1:]], place=("row", "the sheet"), warnings=notes)
 
 
 def _read_grid(path: Path, sheet: str | None) -> list[Row]:

@@ -14,6 +14,8 @@ from turbobatch.recipients.table import MAX_WHOLE, checked_columns, is_deep, is_
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_SHARES_CELLS = int(pd.__version__.partition(".")[0]) < 3  # noqa: PLR2004 - a shallow copy follows later changes
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameChunk:
@@ -65,6 +67,7 @@ class FrameTable:
     whole: frozenset[int]
     name: str = "the DataFrame"
     warnings: tuple[str, ...] = ()
+    version: None = None
 
     @classmethod
     def of(cls, data: pd.DataFrame) -> Self:
@@ -77,8 +80,8 @@ class FrameTable:
             raise CampaignError("the DataFrame's columns have more than one level: give each column one name")
         columns = checked_columns([str(column) for column in data.columns], "the DataFrame")
         whole = (index for index in range(len(columns)) if _is_whole_with_gaps(data.iloc[:, index]))
-        # A shallow copy: columns that the caller adds later don't shift those read here.
-        return cls(data.copy(deep=False), columns, frozenset(whole))
+        # What the caller changes while a run goes on in the background doesn't reach it: pandas 3 copies on write.
+        return cls(data.copy(deep=_SHARES_CELLS), columns, frozenset(whole))
 
     def where(self, row: int, line: int | None = None) -> str:  # noqa: ARG002 - the signature is every table's
         """Say where a row stands."""

@@ -11,10 +11,10 @@ from turbobatch.recipients.loaded import LoadedTable
 from turbobatch.recipients.table import DEEPEST, MAX_WHOLE, checked_columns, file_errors, is_deep, one_line, too_deep
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from turbobatch.recipients.version import FileVersion
 
 
-def open_json_lines(path: Path) -> LoadedTable:
+def open_json_lines(version: FileVersion) -> LoadedTable:
     """Load the objects; the columns are their keys, in the order of their first appearance.
 
     A key that an object doesn't have is a missing cell. Empty lines don't count.
@@ -22,6 +22,7 @@ def open_json_lines(path: Path) -> LoadedTable:
     Raises:
         CampaignError: a line is no JSON object, nested too deeply or not UTF-8.
     """
+    path = version.path
     name = one_line(path.name)
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
@@ -35,7 +36,7 @@ def open_json_lines(path: Path) -> LoadedTable:
         raise CampaignError(f"{name} is empty: write one JSON object per line")
     columns = checked_columns(list(dict.fromkeys(key for row in rows for key in row)), name)
     values = {column: _whole([row.get(column) for row in rows]) for column in columns}
-    return LoadedTable.of(name, values, lines, place=("line", name))
+    return LoadedTable.of(version, values, lines, place=("line", name))
 
 
 def _parse(line: bytes, where: str) -> dict[str, Any]:

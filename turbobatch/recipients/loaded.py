@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
-from turbobatch.recipients.table import position
+from turbobatch.recipients.table import one_line, position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from turbobatch.recipients.version import FileVersion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +53,7 @@ class LoadedTable:
         place: what `lines` count, and in what: ("line", "receipts.jsonl"), ("row", "the sheet").
     """
 
-    name: str
+    version: FileVersion
     columns: tuple[str, ...]
     cells: tuple[list[Any], ...]
     data: pd.DataFrame
@@ -62,7 +64,7 @@ class LoadedTable:
     @classmethod
     def of(
         cls,
-        name: str,
+        version: FileVersion,
         columns: Mapping[str, list[Any]],
         lines: Sequence[int],
         *,
@@ -72,7 +74,12 @@ class LoadedTable:
         """Build the table from its columns' values as they were read."""
         data = pd.DataFrame({column: _typed(values) for column, values in columns.items()})
         cells = tuple([None if _is_missing(value) else value for value in values] for values in columns.values())
-        return cls(name, tuple(columns), cells, data, lines, place, warnings)
+        return cls(version, tuple(columns), cells, data, lines, place, warnings)
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return one_line(self.version.path.name)
 
     def where(self, row: int, line: int | None = None) -> str:
         """Say where a row stands."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,8 +16,10 @@ from turbobatch.recipients.frame import plain_cells, whole_numbers
 from turbobatch.recipients.table import checked_columns, file_errors, one_line, position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
+
+    from turbobatch.recipients.version import FileVersion
 
 _BUFFER = 65536
 """Bytes. Without a buffer of this kind pyarrow reads whole row groups, and with pre_buffer keeps all of them."""
@@ -91,7 +93,7 @@ class ParquetTable:
         index: the columns that are the frames' index, mostly none; else the rows have `numbers`.
     """
 
-    path: Path
+    version: FileVersion
     schema: pa.Schema
     columns: tuple[str, ...]
     gaps: frozenset[str]
@@ -101,25 +103,25 @@ class ParquetTable:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, version: FileVersion) -> Self:
         """Read the file's schema and statistics, and the float columns that have nulls.
 
         Raises:
             CampaignError: the file is no Parquet, or two columns have the same name.
         """
-        name = one_line(path.name)
-        with _opened(path) as file:
+        name = one_line(version.path.name)
+        with _opened(version.path) as file:
             schema = file.schema_arrow
             checked_columns(schema.names, name)
             index, numbers = _index(schema, file.metadata.num_rows)
             columns = checked_columns([column for column in schema.names if column not in index], name)
             gaps = _columns_with_nulls(file.metadata)
-            return cls(path, schema, columns, gaps, _whole_columns(file, gaps), index, numbers)
+            return cls(version, schema, columns, gaps, _whole_columns(file, gaps), index, numbers)
 
     @property
     def name(self) -> str:
         """The file's name."""
-        return one_line(self.path.name)
+        return one_line(self.version.path.name)
 
     def where(self, row: int, line: int | None = None) -> str:  # noqa: ARG002 - the signature is every table's
         """Say where a row stands."""
@@ -129,16 +131,22 @@ class ParquetTable:
         """Stream the rows.
 
         Raises:
-            CampaignError: the file is damaged.
+            CampaignError: the file is damaged, or was changed since it was opened.
         """
         start = 0
-        with _opened(self.path) as file:
-            if not file.schema_arrow.equals(self.schema) or file.metadata.num_rows != len(self.numbers):
-                raise CampaignError(f"{self.name} was changed while it was in use: start again")
-            for batch in file.iter_batches(batch_size=size):
+        with closing(self._batches(size)) as batches:
+            while (batch := self._batch(batches)) is not None:
                 if batch.num_rows:
                     yield ParquetChunk(self, start, batch)
                 start += batch.num_rows
+
+    def _batches(self, size: int) -> Generator[pa.RecordBatch, None, None]:
+        with _opened(self.version.path) as file:
+            yield from file.iter_batches(batch_size=size)
+
+    def _batch(self, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+        with self.version.reading():
+            return next(batches, None)
 
 
 @contextmanager

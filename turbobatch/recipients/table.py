@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from turbobatch.recipients.version import FileVersion
+
 MAX_WHOLE = 2**53
 """Up to here a float holds every whole number, so a whole float may stand for an integer."""
 
@@ -75,11 +77,16 @@ class Table(Protocol):
         """What the user should look at, one line each."""
         ...
 
+    @property
+    def version(self) -> FileVersion | None:
+        """The version of its file that all rows come from; None for a table without a file."""
+        ...
+
     def chunks(self, size: int = 5000) -> Iterator[Chunk]:
         """Read the rows, from the first one, at most `size` at a time; a table without rows has no chunks.
 
         Raises:
-            CampaignError: the file is malformed where it has been read to.
+            CampaignError: the file is malformed where it has been read to, or was changed since the table was opened.
         """
         ...
 

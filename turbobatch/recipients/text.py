@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from turbobatch.recipients.version import FileVersion
+
 _SEPARATOR_LINE = re.compile(r"\ufeff?sep=(?P<delimiter>[^\"\r\n\0])(\r\n?|\n)?", re.IGNORECASE)  # Excel's own
 _DELIMITERS = (",", ";", "\t", "|")
 _CELL_LIMIT = 16 * 2**20  # characters: beyond any email, and where a quote that is never closed stops being read
@@ -61,7 +63,7 @@ class TextChunk:
 class TextTable:
     """A text file. `header` is its first record as it stands: a blank last name in it is no column."""
 
-    path: Path
+    version: FileVersion
     encoding: str
     delimiter: str
     header: tuple[str, ...]
@@ -69,12 +71,13 @@ class TextTable:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, path: Path, encoding: str | None = None, delimiter: str | None = None) -> Self:
+    def open(cls, version: FileVersion, encoding: str | None = None, delimiter: str | None = None) -> Self:
         """Read the header and find out what isn't given. Only the header's faults show here.
 
         Raises:
             CampaignError: the encoding, the delimiter or the header can't be used.
         """
+        path = version.path
         with file_errors(path):
             encoding, warnings = find_encoding(path, encoding)
         if delimiter is not None:
@@ -86,12 +89,12 @@ class TextTable:
         if not header:
             raise CampaignError(f"{one_line(path.name)} is empty: its first line must name the columns")
         columns = _column_names(header, f"line {line} of {one_line(path.name)}")
-        return cls(path, encoding, delimiter, tuple(header), columns, warnings)
+        return cls(version, encoding, delimiter, tuple(header), columns, warnings)
 
     @property
     def name(self) -> str:
         """The file's name."""
-        return one_line(self.path.name)
+        return one_line(self.version.path.name)
 
     def where(self, row: int, line: int | None = None) -> str:
         """Say where a row stands."""
@@ -101,18 +104,23 @@ class TextTable:
         """Stream the rows.
 
         Raises:
-            CampaignError: a row has more or fewer cells than the header, or a quote isn't closed.
+            CampaignError: a row has more or fewer cells than the header, a quote isn't closed, or the file was changed
+                since it was opened.
         """
-        with closing(_records(self.path, self.encoding, self.delimiter)) as records:
-            if tuple(next(records, (0, []))[1]) != self.header:
-                raise CampaignError(f"{self.name} was changed while it was in use: start again")
+        with closing(_records(self.version.path, self.encoding, self.delimiter, self.version)) as records:
+            next(records, None)  # the header
             start = 0
-            while batch := list(islice(records, size)):
+            while batch := self._batch(records, size):
                 lines, cells = zip(*batch, strict=True)
                 self._check_widths(start, lines, cells)
                 self._drop_nameless_columns(start, lines, cells)
                 yield TextChunk(start, self.columns, cells, lines)
                 start += len(batch)
+
+    def _batch(self, records: Iterator[tuple[int, list[str]]], size: int) -> list[tuple[int, list[str]]]:
+        # The end counts as read too: a file that is being written anew may be short for a moment.
+        with self.version.reading():
+            return list(islice(records, size))
 
     def _check_widths(self, start: int, lines: Sequence[int], cells: Sequence[list[str]]) -> None:
         width = len(self.header)
@@ -138,8 +146,10 @@ class TextTable:
             del row[named:]
 
 
-def _records(path: Path, encoding: str, delimiter: str) -> Generator[tuple[int, list[str]], None, None]:
-    """Yield each record that isn't blank, with the line on which it begins.
+def _records(
+    path: Path, encoding: str, delimiter: str, version: FileVersion | None = None
+) -> Generator[tuple[int, list[str]], None, None]:
+    """Yield each record that isn't blank, with the line on which it begins; of that version of the file, if given.
 
     Spreadsheets leave rows of delimiters alone behind, and begin with `sep=;` where they want to be told the delimiter.
     """
@@ -147,6 +157,8 @@ def _records(path: Path, encoding: str, delimiter: str) -> Generator[tuple[int, 
     name, line = one_line(path.name), 1
     try:
         with file_errors(path), path.open(encoding=encoding, newline="") as file:
+            if version is not None:
+                version.check(file.fileno())
             skipped = _skip_preamble(file)
             line += skipped
             reader = csv.reader(file, delimiter=delimiter, strict=True)
