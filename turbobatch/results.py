@@ -10,7 +10,7 @@ from turbobatch.arrow import remember_types, table_types
 from turbobatch.feed import look_up
 from turbobatch.policy import Status
 from turbobatch.spill import Spill
-from turbobatch.units import Finder, find, units_of_chunk
+from turbobatch.units import Finder, changed, find, units_of_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,7 +98,10 @@ class Results:
             for number, values in enumerate(chunk.rows(), chunk.start):
                 group = self.layout.group_of(values)
                 first = number if group is None else first_rows.setdefault(group, number)
-                verdicts.append(_unpacked(by_first_row[str(first)]))
+                try:
+                    verdicts.append(_unpacked(by_first_row[str(first)]))
+                except KeyError:
+                    raise changed(self.table) from None
             yield chunk, verdicts
 
 

@@ -141,9 +141,23 @@ def _groups(table: Table, layout: Layout) -> Iterator[Unit]:
                 continue
             first, first_line, rows = begun.setdefault(group, (number, line, []))
             rows.append(values)
-            if last[group] == number:
+            if number == _last_row(last, group, table):
                 del begun[group]
                 yield Unit(first, rows[0], table, first_line, tuple(rows))
+    if begun:
+        raise changed(table)
+
+
+def _last_row(last: Spill[int], group: str, table: Table) -> int:
+    try:
+        return last[group]
+    except KeyError:
+        raise changed(table) from None
+
+
+def changed(table: Table) -> CampaignError:
+    """What to raise where two readings of a table differ. A file's version tells it before; a DataFrame has none."""
+    return CampaignError(f"{table.name} was changed while it was in use: start again")
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from turbobatch.journal import Intent, Outcome, SqliteJournal
 from turbobatch.policy import Status
 from turbobatch.recipients import open_table
 from turbobatch.results import RESULT_COLUMNS, Results
-from turbobatch.units import Layout
+from turbobatch.units import Layout, units
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -245,3 +245,39 @@ def test_a_schema_is_kept_or_refused() -> None:
     """A chunk that doesn't fit the types of the first is one line."""
     with pytest.raises(CampaignError, match=r"column 'x' holds .* beside int64: write a \.csv report"):
         arrow_table(pd.DataFrame({"x": ["a"]}), {}, pa.schema([("x", pa.int64())]))
+
+
+# A table that changes between two readings
+
+
+@pytest.mark.parametrize("group_by", [None, "id"])
+def test_a_file_saved_between_two_chunks_ends_in_one_line(tmp_path: Path, group_by: str | None) -> None:
+    """Never in a result that is short, or of two versions."""
+    path = tmp_path / "people.csv"
+    path.write_text("id\n" + "".join(f"{number}\n" for number in range(BEYOND)))
+    frames = results(path, group_by=group_by).frames()
+    assert len(next(frames)) == 5000
+    path.write_text("id\n" + "".join(f"{number}\n" for number in range(BEYOND + 1)))
+    with pytest.raises(CampaignError, match=r"people\.csv was changed while it was in use: start again"):
+        next(frames)
+
+
+def test_a_group_that_comes_between_two_readings_is_told() -> None:
+    """Behind pandas' back: what is written into a column's array reaches every copy that shares it."""
+    table = pd.DataFrame({"id": [*range(BEYOND - 1), 0]})
+    frames = results(table, group_by="id").frames()
+    next(frames)
+    table["id"].array[BEYOND - 1] = BEYOND + 7
+    with pytest.raises(CampaignError, match="the DataFrame was changed while it was in use: start again"):
+        next(frames)
+
+
+@pytest.mark.parametrize("to", [BEYOND + 7, 1])
+def test_groups_that_change_while_they_are_walked_are_told(to: int) -> None:
+    """Between the reading that finds each group's end and the one that collects its rows: none is left out."""
+    table = open_table(pd.DataFrame({"id": range(BEYOND)}))
+    walk = units(table, Layout(("id",), ("id",), ("id",)))
+    next(walk)
+    table.data["id"].array[BEYOND - 1] = to  # type: ignore[attr-defined]
+    with pytest.raises(CampaignError, match="the DataFrame was changed while it was in use: start again"):
+        list(walk)
