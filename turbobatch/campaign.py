@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ from turbobatch.preview import Preview
 from turbobatch.progress import log, log_event, watch
 from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
+from turbobatch.recipients.table import file_errors
 from turbobatch.results import Results
 from turbobatch.run import Asked, Run, RunState, active_run, start_run
-from turbobatch.settings import load_settings, mail_merge, names_a_file
+from turbobatch.settings import load_settings, mail_merge, name_fault
 from turbobatch.settlement import settle_by_hand
 from turbobatch.suppression import load_suppressed
 from turbobatch.trial import send_trial
@@ -106,8 +108,8 @@ class Campaign:
         journal: str | Path | None = None,
         policy: Policy | None = None,
     ) -> None:
-        if not names_a_file(name):
-            raise CampaignError(f"name {name!r} must be a text without slashes: it names the journal")
+        if fault := name_fault(name):
+            raise CampaignError(f"name {name!r} {fault}")
         if type(concurrency) is not int or concurrency < 1:
             raise CampaignError(f"concurrency is {concurrency!r}: give a whole number above 0")
         self.name = name
@@ -122,7 +124,7 @@ class Campaign:
         self._recipients = _absolute(recipients)
         self._read_options: dict[str, Any] = {}
         self._file: Path | None = None
-        self._sent: FileVersion | None = None  # of the table of the last run
+        self.sent_version: FileVersion | None = None  # of the table's file, as the last run read it
         self._key = _names(key)
         self._group_by = _names(group_by)
         self._suppress = _absolute(suppress)
@@ -315,7 +317,7 @@ class Campaign:
         client = client or TurboClient.from_env(api=self.api)
         plan = self.plan(recipients, resend=resend)
         source = self._source(plan.table)  # the same, so that what is sent is what was counted
-        self._sent = source.table.version
+        self.sent_version = source.table.version
         return start_run(self._identity, asked, lambda: self._engine(source, client, asked), total=plan.rows)
 
     @property
@@ -375,22 +377,19 @@ class Campaign:
     def result_chunks(self, recipients: Recipients | None = None) -> Iterator[pd.DataFrame]:
         """The same in chunks of some thousand rows, at least one, for tables that don't fit into memory."""
         source = self._source(recipients)
-        read, sent = source.table.version, self._sent
+        read, sent = source.table.version, self.sent_version
         if read is not None and sent is not None and read.path == sent.path and (change := sent.change()):
             log.warning("%s", change)
         with self._journal() as journal:
             yield from Results(table=source.table, layout=source.layout, merger=source.merger, journal=journal).frames()
 
-    def table_change(self) -> str | None:
-        """A warning where the table's file was changed since this object began to send it; None if it wasn't."""
-        return self._sent.change() if self._sent is not None else None
-
     def reads(self, path: Path) -> bool:
         """Whether this file is one that the campaign is made of: table, suppression list, templates, journal."""
-        journal = str(self.journal_path)
-        own = [self._recipients, self._suppress, self._file, *self.message.files, Path(journal), Path(f"{journal}-wal")]
-        files = [item for item in own if isinstance(item, Path) and item.exists()]
-        return path.exists() and any(path.samefile(item) for item in files)
+        journal = (self.journal_path, Path(f"{self.journal_path}-wal"))
+        own = [self._recipients, self._suppress, self._file, *self.message.files, *journal]
+        # Not Path.exists, which raises for a name that no file can have.
+        files = [item for item in own if isinstance(item, Path) and os.path.exists(item)]  # noqa: PTH110
+        return os.path.exists(path) and any(path.samefile(item) for item in files)  # noqa: PTH110
 
     def in_doubt(self) -> list[str]:
         """The keys of all emails in doubt, also of those whose rows have left the table."""
@@ -417,7 +416,9 @@ class Campaign:
 
     def _journal(self) -> SqliteJournal:
         # Looking makes no file: without one nothing has been sent, and an empty journal says the same.
-        return open_journal(self.journal_path, self.name) if is_known(self.journal_path) else SqliteJournal()
+        with file_errors(self.journal_path):
+            there = is_known(self.journal_path)
+        return open_journal(self.journal_path, self.name) if there else SqliteJournal()
 
     def _source(self, recipients: Recipients | None) -> _Source:
         options = {} if recipients is not None else self._read_options
@@ -444,6 +445,4 @@ def _absolute(given: Recipients | None) -> Path | pd.DataFrame | Table | None:
 
 
 def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, str) else tuple(given)
+    return (given,) if isinstance(given, str) else tuple(given or ())

@@ -18,7 +18,7 @@ from turbobatch._version import __version__
 from turbobatch.errors import AuthenticationError, CampaignError, JournalError, NotSentError, TurboBatchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     import pandas as pd
 
@@ -78,6 +78,10 @@ def main() -> None:
         _fail(error, SOME_ROWS_NOT_SENT)
     except (Interrupted, KeyboardInterrupt):
         _fail("left at once; the journal knows what was sent, and the same command goes on", STOPPED_EARLY)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not look like a run that ended
+        from turbobatch.summary import unexpected_text
+
+        _fail(unexpected_text(error), STOPPED_EARLY)
 
 
 def _show_version(wanted: bool) -> None:
@@ -120,6 +124,7 @@ def check(
 ) -> None:
     """Merge every row, send nothing, and list every problem."""
     from turbobatch.report import write_report
+    from turbobatch.summary import problems_text
 
     loaded = _load(campaign, recipients)
     if output is not None:
@@ -128,8 +133,8 @@ def check(
     if output is not None:
         write_report(problems, output)
         typer.echo(f"{len(problems)} problems, written to {output}")
-    for item in problems.to_dict("records") if output is None else ():
-        typer.echo(f"{item['where']}: {_place(item)}{item['problem']}; {item['cure']}")
+    else:
+        typer.echo(problems_text(problems), nl=False)
     invalid = problems.loc[problems["status"] == "invalid", "row"].nunique()
     typer.echo(f"{invalid} rows can't be sent" if invalid else "Every row can be sent.")
     raise typer.Exit(SOME_ROWS_NOT_SENT if invalid else 0)
@@ -190,7 +195,7 @@ def send(
     run = _run_to_end(
         loaded, plan, client, limit, resend=resend, tell=lambda: _report(loaded, output, for_excel=for_excel)
     )
-    if change := loaded.table_change():
+    if loaded.sent_version is not None and (change := loaded.sent_version.change()):
         typer.echo(f"warning: {change}", err=True)
     try:
         counts = _report(loaded, output, for_excel=for_excel)
@@ -250,10 +255,12 @@ def audit(
 ) -> None:
     """List the failed addresses: one row each, with field and reason."""
     from turbobatch.audit import audit as find_failures
+    from turbobatch.recipients.table import file_errors
     from turbobatch.report import check_report_path, read_report, write_report
     from turbobatch.summary import failures_text
 
-    loaded = _load(source) if source.is_dir() or source.suffix == ".toml" else None
+    with file_errors(source):
+        loaded = _load(source) if source.is_dir() or source.suffix == ".toml" else None
     if output is not None:
         check_report_path(output)
         if loaded is not None:
@@ -303,13 +310,6 @@ def _load(
     from turbobatch.campaign import Campaign
 
     return Campaign.load(campaign, recipients=recipients, rate=rate, concurrency=concurrency, journal=journal)
-
-
-def _place(problem: Mapping[Any, Any]) -> str:
-    """Which column a check's problem is in, else which field, where the problem itself doesn't say."""
-    if problem["columns"]:
-        return "" if problem["problem"].startswith("column") else f"column {problem['columns']}: "
-    return f"{problem['field']}: " if problem["field"] else ""
 
 
 def _api_name(api: str | None, campaign: Campaign) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from turbobatch.audit import audit
 from turbobatch.campaign import Campaign
 from turbobatch.errors import CampaignError
+from turbobatch.recipients.table import file_errors
 from turbobatch.report import write_report
 from turbobatch.samples import copy_sample
 from turbobatch.sandbox import Sandbox
@@ -26,8 +27,9 @@ def demo(folder: Path, say: Callable[[str], None]) -> None:
     Raises:
         CampaignError: the folder holds something else than an earlier demo, or can't be written.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _MADE).exists():
-        raise CampaignError(f"{folder} isn't empty and holds no demo: name another with --dir")
+    with file_errors(folder):
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / _MADE).exists():
+            raise CampaignError(f"{folder} isn't empty and holds no demo: name another with --dir")
     copy_sample("receipts", folder, replace=True)
     campaign = Campaign.load(folder)
     for old in folder.glob(f"{campaign.journal_path.name}*"):

@@ -56,10 +56,13 @@ def check_report_path(path: str | Path) -> None:
     """
     path = Path(path)
     report_format(path)
-    if path.is_dir():
-        raise CampaignError(f"{path} is a folder: name a file in it")
-    if not path.parent.is_dir():
-        raise CampaignError(f"{path} can't be written: there is no folder {path.parent}")
+    try:
+        if path.is_dir():
+            raise CampaignError(f"{path} is a folder: name a file in it")
+        if not path.parent.is_dir():
+            raise CampaignError(f"{path} can't be written: there is no folder {path.parent}")
+    except OSError as error:
+        raise CampaignError(f"{path} can't be written: {error.strerror}") from error
     if not os.access(path.parent, os.W_OK):
         raise CampaignError(f"{path} can't be written: its folder is read-only")
 

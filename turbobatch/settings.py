@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 FILE_NAME = "campaign.toml"
+_LONGEST = 200  # bytes of a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +80,9 @@ def load_settings(path: str | Path) -> Settings:
         CampaignError: it is missing, no TOML, or has a key or value that isn't as it should be.
     """
     path = Path(path)
-    file = path / FILE_NAME if path.is_dir() else path
+    file = path
     try:
+        file = path / FILE_NAME if path.is_dir() else path
         table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         cure = f"; name a campaign.toml or its folder, or make one with: turbobatch init {path}"
@@ -106,8 +108,8 @@ class _Reader:
         if "name" not in table:
             raise self._error("name", "is missing: it tells this campaign and its journal from others", "")
         name = table["name"]
-        if not isinstance(name, str) or not names_a_file(name):
-            raise self._error("name", "must be a text without slashes; it names the journal", "")
+        if fault := name_fault(name):
+            raise self._error("name", fault, "")
         return Settings(
             name=name,
             file=self.file.absolute(),
@@ -158,9 +160,12 @@ class _Reader:
         return CampaignError(f"{self.file}: {place}{name} {text}")
 
 
-def names_a_file(name: str) -> bool:
-    """Whether a campaign's name can be its journal's too."""
-    return bool(name.strip()) and name.isprintable() and not {"/", "\\"} & set(name)
+def name_fault(name: object) -> str | None:
+    """What is wrong with a campaign's name, which is its journal's too."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or {"/", "\\"} & set(name):
+        return "must be a text without slashes; it names the journal"
+    # A file's name may have 255 bytes on most systems, and `.journal.db-journal` comes after.
+    return f"must have {_LONGEST} bytes at most; it names the journal" if len(name.encode()) > _LONGEST else None
 
 
 def _all_texts(values: Iterable[Any]) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections import Counter
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from turbobatch.addresses import CONTROL
 from turbobatch.policy import Status
@@ -49,6 +52,34 @@ def failures_text(failures: pd.DataFrame) -> str:
     if len(failures) > _SHOWN:
         lines.append(f"  … and {len(failures) - _SHOWN} more: turbobatch audit writes them all")
     return "\n".join(lines) + "\n"
+
+
+def problems_text(problems: pd.DataFrame) -> str:
+    """One line per problem that a check found: where, what, and the cure."""
+    rows = problems.to_dict("records")
+    return "".join(f"{item['where']}: {_place(item)}{item['problem']}; {item['cure']}\n" for item in rows)
+
+
+def _place(problem: Mapping[Any, Any]) -> str:
+    """Which column a problem is in, else which field, where the problem itself doesn't say."""
+    if problem["columns"]:
+        return "" if problem["problem"].startswith("column") else f"column {problem['columns']}: "
+    return f"{problem['field']}: " if problem["field"] else ""
+
+
+def unexpected_text(error: BaseException) -> str:
+    """What to say of an error that nobody has thought of; its traceback goes before it where TURBOBATCH_DEBUG is set.
+
+    Only its kind and place: its text may hold anything, a row's cells for instance.
+    """
+    if os.environ.get("TURBOBATCH_DEBUG"):
+        traceback.print_exception(error)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if "turbobatch" in Path(frame.filename).parts]
+    place = f" in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
+    return (
+        f"unexpected {type(error).__name__}{place}: please report it, with what TURBOBATCH_DEBUG=1 shows; "
+        "the journal knows what was sent, and the same command goes on"
+    )
 
 
 def sandbox_text(running: Sandbox) -> str:

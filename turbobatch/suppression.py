@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from turbobatch.addresses import Address, AddressError
 from turbobatch.errors import CampaignError
 from turbobatch.recipients import open_table
+from turbobatch.recipients.table import file_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +27,10 @@ def load_suppressed(source: str | Path | pd.DataFrame | Table) -> dict[str, str]
     Raises:
         CampaignError: the table can't be read, or it isn't clear which column holds the addresses.
     """
-    if isinstance(source, str | Path) and not Path(source).exists():
-        raise CampaignError(f"suppression list {source} doesn't exist: check the path that suppress names")
+    if isinstance(source, str | Path):
+        with file_errors(Path(source)):
+            if not Path(source).exists():
+                raise CampaignError(f"suppression list {source} doesn't exist: check the path that suppress names")
     table = open_table(source)
     address = _address_column(table.name, table.columns)
     reason = next((name for name in table.columns if name.lower() == "reason"), None)

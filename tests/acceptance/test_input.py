@@ -597,3 +597,87 @@ def test_formulas_in_a_report_for_excel_are_text(ending: str, formulas: pd.DataF
     cells = [cell for row in rows for place, cell in enumerate(row) if place != number and cell]
     assert not [cell for cell in cells if cell[0] in "=+-@\t\r"]
     assert rows[0][0] == "'=id"
+
+
+# Names that no file can have, and errors that nobody has thought of
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check", LONG),
+        ("check", "letters", "--recipients", f"{LONG}.csv"),
+        ("check", "letters", "-o", f"{LONG}.csv"),
+        ("preview", "letters", "-o", LONG),
+        ("send", "letters", "--yes", "-o", f"{LONG}.csv"),
+        ("send", "letters", "--yes", "-o", "r.csv", "--journal", LONG),
+        ("send", "letters", "--yes", "-o", "r.csv", "--recipients", LONG),
+        ("status", "letters", "--journal", LONG),
+        ("report", "letters", "-o", f"{LONG}.csv"),
+        ("report", "letters", "-o", f"{LONG}/r.csv"),
+        ("audit", LONG),
+        ("audit", f"{LONG}.csv"),
+        ("resolve", "letters", "--as", "sent", "--journal", LONG),
+        ("init", LONG),
+        ("demo", "--dir", LONG),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_is_too_long_is_one_line(
+    command: tuple[str, ...],
+    campaign: Callable[..., Path],
+    call: Call,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wherever it is given; nothing is sent."""
+    folder = campaign("people.csv", b"id,name,email\n1,Ana,ana@example.org\n")
+    monkeypatch.chdir(folder.parent)
+    assert LONG in refusal(call(*command))
+    assert sandbox.requests_seen() == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('name = "letters"', f'name = "{LONG}"'),
+        ('path = "people.csv"', f'path = "{LONG}.csv"'),
+        ('text = "letter.txt"', f'text = "{LONG}"'),
+        ('text = "letter.txt"', f'text = "letter.txt"\nattachments = "{LONG}"'),
+        ('text = "letter.txt"', f'text = "letter.txt"\n[send]\nsuppress = "{LONG}"'),
+    ],
+    ids=["name", "path", "text", "attachments", "suppress"],
+)
+def test_a_name_in_the_campaign_that_is_too_long_is_told(
+    old: str, new: str, campaign: Callable[..., Path], call: Call, sandbox: Sandbox
+) -> None:
+    """In one line too."""
+    folder = campaign("people.csv", b"id,name,email\n1,Ana,ana@example.org\n")
+    file = folder / "campaign.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    refusal(call("check", folder))
+    refusal(call("send", folder, "--yes", "-o", folder / "r.csv"))
+    assert sandbox.requests_seen() == 0
+
+
+def test_an_unexpected_error_is_no_verdict_on_rows(
+    campaign: Callable[..., Path], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line with its kind and place, not its text, which may be anything; the traceback is there for the asking."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("ana@example.org")
+
+    folder = campaign("people.csv", b"id,name,email\n1,Ana,ana@example.org\n")
+    monkeypatch.setattr("turbobatch.campaign.check_table", broken)
+    done = call("check", folder)
+    assert done.code == 3
+    assert re.fullmatch(
+        r"error: unexpected ZeroDivisionError in campaign\.py, line \d+: please report it, with what "
+        r"TURBOBATCH_DEBUG=1 shows; the journal knows what was sent, and the same command goes on\n",
+        done.err,
+    )
+    monkeypatch.setenv("TURBOBATCH_DEBUG", "1")
+    assert "Traceback (most recent call last)" in call("check", folder).err

@@ -239,6 +239,7 @@ def test_what_is_given_goes_before_what_the_file_says(folder: Path, sandbox: San
     [
         ({"name": " "}, "name ' ' must be a text without slashes"),
         ({"name": "a/b"}, "name 'a/b' must be a text without slashes"),
+        ({"name": "é" * 101}, "must have 200 bytes at most; it names the journal"),
         ({"concurrency": 0}, "concurrency is 0: give a whole number above 0"),
         ({"concurrency": True}, "concurrency is True"),
         ({"concurrency": 2.5}, "concurrency is 2.5"),
