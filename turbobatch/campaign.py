@@ -118,7 +118,7 @@ class Campaign:
         self.concurrency = concurrency
         self.policy = policy or Policy()
         self.limits = parse_rate(rate)
-        self.window = Window.parse(window) if window else None
+        self.window = Window.parse(window) if window is not None else None
         # Absolute, all of them: a change of the working directory must not make another campaign of it.
         self.journal_path = Path(journal if journal is not None else f"{name}.journal.db").absolute()
         self._recipients = _absolute(recipients)

@@ -83,12 +83,12 @@ class Limit:
 def parse_rate(text: str | None) -> tuple[Limit, ...]:
     """Read "20/second, 5000/day", "100/5 minutes", "20 per second" or "0.5/second" (1 in 2 seconds).
 
-    Of two limits with the same period the stricter one is kept. None or empty text means no limit: ().
+    Of two limits with the same period the stricter one is kept. None means no limit: ().
 
     Raises:
         CampaignError: the text is no rate, or one that can't be meant.
     """
-    if text is None or not text.strip():
+    if text is None:
         return ()
     strictest: dict[float, Limit] = {}
     # A limit ends in a unit: a comma right after a digit belongs to a number such as 1,000,000.

@@ -148,6 +148,9 @@ class _Reader:
                 wanted, good = "a text", isinstance(value, str)
         if not good:
             raise self._error(name, f"must be {wanted}, not {value!r}", section)
+        if _is_blank(value, kind, section):
+            # An empty rate, window or key would switch off what it was written for.
+            raise self._error(name, "is blank: leave it out to mean none", section)
         return value
 
     def _check_keys(self, section: str, table: dict[str, Any], known: Sequence[str]) -> None:
@@ -166,6 +169,15 @@ def name_fault(name: object) -> str | None:
         return "must be a text without slashes; it names the journal"
     # A file's name may have 255 bytes on most systems, and `.journal.db-journal` comes after.
     return f"must have {_LONGEST} bytes at most; it names the journal" if len(name.encode()) > _LONGEST else None
+
+
+def _is_blank(value: Any, kind: str, section: str) -> bool:
+    """Whether a setting says nothing: an empty text where there could be none, or a list of such."""
+    if kind == "str | None":
+        return not value or (not value.strip() and value != "\t")  # a tab is a delimiter
+    if kind == "tuple[str, ...]":
+        return not all(map(str.strip, value)) or (not value and section == "recipients")
+    return False
 
 
 def _all_texts(values: Iterable[Any]) -> bool:

@@ -244,6 +244,8 @@ def test_what_is_given_goes_before_what_the_file_says(folder: Path, sandbox: San
         ({"concurrency": True}, "concurrency is True"),
         ({"concurrency": 2.5}, "concurrency is 2.5"),
         ({"rate": "often"}, "'often'"),
+        ({"rate": " "}, "is not a number per"),
+        ({"window": ""}, "window '': expected days"),
         ({"window": "sometimes"}, "sometimes"),
     ],
 )

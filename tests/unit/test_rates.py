@@ -266,8 +266,6 @@ class TestParseRate:
         ("text", "limits"),
         [
             (None, []),
-            ("", []),
-            ("  ", []),
             ("20/second", [(20, 1)]),
             ("20/second, 5000/day", [(20, 1), (5000, 86400)]),
             ("20/s,100/5 minutes", [(20, 1), (100, 300)]),
@@ -299,6 +297,8 @@ class TestParseRate:
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
+            ("", "'' is not a number per"),  # it would switch off what it was written for
+            (" ", "not a number per"),
             ("fast", "'fast' is not a number per"),
             ("20", "not a number per"),
             ("20/", "not a number per"),

@@ -130,6 +130,12 @@ def test_what_is_left_out_has_its_default(write: Write) -> None:
     assert (found.send.concurrency, found.message.subject, found.message.headers) == (16, "", {})
 
 
+def test_what_may_be_empty(write: Write) -> None:
+    """A subject, a list of attachments, and a delimiter that is a tab."""
+    found = load_settings(write(LEAST + 'subject = ""\nattachments = []\n[recipients]\ndelimiter = "\t"\n'))
+    assert (found.message.subject, found.message.attachments, found.recipients.delimiter) == ("", (), "\t")
+
+
 @pytest.mark.parametrize("name", ["receipts", "orders", "starter"])
 def test_a_folder_stands_for_its_file(name: str) -> None:
     """The samples load, by folder and by file."""
@@ -159,6 +165,16 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
         ('"Grüße 2026-11"', '"a/b"', "name must be a text without slashes; it names the journal"),
         ('"Grüße 2026-11"', r'"a\\b"', "name must be a text without slashes; it names the journal"),
         ('"Grüße 2026-11"', r'"a\nb"', "name must be a text without slashes; it names the journal"),
+        ('"20/second"', '""', "[send] rate is blank: leave it out to mean none"),
+        ('"Mon-Fri 09:00-18:00 Europe/Rome"', '" "', "[send] window is blank: leave it out to mean none"),
+        ('"no.csv"', '""', "[send] suppress is blank: leave it out to mean none"),
+        ('api = "v1"', 'api = ""', "[send] api is blank"),
+        ('["order", "line"]', "[]", "[recipients] key is blank: leave it out to mean none"),
+        ('["order", "line"]', '""', "[recipients] key is blank: leave it out to mean none"),
+        ('["order", "line"]', '["order", " "]', "[recipients] key is blank: leave it out to mean none"),
+        ('group_by = "order"', "group_by = []", "[recipients] group_by is blank"),
+        ('"{{ cc }}"', '""', "[message] cc is blank"),
+        ('"one.pdf"', '[""]', "[message] attachments is blank"),
         ("= 3", "= 0", "[send] concurrency must be a whole number above 0, not 0"),
         ("= 3", "= true", "[send] concurrency must be a whole number above 0, not True"),
         ("= 3", "= 2.5", "[send] concurrency must be a whole number above 0, not 2.5"),
