@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _EXCEL_ROWS = 1_048_576  # a sheet's limit, header included
 _EXCEL_LENGTH = 32_767  # characters that a cell holds
 _EXCEL_WHOLE = 10**15  # a larger number would lose digits, and ids have them
-_FORMULA = re.compile(r"[=+\-@\t\r]")  # how a cell begins that Excel would run; OWASP, "CSV Injection"
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""How a cell begins that Excel would run, also in full width; OWASP, "CSV Injection"."""
 _NUMBER = re.compile(r"[-+]?\d[\d., \xa0\u202f]*%?")
 _EXCEL_ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -189,10 +190,15 @@ def _write_text(separator: str) -> Callable[[Iterator[pd.DataFrame], Path, bool]
 
 
 def _neutralised_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    frame = frame.rename(columns=neutralised)
-    for name, kind in frame.dtypes.items():
+    import pandas as pd
+
+    # Objects, here and below: pandas' own texts can't hold half of a surrogate pair.
+    frame = frame.set_axis(pd.Index([neutralised(name) for name in frame.columns], dtype=object), axis=1)
+    for place, kind in enumerate(frame.dtypes):
         if kind.kind not in "biufcmM":  # numbers and times, which begin no formula
-            frame[name] = frame[name].astype(object).map(neutralised)
+            cells = [neutralised(cell) for cell in frame.iloc[:, place]]
+            column: Any = pd.Series(cells, index=frame.index, dtype=object)  # the stubs know of arrays alone
+            frame.isetitem(place, column)
     return frame
 
 

@@ -45,7 +45,22 @@ DTYPES = {
     "send_http_status": "Int16", "send_attempts": "Int16", "send_time": "datetime64[us, UTC]",
     "send_seconds": "float64", "send_key": "string",
 }  # fmt: skip
-FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "=HYPERLINK(1)", "-", "+"]
+FORMULAS = [
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "\uff1d1",
+    "\uff0b1",
+    "\uff0d1+1",
+    "\uff201",
+    "=HYPERLINK(1)",
+    "-",
+    "+",
+]
 NUMBERS = ["-5", "+3.50", "-1,234.5", "+49 170 1234567", "-12%", "7", "", "a=b", "x@y.example"]
 
 
@@ -248,14 +263,14 @@ def test_numbers_and_other_texts_are_left_alone(value: Any) -> None:
     assert neutralised(value) is value
 
 
-@given(st.text(alphabet="=+-@\t\r 0123456789.,%a(|\u00a0", max_size=8))
+@given(st.text(alphabet="=+-@\t\r\n\uff1d\uff0d 0123456789.,%a(|\u00a0", max_size=8))
 @example("\r5")
 @example("-1\t")
 def test_nothing_that_begins_like_a_formula_gets_through(text: str) -> None:
     """Whatever begins like a formula is a plain number or has a quote."""
     made = neutralised(text)
     assert made in (text, "'" + text)
-    if made == text and text[:1] in tuple("=+-@\t\r"):
+    if made == text and text[:1] in tuple("=+-@\t\r\n\uff1d\uff0d"):
         assert re.fullmatch(r"[-+][\d., \xa0]+%?", text)
 
 
@@ -319,6 +334,24 @@ def test_text_for_excel_is_safe_and_marked(ending: str, path: Path) -> None:
     assert read_report(safe)["'=x"].tolist() == ["'" + text for text in FORMULAS[:4]]
     assert read_report(plain)["=x"].tolist() == FORMULAS[:4]
     assert_frame_equal(read_report(safe).drop(columns="'=x"), read_report(plain).drop(columns="=x"))
+
+
+@pytest.mark.parametrize("name", ["x", "\ud800"])
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".xlsx"])
+def test_half_a_character_is_written_for_excel_too(ending: str, name: str, path: Path) -> None:
+    """In a cell or a column's name, beside a formula: no report is lost for it."""
+    own = pd.DataFrame({"id": range(4), "=x": pd.Series(["\udc00", "=1", "\ud83d", None], dtype=object)})
+    own.columns = pd.Index([name, "=x"], dtype=object)
+    written = read_report(write_report(joined(own, VERDICTS), path.with_suffix(ending), for_excel=True))
+    assert written["send_status"].tolist() == ["sent", "rejected", "invalid", "pending"]
+    assert written["'=x"].tolist()[1] == "'=1"
+
+
+def test_columns_whose_names_meet_when_made_harmless_keep_their_cells(path: Path) -> None:
+    """Each column stays what it was."""
+    own = pd.DataFrame({"=x": ["=1"] * 4, "'=x": ["b"] * 4})
+    lines = write_report(joined(own, VERDICTS), path.with_suffix(".csv"), for_excel=True).read_text("utf-8").split("\n")
+    assert lines[1].startswith("'=1,b,sent")
 
 
 def test_the_frame_that_is_written_stays_as_it_is(path: Path) -> None:
