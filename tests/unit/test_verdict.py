@@ -132,10 +132,17 @@ class TestTable:
     def test_yes_and_no_at_once_leaves_a_doubt(self) -> None:
         assert judge(answer(400, OK)).kind is VerdictKind.IN_DOUBT
 
-    @pytest.mark.parametrize("status", [400, 404, 405, 408])
+    @pytest.mark.parametrize("status", [400, 404, 405, 407, 411, 414, 415, 417, 421, 426, 431])
     @pytest.mark.parametrize("body", [b"", HTML, b"{}", b'{"message":"no such path"}'])
-    def test_a_clients_error_without_the_apis_words_was_not_accepted(self, status: int, body: bytes) -> None:
+    def test_a_request_that_was_not_acted_upon_was_not_accepted(self, status: int, body: bytes) -> None:
         assert judge(answer(status, body)).kind is VerdictKind.NOT_SENT
+
+    @pytest.mark.parametrize("status", [402, 406, 408, 409, 410, 412, 418, 422, 423, 424, 425, 428, 451, 499])
+    def test_another_clients_error_without_the_apis_words_leaves_a_doubt(self, status: int) -> None:
+        """A proxy may say so of a request that the API has, also as JSON of its own."""
+        for body in (b"", HTML, b'{"message":', b"[]", b"{}", b'{"message":"Request Timeout"}'):
+            assert judge(answer(status, body)).kind is VerdictKind.IN_DOUBT
+        assert judge(answer(status, error("x"))).kind is VerdictKind.REJECTED
 
     def test_too_large_is_the_emails_own_fault(self) -> None:
         assert judge(answer(413, HTML)).kind is VerdictKind.REJECTED

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 RETRY_AFTER_CAP = 3600.0
 """Seconds: a longer Retry-After is not believed."""
 
+# RFC 9110, 15.5, and RFC 6585, 5: what a server says of a request that it hasn't begun to act upon. A proxy may say one
+# of the others, 408 or 499 for instance, of a request that the API has accepted.
+_REFUSED_UNREAD = frozenset({400, 404, 405, 407, 411, 414, 415, 417, 421, 426, 431})
 _MESSAGE_LIMIT = 500  # characters of a foreign text that are worth a cell
 
 
@@ -149,7 +152,8 @@ def _judge_client_error(response: Response, answer: dict[str, Any] | None) -> Ve
         return _verdict(VerdictKind.IN_DOUBT, response, answer)  # it says yes and no at once
     if response.status == 413:  # noqa: PLR2004 - a proxy before the API finds this email too large
         return _verdict(VerdictKind.REJECTED, response, answer)
-    return _verdict(VerdictKind.NOT_SENT, response, answer)
+    kind = VerdictKind.NOT_SENT if response.status in _REFUSED_UNREAD else VerdictKind.IN_DOUBT
+    return _verdict(kind, response, answer)
 
 
 def _refusal(response: Response, answer: dict[str, Any]) -> Verdict:
