@@ -60,6 +60,7 @@ def check_report_path(path: str | Path) -> None:
     try:
         if path.is_dir():
             raise CampaignError(f"{path} is a folder: name a file in it")
+        path = _target(path)
         if not path.parent.is_dir():
             raise CampaignError(f"{path} can't be written: there is no folder {path.parent}")
     except OSError as error:
@@ -131,6 +132,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         CampaignError: the folder can't be written.
     """
+    path = _target(path)
     try:
         temporary, lock = _locked_temporary(path)
     except OSError as error:
@@ -146,6 +148,18 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
         lock.close()
+
+
+def _target(path: Path) -> Path:
+    """The file itself where `path` is a symlink to it, which must stay one.
+
+    Raises:
+        CampaignError: it is a pipe or a device.
+    """
+    real = Path(os.path.realpath(path))
+    if os.path.exists(real) and not os.path.isfile(real):  # noqa: PTH110, PTH113 - pathlib's raise for long names
+        raise CampaignError(f"{path} can't be written: it is no regular file")
+    return real
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:

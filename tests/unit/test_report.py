@@ -515,6 +515,36 @@ def test_a_folder_that_takes_no_file_is_one_line(path: Path) -> None:
         write_report(results(), path.parent / "nowhere" / "report.csv")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symlink_stays_one(there: bool, path: Path) -> None:
+    """The report takes the place of the file that it leads to, in that one's folder, also if it isn't there yet."""
+    folder = path.parent / "elsewhere"
+    folder.mkdir()
+    if there:
+        (folder / "real.csv").write_text("before")
+    link = path.with_suffix(".csv")
+    link.symlink_to("elsewhere/real.csv")
+    check_report_path(link)
+    assert write_report(results(), link) == link
+    assert link.readlink().as_posix() == "elsewhere/real.csv"
+    assert len(read_report(folder / "real.csv")) == 4
+    assert [item.name for item in folder.iterdir()] == ["real.csv"]
+
+
+def test_a_symlink_that_leads_nowhere_is_told_before_a_run(path: Path) -> None:
+    """Its folder is missing, or it isn't a file that can be replaced."""
+    link = path.with_suffix(".csv")
+    link.symlink_to(path.parent / "nowhere" / "real.csv")
+    with pytest.raises(CampaignError, match=r"there is no folder \S+nowhere$"):
+        check_report_path(link)
+    with pytest.raises(CampaignError, match=r"can't be written: No such file or directory"):
+        write_report(results(), link)
+    os.mkfifo(path.with_suffix(".tsv"))
+    for refuse in (check_report_path, lambda pipe: write_report(results(), pipe)):
+        with pytest.raises(CampaignError, match=r"report\.tsv can't be written: it is no regular file"):
+            refuse(path.with_suffix(".tsv"))
+
+
 @pytest.mark.parametrize("ending", DATA)
 def test_a_file_that_is_none_is_one_line(ending: str, path: Path) -> None:
     """A missing file, an empty one, another format's bytes, and a table that is no report."""
