@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from turbobatch.errors import CampaignError, did_you_mean
 from turbobatch.merge import MailMerge
+from turbobatch.merge.files import FileError, Folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -199,9 +200,9 @@ def mail_merge(settings: Settings) -> MailMerge:
         reply_to=message.reply_to,
         reference_id=message.reference_id,
         subject=message.subject,
-        text=_file(message.text),
-        html=_file(message.html),
-        markdown=_file(message.markdown),
+        text=_file(settings, "text", message.text),
+        html=_file(settings, "html", message.html),
+        markdown=_file(settings, "markdown", message.markdown),
         attachments=message.attachments,
         inline=message.inline,
         inline_css=message.inline_css,
@@ -211,5 +212,12 @@ def mail_merge(settings: Settings) -> MailMerge:
     )
 
 
-def _file(name: str | None) -> Path | None:
-    return Path(name) if name is not None else None
+def _file(settings: Settings, field: str, name: str | None) -> Path | None:
+    """A template's file, which must lie in the campaign's folder: a campaign from elsewhere mails no other file."""
+    if name is None:
+        return None
+    try:
+        Folder(settings.folder).locate(name)
+    except FileError as error:
+        raise CampaignError(f"{settings.file}: [message] {field} {name!r} {error.reason}; {error.cure}") from error
+    return Path(name)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turbobatch.errors import CampaignError
-from turbobatch.settings import MessageSettings, RecipientsSettings, SendSettings, Settings, load_settings
+from turbobatch.settings import MessageSettings, RecipientsSettings, SendSettings, Settings, load_settings, mail_merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,3 +234,31 @@ def test_any_text_is_settings_or_one_line(write: Write, text: str) -> None:
     except CampaignError as error:
         found = str(error)
     assert isinstance(found, Settings) or found.startswith(str(path))
+
+
+@pytest.mark.parametrize("field", ["text", "html", "markdown"])
+@pytest.mark.parametrize("kind", ["dots", "absolute", "link", "linked folder"])
+def test_a_template_outside_the_campaigns_folder_is_refused(field: str, kind: str, tmp_path: Path) -> None:
+    """Whoever sends somebody a campaign doesn't get somebody's files by mail."""
+    folder = tmp_path / "campaign"
+    folder.mkdir()
+    (tmp_path / "secret.txt").write_text("secret")
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "out").symlink_to(tmp_path)
+    name = {
+        "dots": "../secret.txt",
+        "absolute": str(tmp_path / "secret.txt"),
+        "link": "link.txt",
+        "linked folder": "out/secret.txt",
+    }[kind]
+    (folder / "campaign.toml").write_text(f'{LEAST}{field} = "{name}"\n')
+    with pytest.raises(CampaignError) as caught:
+        mail_merge(load_settings(folder))
+    reason = "is an absolute path" if kind == "absolute" else "lies outside the campaign's folder"
+    assert str(caught.value).startswith(f"{folder / 'campaign.toml'}: [message] {field} {name!r} {reason}; ")
+    (folder / "link.txt").unlink()
+    (folder / "inside").mkdir()
+    (folder / "inside" / "letter.txt").write_text("Hello")
+    (folder / "link.txt").symlink_to("inside/letter.txt")
+    (folder / "campaign.toml").write_text(f'{LEAST}{field} = "link.txt"\n')
+    assert "Hello" in mail_merge(load_settings(folder)).render({"email": "a@example.org"}).content
