@@ -180,7 +180,7 @@ class Campaign:
         """
         source = self._source(recipients)
         prepare = self._preparation(source, any_account(api or self.api or "v2"))
-        return check_table(source.table, source.layout, prepare)
+        return check_table(source.table, source.layout, prepare, self._journal)
 
     def preview(self, recipients: Recipients | None = None, *, row: int = 0) -> Preview:
         """The email that a row makes, as it will leave.

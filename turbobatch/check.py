@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from turbobatch.errors import CampaignError
+from turbobatch.errors import CampaignError, JournalError
 from turbobatch.policy import Status
 from turbobatch.sendapi import V1, V2
+from turbobatch.spill import Spill
 from turbobatch.units import Finding, find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
 
     from turbobatch.feed import Preparation
+    from turbobatch.journal import SqliteJournal
     from turbobatch.recipients import Table
     from turbobatch.sendapi import SendApi
     from turbobatch.units import Layout
+
+
+CHANGED = "turbobatch.changed"
+"""In a check's DataFrame.attrs: how many rows were sent already and make another email now."""
 
 
 class CheckedProblem(NamedTuple):
@@ -39,8 +45,10 @@ _CURES = {
 }
 
 
-def check_table(table: Table, layout: Layout, prepare: Preparation) -> pd.DataFrame:
-    """Make every row's email ready, and list what keeps any from leaving.
+def check_table(
+    table: Table, layout: Layout, prepare: Preparation, open_journal: Callable[[], SqliteJournal]
+) -> pd.DataFrame:
+    """Make every row's email ready, and list what keeps any from leaving; `attrs[CHANGED]` counts what stays as it was.
 
     Raises:
         CampaignError: the table is malformed.
@@ -48,11 +56,30 @@ def check_table(table: Table, layout: Layout, prepare: Preparation) -> pd.DataFr
     import pandas as pd
 
     found: list[CheckedProblem] = []
+    changed = 0
+    sent = _sent(open_journal) if layout.key else Spill[str]()  # without a key, another email has another one
     for finding in find(table, layout, prepare.merger):
         ready = prepare(finding)
         if isinstance(ready, Finding):
             found += _problems(ready, layout)
-    return pd.DataFrame(found, columns=list(CheckedProblem._fields))
+        elif sent.get(ready.key, ready.digest) != ready.digest:
+            changed += finding.unit.size
+    problems = pd.DataFrame(found, columns=list(CheckedProblem._fields))
+    problems.attrs[CHANGED] = changed
+    return problems
+
+
+def _sent(open_journal: Callable[[], SqliteJournal]) -> Spill[str]:
+    """The digests of what was sent, by key; the journal isn't held for as long as a check takes."""
+    digests = Spill[str]()
+    try:
+        with open_journal() as journal:
+            for entry in journal.entries(Status.SENT):
+                if entry.digest is not None:
+                    digests[entry.key] = entry.digest
+    except JournalError:
+        return Spill[str]()  # a run in progress holds it, or `send` will say what is wrong with it
+    return digests
 
 
 def any_account(api: str) -> SendApi:

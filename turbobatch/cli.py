@@ -124,7 +124,7 @@ def check(
 ) -> None:
     """Merge every row, send nothing, and list every problem."""
     from turbobatch.report import write_report
-    from turbobatch.summary import problems_text
+    from turbobatch.summary import changed_text, problems_text
 
     loaded = _load(campaign, recipients)
     if output is not None:
@@ -136,7 +136,7 @@ def check(
     else:
         typer.echo(problems_text(problems), nl=False)
     invalid = problems.loc[problems["status"] == "invalid", "row"].nunique()
-    typer.echo(f"{invalid} rows can't be sent" if invalid else "Every row can be sent.")
+    typer.echo(changed_text(problems) + (f"{invalid} rows can't be sent" if invalid else "Every row can be sent."))
     raise typer.Exit(SOME_ROWS_NOT_SENT if invalid else 0)
 
 

@@ -58,6 +58,13 @@ class Spill(Generic[V]):
         value: V = found[0]
         return value
 
+    def get(self, key: str, default: V) -> V:
+        """The key's value, else `default`."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
     def _spill(self) -> None:
         if self._few is not None and len(self._few) > _FEW:
             for key, value in self._few.items():

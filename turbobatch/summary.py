@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.addresses import CONTROL
+from turbobatch.check import CHANGED
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
@@ -58,6 +59,12 @@ def problems_text(problems: pd.DataFrame) -> str:
     """One line per problem that a check found: where, what, and the cure."""
     rows = problems.to_dict("records")
     return "".join(f"{item['where']}: {_place(item)}{item['problem']}; {item['cure']}\n" for item in rows)
+
+
+def changed_text(problems: pd.DataFrame) -> str:
+    """A line of what a check found of rows that were sent already; empty where they are as they were."""
+    rows = problems.attrs.get(CHANGED, 0)
+    return f"{rows} rows were sent already and make another email now: they stay sent as they were\n" if rows else ""
 
 
 def _place(problem: Mapping[Any, Any]) -> str:

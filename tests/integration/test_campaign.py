@@ -16,9 +16,11 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import turbobatch as tb
+from turbobatch.check import CHANGED
 from turbobatch.policy import Policy
 from turbobatch.run import RunState
 from turbobatch.sandbox import Sandbox
+from turbobatch.summary import changed_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -507,6 +509,20 @@ def test_a_check_names_each_problem() -> None:
     assert not Path("orders.journal.db").exists()
     with pytest.raises(tb.CampaignError, match='there is no API \'v3\': use "v1" or "v2"'):
         campaign().check(people(), api="v3")
+
+
+def test_a_check_counts_what_was_sent_and_reads_differently_now(client: tb.TurboClient) -> None:
+    """By cells or by the template; what isn't sent yet, and what is as it was, doesn't count."""
+    made = campaign()
+    assert made.check(people(3)).attrs[CHANGED] == 0
+    made.send(people(3), client, progress=False)
+    assert made.check(people(4)).attrs[CHANGED] == 0
+    assert made.check(people(4, name=["P 0", "New", "Too", "P 3"])).attrs[CHANGED] == 2
+    other = tb.MailMerge(from_="a@acme.example", to="{{ email }}", subject="Other", text="{{ name }}")
+    changed = campaign(message=other).check(people(4))
+    assert changed.attrs[CHANGED] == 3
+    assert changed_text(changed) == "3 rows were sent already and make another email now: they stay sent as they were\n"
+    assert campaign(message=other, name="new").check(people(4)).attrs[CHANGED] == 0
 
 
 def test_a_preview_is_shown_in_a_notebook() -> None:
