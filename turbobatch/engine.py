@@ -37,11 +37,15 @@ _BACKLOG = 500  # rows settled without a POST that are committed at once
 _WORTH_TELLING = 1.0  # seconds; shorter waits for the rate are its ordinary pace
 _READ_AHEAD = 16  # emails made ready while waiting for a permit
 _LISTED = 20  # keys that a message names at most
+_DOUBT_REMAINS = "; an earlier POST of this email is still in doubt"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An email that may be posted. `number` and `size`: its first row and how many rows share its verdict."""
+    """An email that may be posted. `number` and `size`: its first row and how many rows share its verdict.
+
+    `resend`: an earlier POST of it is in doubt, and the user wants another all the same.
+    """
 
     number: int
     size: int
@@ -244,22 +248,30 @@ class Engine:
     def _conclude(self, completion: Completion, events: list[RunEvent]) -> Outcome:
         item = self.in_flight.pop(completion.number)
         verdict = judge(completion.result, item.candidate.request.secrets)
-        decision = self.policy.decide(verdict, item.failures, throttles=self._throttles, outage=self._breaker.is_open)
-        self._note_health(completion.number, item, verdict, decision)
         candidate = item.candidate
+        decision = self.policy.decide(
+            verdict,
+            item.failures,
+            throttles=self._throttles,
+            outage=self._breaker.is_open,
+            doubted=candidate.resend,
+        )
+        self._note_health(completion.number, item, verdict, decision)
+        doubt = _DOUBT_REMAINS if candidate.resend and decision.status is not Status.SENT else ""
         if decision.stop is not None:
             self._stop(decision.stop, _said(verdict))
         if decision.retry_in is not None:
             item.failures += decision.blamed
             due = self.clock.monotonic() + decision.retry_in
             heapq.heappush(self._retries, (due, next(self._numbers), item))
-            events.append(Retrying(candidate.number, candidate.key, verdict.message, decision.retry_in))
+            events.append(Retrying(candidate.number, candidate.key, verdict.message + doubt, decision.retry_in))
         elif decision.status is not Status.PENDING:
-            events.append(Settled(candidate.number, candidate.size, decision.status, candidate.key, _said(verdict)))
+            message = _said(verdict) + doubt
+            events.append(Settled(candidate.number, candidate.size, decision.status, candidate.key, message))
         return Outcome(
             key=candidate.key,
             status=decision.status,
-            message=verdict.message,
+            message=verdict.message + doubt,
             errors=verdict.errors,
             mid=verdict.mid,
             http_status=verdict.http_status,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,9 @@ class Policy:
     first_patience: float = 3.0  # and how long before it ever has: most likely the host is wrong
     throttles: int = 8  # pauses asked for in a row
 
-    def decide(self, verdict: Verdict, failures: int, *, throttles: int = 0, outage: bool = False) -> Decision:
+    def decide(
+        self, verdict: Verdict, failures: int, *, throttles: int = 0, outage: bool = False, doubted: bool = False
+    ) -> Decision:
         """Decide on one answer.
 
         Args:
@@ -83,7 +85,19 @@ class Policy:
             failures: how often this email was to blame for not being accepted in this run, this time not counted.
             throttles: how many pauses in a row the API has asked for, this one not counted.
             outage: the service is known to be ill, so the email isn't to blame.
+            doubted: an earlier POST of this email is in doubt. What this one came to says nothing of that, unless
+                it is a success: the doubt remains.
         """
+        decision = self._decide(verdict, failures, throttles=throttles, outage=outage)
+        if doubted and decision.status is not Status.SENT:
+            return replace(decision, status=Status.IN_DOUBT)
+        return decision
+
+    def wait(self, failures: int) -> float:
+        """The pause before the next try, doubling from `first_wait` to `longest_wait`."""
+        return float(min(self.first_wait * 2 ** min(failures, 30), self.longest_wait))
+
+    def _decide(self, verdict: Verdict, failures: int, *, throttles: int, outage: bool) -> Decision:
         if (decision := _ALWAYS.get(verdict.kind)) is not None:
             return decision
         if verdict.kind is VerdictKind.THROTTLED:
@@ -92,10 +106,6 @@ class Policy:
         if failures + 1 >= self.tries and not outage:
             return Decision(Status.FAILED, healthy=False)
         return Decision(Status.PENDING, retry_in=self.wait(failures), healthy=False, blamed=not outage)
-
-    def wait(self, failures: int) -> float:
-        """The pause before the next try, doubling from `first_wait` to `longest_wait`."""
-        return float(min(self.first_wait * 2 ** min(failures, 30), self.longest_wait))
 
 
 @dataclass(slots=True)

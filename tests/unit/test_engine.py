@@ -315,6 +315,49 @@ class TestOrder:
         assert (entry.status, entry.attempts) == (Status.SENT, 2)
 
 
+class TestResend:
+    """A doubt ends with `sent` or by hand, whatever else the later POSTs come to."""
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            [no_connection()] * 3,
+            [refused("'x' 'to' email not valid")],
+            [refused("nocredit")],
+            [bad_credentials()],
+            [Response(302, {"location": "https://x.example"}, b"")],
+            [throttled()] * 99,
+            [no_answer()],
+        ],
+        ids=["no connection", "refused", "no credit", "credentials", "redirect", "throttled", "no answer"],
+    )
+    def test_that_proves_nothing_leaves_the_doubt(self, scene: Scene, answers: list[Answer]) -> None:
+        """The event says the same as the journal, and a plain run doesn't post the row."""
+        scene.run([candidate(0)], [no_answer()])
+        scene.events.clear()
+        scene.run([candidate(0, resend=True)], answers)
+        entry = scene.journal.lookup(["k0"])["k0"]
+        assert entry.status is Status.IN_DOUBT
+        assert "; an earlier POST of this email is still in doubt" in entry.message
+        assert {event.status for event in scene.of(Settled)} <= {Status.IN_DOUBT}
+        with pytest.raises(JournalError, match="contradicts"):
+            scene.run([candidate(0)])
+        assert scene.transport.requests == []
+
+    def test_is_retried_within_its_run(self, scene: Scene) -> None:
+        """A POST that surely wasn't accepted is tried again, in doubt all the while."""
+        scene.run([candidate(0)], [no_answer()])
+        between = []
+
+        def note(_jobs: Sequence[Job]) -> None:
+            between.append(scene.journal.lookup(["k0"])["k0"].status)
+
+        scene.run([candidate(0, resend=True)], [no_connection(), throttled(1), ok()], before_submit=note)
+        assert between == [Status.IN_DOUBT] * 3
+        entry = scene.journal.lookup(["k0"])["k0"]
+        assert (entry.status, entry.attempts, entry.message) == (Status.SENT, 4, "OK")
+
+
 class TestFeedFailure:
     def test_waits_for_the_verdicts_under_way(self, scene: Scene) -> None:
         """A table that turns out malformed costs no row its verdict, and is told in the end."""

@@ -146,6 +146,30 @@ class TestCommit:
         with pytest.raises(JournalError):
             journal.commit([intent("b", resend=True)], [])
 
+    @pytest.mark.parametrize("after", [Status.PENDING, Status.REJECTED, Status.FAILED])
+    def test_a_doubt_outlives_a_resend_that_proves_nothing(self, journal: SqliteJournal, after: Status) -> None:
+        """A verdict on the second POST says nothing of the first: the journal doesn't let a run forget that."""
+        journal.commit([intent("a")], [])
+        journal.commit([intent("a", resend=True)], [])
+        with pytest.raises(JournalError, match="conclude of 'a'"):
+            journal.commit([], [outcome("a", after)])
+        journal.commit([], [outcome("a", Status.IN_DOUBT)])
+        journal.commit([intent("a", resend=True)], [])
+        with pytest.raises(JournalError):
+            journal.commit([], [outcome("a", after)])
+        journal.commit([], [outcome("a", Status.SENT)])
+        assert status(journal, "a") is Status.SENT
+
+    def test_a_person_ends_a_doubt(self, journal: SqliteJournal) -> None:
+        """What was settled as pending is a row like any other."""
+        journal.commit([intent("a")], [])
+        journal.commit([intent("a", resend=True)], [])
+        journal.commit([], [outcome("a", Status.IN_DOUBT)])
+        journal.settle(["a"], Status.PENDING, "by hand", 1.0)
+        journal.commit([intent("a")], [])
+        journal.commit([], [outcome("a", Status.REJECTED)])
+        assert status(journal, "a") is Status.REJECTED
+
     def test_refuses_an_outcome_without_its_intent(self, journal: SqliteJournal) -> None:
         """A verdict of a POST that was never announced is a fault, as is a second verdict."""
         with pytest.raises(JournalError, match="conclude of 'a'"):
@@ -454,7 +478,7 @@ class TestFile:
             ).fetchall()
         assert {name for _, name in columns} == {
             *("id", "name", "key", "status", "message", "errors", "mid", "http_status"),
-            *("attempts", "time", "seconds", "digest"),
+            *("attempts", "time", "seconds", "digest", "doubted"),
         }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -60,6 +61,15 @@ class TestDecision:
             assert (decision.status, decision.stop, decision.healthy) == (status, stop, healthy)
             assert decision.retry_in is decision.pause is None
             assert not decision.blamed
+
+    @pytest.mark.parametrize("kind", VerdictKind)
+    def test_of_a_doubt_only_success_is_the_end(self, kind: VerdictKind) -> None:
+        """Whatever else a second POST comes to, the first may have been accepted; the rest is decided as ever."""
+        for failures in (0, 99):
+            plain = Policy().decide(Verdict(kind, "said"), failures)
+            doubted = Policy().decide(Verdict(kind, "said"), failures, doubted=True)
+            assert doubted.status is (Status.SENT if kind is VerdictKind.SENT else Status.IN_DOUBT)
+            assert replace(doubted, status=plain.status) == plain
 
     def test_every_verdict_has_one(self) -> None:
         """No kind of verdict is forgotten."""

@@ -12,7 +12,9 @@ CREATE TABLE send (
     attempts INTEGER NOT NULL,
     time REAL,
     seconds REAL,
-    digest TEXT
+    digest TEXT,
+    -- A POST before the last one is in doubt: only `sent`, or a person, can end that.
+    doubted INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE post (
     id INTEGER PRIMARY KEY,
@@ -32,7 +34,8 @@ INSERT INTO send (key, status, message, attempts, time, digest)
 VALUES (:key, 'in_doubt', 'a POST began and no answer has come', 1, :time, :digest)
 ON CONFLICT (key) DO UPDATE SET
     status = 'in_doubt', message = excluded.message, errors = NULL, mid = NULL, http_status = NULL,
-    attempts = attempts + 1, time = excluded.time, seconds = NULL, digest = excluded.digest
+    attempts = attempts + 1, time = excluded.time, seconds = NULL, digest = excluded.digest,
+    doubted = (status = 'in_doubt')
 WHERE status IN ('pending', 'rejected', 'invalid', 'suppressed', 'failed')
     OR (status = 'in_doubt' AND :resend);
 
@@ -40,11 +43,11 @@ WHERE status IN ('pending', 'rejected', 'invalid', 'suppressed', 'failed')
 INSERT INTO post (time, key) VALUES (:time, :key);
 
 -- name: conclude
--- The verdict of a POST whose intent was committed before.
+-- The verdict of a POST whose intent was committed before. It says nothing of an earlier one that is in doubt.
 UPDATE send SET
     status = :status, message = :message, errors = :errors, mid = :mid, http_status = :http_status,
     time = :time, seconds = :seconds
-WHERE key = :key AND status = 'in_doubt';
+WHERE key = :key AND status = 'in_doubt' AND (NOT doubted OR :status IN ('sent', 'in_doubt'));
 
 -- name: note
 -- A row that needs no POST; what was ever accepted, or may have been, stays as it is.
