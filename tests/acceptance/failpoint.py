@@ -118,7 +118,8 @@ def main() -> None:
     if options.timeout is not None:
         TurboClient.from_env = functools.partial(TurboClient.from_env, timeout=options.timeout)  # type: ignore[method-assign]
     if options.patience is not None:
-        vars(campaigns)["Policy"] = functools.partial(Policy, patience=options.patience)
+        first = min(options.patience, Policy().first_patience)
+        vars(campaigns)["Policy"] = functools.partial(Policy, patience=options.patience, first_patience=first)
     failpoint = Failpoint(options.name, options.hit, options.stall)
     watch_journal(failpoint)
     watch_wire(failpoint)
@@ -139,14 +140,14 @@ def watch_journal(failpoint: Failpoint) -> None:
             yield f"{when}-outcome-commit"
 
     def trace(database: sqlite3.Connection, path: object) -> tuple[str, ...]:
-        if path != ":memory:":
+        if isinstance(path, Path):
             database.set_trace_callback(lambda statement: failpoint.passed(points_of(statement)))
         return ()
 
     failpoint.around(
         sqlite3,
         "connect",
-        lambda path: () if path == ":memory:" or path.stat().st_size else ("journal-made",),
+        lambda path: ("journal-made",) if isinstance(path, Path) and not path.stat().st_size else (),
         trace,
     )
     failpoint.around(campaigns, "open_journal", after=lambda *_: ("journal-ready",))

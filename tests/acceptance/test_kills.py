@@ -65,6 +65,23 @@ def test_killed_at_every_failpoint(tmp_path: Path) -> None:
     assert (figures.duplicates, figures.lost) == (0, 0)
 
 
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_killed_while_rows_in_doubt_are_sent_again(tmp_path: Path, api: str) -> None:
+    """A resend that is killed, or that meets no vendor, ends no doubt: nothing arrives more often than was asked for."""
+    points = (
+        "after-intent-commit:3",
+        "after-last-byte:2",
+        "before-post:2",
+        "before-outcome-commit:2",
+        "after-submit:4",
+    )
+    kills = tuple(Kill(point, int(hit)) for point, hit in (item.split(":") for item in points))
+    case = Case(seed=5, api=api, concurrency=4, rows=60, faulty=api == "v2", resend=True, outage=True, kills=kills)
+    figures = together([case], tmp_path)
+    assert not figures.problems, str(figures)
+    assert figures.kills.total() == len(points)
+
+
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     """Anywhere, up to five times a campaign, with every fault that the vendor knows."""
     figures = together(map(Case.drawn, (2, 17, 25)), tmp_path)

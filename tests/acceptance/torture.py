@@ -38,7 +38,7 @@ from torture_cases import FATES, MOMENTS, Case, Kill, make_table, write_campaign
 from turbobatch.report import read_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 FAILPOINT = str(Path(__file__).with_name("failpoint.py"))
 ENDINGS = tuple(POINTS)[tuple(POINTS).index("before-close") :]  # failpoints that a run without any POST passes too
@@ -149,7 +149,7 @@ class Snapshot:
 
     statuses: dict[str, str] = field(default_factory=dict)
     unanswered: frozenset[str] = frozenset()  # keys in doubt whose POST came to no end
-    posts: int = 0
+    attempts: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path) -> Self:
@@ -163,7 +163,7 @@ class Snapshot:
                     return cls()
                 rows = database.execute("SELECT key, status, seconds, attempts FROM send").fetchall()
         unanswered = frozenset(key for key, status, seconds, _ in rows if status == "in_doubt" and seconds is None)
-        return cls({row[0]: row[1] for row in rows}, unanswered, sum(row[3] for row in rows))
+        return cls({row[0]: row[1] for row in rows}, unanswered, {row[0]: row[3] for row in rows})
 
     def keys(self, status: str) -> set[str]:
         """The keys with this status."""
@@ -181,6 +181,7 @@ class Trial:
         self.log = folder / "log.txt"
         self.figures = Figures(campaigns=1)
         self.unanswered: set[str] = set()  # what kills have left in doubt
+        self.resent: Counter[str] = Counter()  # runs that posted what was in doubt, on demand
         self._dice = random.Random(case.seed + 1)  # noqa: S311 - repeatable
         self._whole_report = b"the report before"
         write_campaign(case, self.table, self.folder)
@@ -195,21 +196,25 @@ class Trial:
 
     def run(self) -> Figures:
         """Kill it as planned, let it end, check everything; problems are in the figures."""
-        began = time.monotonic()
+        began, outages = time.monotonic(), 0
         with self.vendor:
             for kill in self.case.kills:
                 # Once a run has ended by itself, no other has anything to post.
                 if not self.figures.missed or kill.point in ENDINGS:
-                    self.strike(kill)
+                    self.strike(kill, resend=self.case.resend and bool(self.unanswered))
+                if self.case.outage and self.unanswered and not outages:
+                    outages += 1
+                    self.miss_vendor()
             self.finish()
             self.check_end()
             self.check_another_run()
         self.figures.seconds = time.monotonic() - began
         return self.figures
 
-    def strike(self, kill: Kill) -> None:
+    def strike(self, kill: Kill, *, resend: bool = False) -> None:
         """Run and kill; where the run ends before that, count a miss."""
-        process = self.start(kill)
+        before = Snapshot.of(self.folder)
+        process = self.start(kill, resend=resend)
         if kill.point in MOMENTS:
             if kill.point == "arrival":
                 self.await_arrival(process)
@@ -219,7 +224,24 @@ class Trial:
         code = self.wait(process)
         self._expect(code in (-signal.SIGKILL, 0, 1, 3), f"ended with {code}")
         (self.figures.kills if code == -signal.SIGKILL else self.figures.missed)[kill.point] += 1
+        if resend:
+            self.resent.update(self._posted_again(before))
         self.check_kill(ended=code != -signal.SIGKILL)
+
+    def miss_vendor(self) -> None:
+        """Post rows in doubt again while the vendor is down: nothing is learnt of the POSTs before, no doubt may end."""
+        before = Snapshot.of(self.folder)
+        self.vendor.kill()
+        code = self.wait(self.start(resend=True, patience=0.2))
+        self._expect(code in (0, 1, 3), f"without a vendor it ended with {code}")
+        self.vendor.start()
+        after = Snapshot.of(self.folder)
+        self._expect(after.keys("in_doubt") == before.keys("in_doubt"), "a doubt came or went without a vendor")
+        self.check_kill(ended=True)
+
+    def _posted_again(self, before: Snapshot) -> set[str]:
+        after = Snapshot.of(self.folder)
+        return {key for key in before.keys("in_doubt") if after.attempts[key] > before.attempts[key]}
 
     def finish(self) -> None:
         """Run by the same command until it ends by itself."""
@@ -229,11 +251,14 @@ class Trial:
                 break
         self._expect(code in (0, 1), f"the last run ended with {code}")
 
-    def start(self, kill: Kill | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, kill: Kill | None = None, *, resend: bool = False, patience: float | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start `turbobatch send`, with the kill's failpoint if it has one."""
         options = ["--timeout", str(CLIENT_TIMEOUT)] if self.case.hang else []
-        if self.case.patience is not None:
-            options += ["--patience", str(self.case.patience)]
+        patience = self.case.patience if patience is None else patience
+        if patience is not None:
+            options += ["--patience", str(patience)]
         program = ["-m", "turbobatch"]
         if kill is not None and kill.point in POINTS:
             program = [FAILPOINT, *options, "--stall", str(kill.delay), kill.point, str(kill.hit), "--"]
@@ -241,6 +266,8 @@ class Trial:
             program = [FAILPOINT, *options, "never", "1", "--"]
         transport = "requests" if kill is not None and kill.point in IN_THREADS else self.case.transport
         arguments = ["send", str(self.folder), "-o", str(self.report), "--yes", "--transport", transport]
+        if resend:
+            arguments += ["--in-doubt", "resend"]
         return self._popen([*program, *arguments])
 
     def wait(self, process: subprocess.Popen[bytes]) -> int:
@@ -275,11 +302,13 @@ class Trial:
         bound = 0 if ended else self.case.concurrency
         self._expect(len(fresh) <= bound, f"{len(fresh)} more in doubt, {bound} at most may be")
         held = journal.keys("in_doubt")
-        self._expect(held >= self.unanswered, f"no longer in doubt: {sorted(self.unanswered - held)}")
+        settled = journal.keys("sent") & self.resent.keys()
+        forgotten = self.unanswered - held - settled
+        self._expect(not forgotten, f"no longer in doubt: {sorted(forgotten)}")
         if (ledger := self._ledger_by_key()) is not None:
             self._expect(ledger.keys() >= journal.keys("sent"), "a row is sent that the vendor hasn't")
             self._expect(ledger.keys() <= journal.keys("sent") | held, "the vendor has a key that is neither")
-            self._expect(max(ledger.values(), default=0) <= 1, "the vendor has a key twice")
+            self._expect(not self._unasked(ledger), "the vendor has a key twice")
         self._check_files()
         if self._dice.random() < 0.4:
             self._check_status(held)
@@ -293,11 +322,13 @@ class Trial:
         statuses = {row["id"]: row["send_status"] for row in report if row["send_status"] != "duplicate"}
         unseen = {key for key, status in statuses.items() if status == "sent"} - ledger.keys()
         denied = {key for key in ledger if statuses.get(key) not in ("sent", "in_doubt")}
-        self.figures.posts = Snapshot.of(self.folder).posts
+        keys = {row["id"]: row["send_key"] for row in report}
+        twice = self._unasked({keys[name]: count for name, count in ledger.items()})
+        self.figures.posts = sum(Snapshot.of(self.folder).attempts.values())
         self.figures.strays = len(list(self.folder.glob(".report*.tmp")))
-        self.figures.duplicates = ledger.total() - len(ledger)
+        self.figures.duplicates = len(twice)
         self.figures.lost = len(missing) + len(unseen)
-        self._expect(not self.figures.duplicates, f"came twice: {[key for key in ledger if ledger[key] > 1]}")
+        self._expect(not twice, f"came too often: {twice}")
         self._expect(not missing, f"rows missing in the report: {missing}")
         self._expect(own == self.table, "the report's rows aren't in the table's order")
         self._expect(not unseen, f"sent, but never came: {unseen}")
@@ -305,7 +336,6 @@ class Trial:
         for row, verdict in zip(self.table, report, strict=False):
             self._expect(self._may_be(row, verdict), f"row {row['row']} ({row['fate']}) is {verdict['send_status']}")
         if self.case.api == "v2":
-            keys = {row["id"]: row["send_key"] for row in report}
             labelled = all(keys[message["custom_headers"]["X-Key"]] == message["reference_id"] for message in messages)
             self._expect(labelled, "a reference_id isn't its row's key")
         self._expect(not self.vendor.log.read_bytes(), f"the vendor itself failed, says {self.vendor.log.name}")
@@ -326,6 +356,10 @@ class Trial:
         # With a short timeout a machine that stalls makes doubts of its own.
         late = self.case.hang and "timeout" in verdict["send_message"]
         return status == "in_doubt" and (verdict["send_key"] in self.unanswered or late)
+
+    def _unasked(self, ledger: Mapping[str, int]) -> list[str]:
+        """The keys that came more often than anybody asked for."""
+        return [key for key, count in ledger.items() if count > 1 + self.resent[key]]
 
     def _check_files(self) -> None:
         for path in self.folder.glob("*.journal.db*"):

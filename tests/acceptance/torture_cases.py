@@ -56,6 +56,8 @@ class Case:
     patience: float | None = None
     transport: str = "curl"
     kills: tuple[Kill, ...] = ()
+    resend: bool = False  # each run after the first kill posts rows in doubt again
+    outage: bool = False  # so does one that meets no vendor, after the first kill that leaves a doubt
 
     @classmethod
     def drawn(cls, seed: int) -> Self:
@@ -75,6 +77,8 @@ class Case:
             hang=dice.random() < 0.1,
             kills=drawn_kills(dice, rows, dice.randint(1, 5)),
             transport=dice.choice(("curl", "requests")),
+            resend=dice.random() < 0.3,
+            outage=dice.random() < 0.3,
         )
 
     def __str__(self) -> str:

@@ -349,8 +349,8 @@ class TestResend:
         scene.run([candidate(0)], [no_answer()])
         between = []
 
-        def note(_jobs: Sequence[Job]) -> None:
-            between.append(scene.journal.lookup(["k0"])["k0"].status)
+        def note(jobs: Sequence[Job]) -> None:
+            between.extend(scene.journal.lookup(["k0"])["k0"].status for _ in jobs)
 
         scene.run([candidate(0, resend=True)], [no_connection(), throttled(1), ok()], before_submit=note)
         assert between == [Status.IN_DOUBT] * 3
