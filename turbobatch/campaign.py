@@ -13,7 +13,7 @@ from turbobatch.client import TurboClient
 from turbobatch.engine import Engine
 from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation, is_final, look_up
-from turbobatch.journal import SqliteJournal, is_known, open_journal
+from turbobatch.journal import SqliteJournal, open_journal, read_journal
 from turbobatch.policy import Policy, Status
 from turbobatch.preview import Preview
 from turbobatch.progress import log, log_event, watch
@@ -213,7 +213,7 @@ class Campaign:
         source = self._source(recipients)
         rows = emails = found = 0
         known: Counter[Status] = Counter()
-        with self._journal() as journal:
+        with self._journal_to_write() as journal:
             for finding, entry in look_up(source.find(), source.layout, journal):
                 rows += finding.unit.size
                 found += entry is not None and entry.status in _LASTING
@@ -407,7 +407,7 @@ class Campaign:
         """
         if active_run(self._identity) is not None:
             raise CampaignError("a run of this campaign is in progress: stop it, then settle what is in doubt")
-        with self._journal() as journal:
+        with self._journal_to_write() as journal:
             return settle_by_hand(journal, status, keys)
 
     def _preparation(self, source: _Source, api: SendApi) -> Preparation:
@@ -415,10 +415,12 @@ class Campaign:
         return Preparation(campaign=self.name, merger=source.merger, api=api, suppressed=suppressed)
 
     def _journal(self) -> SqliteJournal:
-        # Looking makes no file: without one nothing has been sent, and an empty journal says the same.
-        with file_errors(self.journal_path):
-            there = is_known(self.journal_path)
-        return open_journal(self.journal_path, self.name) if there else SqliteJournal()
+        """The journal for those who only look."""
+        return read_journal(*self._identity)
+
+    def _journal_to_write(self) -> SqliteJournal:
+        """The journal, to oneself; it isn't made yet where there is none, but could be."""
+        return open_journal(*self._identity, make=False)
 
     def _source(self, recipients: Recipients | None) -> _Source:
         options = {} if recipients is not None else self._read_options

@@ -212,8 +212,7 @@ class Engine:
     def _seed_pacer(self) -> None:
         now = self.clock.time()
         offset = self.clock.monotonic() - now
-        # A wall clock that was put back must not hold the run up until it has caught up.
-        self.pacer.seed(min(at, now) + offset for at in self.journal.post_times(now - self.pacer.longest))
+        self.pacer.seed(at + offset for at in self.journal.post_times(now - self.pacer.longest, now))
 
     def _turn(self) -> bool:
         outcomes, events = self._outcomes, self._events

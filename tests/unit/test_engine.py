@@ -347,7 +347,7 @@ class TestResend:
     def test_is_retried_within_its_run(self, scene: Scene) -> None:
         """A POST that surely wasn't accepted is tried again, in doubt all the while."""
         scene.run([candidate(0)], [no_answer()])
-        between = []
+        between: list[Status] = []
 
         def note(jobs: Sequence[Job]) -> None:
             between.extend(scene.journal.lookup(["k0"])["k0"].status for _ in jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -9,8 +10,11 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,12 +22,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turbobatch.errors import JournalError
-from turbobatch.journal import Entry, Intent, Outcome, SqliteJournal, open_journal
+from turbobatch.journal import Entry, Intent, Outcome, SqliteJournal, open_journal, read_journal
 from turbobatch.journal.sqlite import SCHEMA_VERSION
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from collections.abc import Iterator
 
 NAME = "receipts"
 
@@ -123,7 +128,7 @@ class TestCommit:
         assert_one_line(caught.value, "'a'", "run the same command again")
         assert status(journal, "a") is before
         assert journal.lookup(["new", "c"]) == {}
-        assert len(journal.post_times(0.0)) == 2
+        assert len(journal.post_times(0.0, 1e9)) == 2
 
     @pytest.mark.parametrize(
         "before", [Status.PENDING, Status.REJECTED, Status.FAILED, Status.INVALID, Status.SUPPRESSED]
@@ -261,14 +266,23 @@ class TestReading:
         journal.commit([intent("a", time=10.0), intent("b", time=10.0)], [outcome("x", Status.INVALID, posted=False)])
         journal.commit([intent("a", time=11.0)], [outcome("a", Status.PENDING)])
         journal.commit([intent("c", time=12.0)], [])
-        assert journal.post_times(0.0) == [10.0, 10.0, 11.0, 12.0]
-        assert journal.post_times(10.0) == [11.0, 12.0]
-        assert journal.post_times(12.0) == []
+        assert journal.post_times(0.0, 1e9) == [10.0, 10.0, 11.0, 12.0]
+        assert journal.post_times(10.0, 1e9) == [11.0, 12.0]
+        assert journal.post_times(12.0, 1e9) == []
+
+    def test_post_times_of_a_clock_that_was_ahead(self, journal: SqliteJournal) -> None:
+        """They count once, as of the first look; a clock that is behind for a while spoils nothing."""
+        journal.commit([intent("a", time=1000.0), intent("b", time=40.0)], [])
+        assert journal.post_times(0.0, 50.0) == [40.0, 50.0]
+        assert journal.post_times(0.0, 60.0) == [40.0, 50.0]
+        assert journal.post_times(45.0, 20.0) == []
+        assert journal.post_times(0.0, 999.0) == [20.0, 40.0]
+        assert journal.post_times(0.0, 1001.0) == [40.0, 1000.0]
 
     def test_post_times_ascend_also_after_the_clock_was_put_back(self, journal: SqliteJournal) -> None:
         for number, time in enumerate([12.0, 10.0, 11.0]):
             journal.commit([intent(f"{number}", time=time)], [])
-        assert journal.post_times(0.0) == [10.0, 11.0, 12.0]
+        assert journal.post_times(0.0, 1e9) == [10.0, 11.0, 12.0]
 
 
 class TestSettle:
@@ -306,7 +320,7 @@ class TestFile:
             with open_journal(path, NAME) as journal:
                 journal.commit([intent("a")], [])
                 names = sorted(item.name for item in path.parent.iterdir())
-                assert names == [path.name, f"{path.name}-wal"]
+                assert names == [path.name, f"{path.name}-mark", f"{path.name}-wal"]
                 assert {stat.S_IMODE(item.stat().st_mode) for item in path.parent.iterdir()} == {0o600}
         finally:
             os.umask(old)
@@ -345,7 +359,7 @@ class TestFile:
             journal.commit([], [outcome("a")])
         with open_journal(path, NAME) as journal:
             assert journal.counts() == {Status.SENT: 1, Status.IN_DOUBT: 1}
-            assert journal.post_times(0.0) == [100.0, 100.0]
+            assert journal.post_times(0.0, 1e9) == [100.0, 100.0]
 
     @pytest.mark.parametrize("moment", ["before", "after"])
     def test_survives_the_end_of_its_process_in_the_middle_of_a_commit(self, path: Path, moment: str) -> None:
@@ -478,7 +492,7 @@ class TestFile:
             ).fetchall()
         assert {name for _, name in columns} == {
             *("id", "name", "key", "status", "message", "errors", "mid", "http_status"),
-            *("attempts", "time", "seconds", "digest", "doubted"),
+            *("attempts", "time", "seconds", "digest", "doubted", "open", "seen"),
         }
 
 
@@ -524,14 +538,64 @@ class TestRefusal:
         assert_one_line(caught.value, str(path), "restore a copy")
         assert path.read_text() == "order_id,email\n" * 500
 
-    def test_of_a_truncated_journal(self, path: Path) -> None:
-        """Half a journal would send the other half again."""
+    @pytest.mark.parametrize("kept", [0, 1, 100, 4096, 4097, 0.5, -1])
+    def test_of_a_truncated_journal(self, path: Path, kept: float) -> None:
+        """A part of a journal would send the rest again, and an empty file everything."""
         with open_journal(path, NAME) as journal:
             journal.commit([intent(f"key {number}") for number in range(2000)], [])
-        os.truncate(path, path.stat().st_size // 2)
-        with pytest.raises(JournalError, match="damaged") as caught:
-            open_journal(path, NAME)
-        assert_one_line(caught.value, str(path), "restore a copy")
+        whole = path.stat().st_size
+        os.truncate(path, int(whole * kept) if isinstance(kept, float) else kept % whole)
+        for opener in (open_journal, read_journal):
+            with pytest.raises(JournalError, match="damaged") as caught:
+                opener(path, NAME)
+            assert_one_line(caught.value, str(path), "restore a copy")
+        assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "UPDATE send SET status = 'foo'",
+            "UPDATE send SET errors = 'nojson'",
+            "UPDATE send SET errors = '[1]'",
+            "UPDATE send SET errors = 7",
+            "UPDATE send SET time = 'abc'",
+            "UPDATE send SET time = 1e18",
+            "UPDATE send SET attempts = 99999",
+            "UPDATE send SET http_status = 'x'",
+            "UPDATE send SET message = x'00'",
+            "UPDATE send SET seconds = -1.0",
+            "UPDATE post SET time = 'x'",
+            "UPDATE post SET time = 1e18, seen = 'x'",
+        ],
+    )
+    def test_of_what_makes_no_sense(self, path: Path, damage: str) -> None:
+        """SQLite itself refuses most of it to a hand that edits the file; what comes in all the same is one line."""
+        with open_journal(path, NAME) as journal:
+            journal.commit([intent("a")], [])
+        with closing(sqlite3.connect(path)) as database:
+            if "[1]" not in damage:
+                with pytest.raises(sqlite3.DatabaseError, match="CHECK constraint failed|malformed JSON"):
+                    database.execute(damage)
+            database.execute("PRAGMA ignore_check_constraints = ON")
+            with database:
+                database.execute(damage)
+        with pytest.raises(JournalError, match="damaged") as caught, open_journal(path, NAME) as journal:
+            journal.counts()
+            journal.lookup(["a"])
+            journal.post_times(0.0, 1e9)
+        assert_one_line(caught.value, "restore a copy")
+
+    @pytest.mark.parametrize(
+        "damage", ["DELETE FROM campaign", "INSERT INTO campaign (name) VALUES ('x')", "PRAGMA user_version = 0"]
+    )
+    def test_of_a_journal_that_does_not_say_whose_it_is(self, path: Path, damage: str) -> None:
+        """What was sent in it must not become another campaign's."""
+        open_journal(path, NAME).close()
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute(damage)
+        for opener in (open_journal, read_journal):
+            with pytest.raises(JournalError, match="damaged"):
+                opener(path, NAME)
 
     def test_of_a_damaged_page_when_it_is_read(self, path: Path) -> None:
         """Rubbish in the middle is no "unknown key"."""
@@ -560,8 +624,6 @@ class TestRefusal:
 
     def test_of_a_place_that_can_not_be_written(self) -> None:
         """/proc takes no files, not even from root."""
-        from pathlib import Path
-
         if not Path("/proc/self").exists():
             pytest.skip("needs /proc")
         with pytest.raises(JournalError, match="can't be made") as caught:
@@ -591,6 +653,286 @@ class TestRefusal:
             open_journal(path, NAME)
         path.unlink()
         open_journal(path, NAME).close()
+
+
+class TestMaking:
+    def test_leaves_nothing_but_the_journal(self, path: Path) -> None:
+        """It is whole from its first moment: no other file, no empty one."""
+        seen: list[int] = []
+        link = os.link
+
+        def note(source: str, target: Path) -> None:
+            link(source, target)
+            seen.append(target.stat().st_size)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "link", note)
+            open_journal(path, NAME).close()
+        assert seen[0] >= 4096
+        assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+    def test_where_there_are_no_links(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """FAT and some network drives have none; there it is made in place."""
+
+        def link(*_: object) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", link)
+        with open_journal(path, NAME) as journal:
+            journal.commit([intent("a")], [])
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert [item.name for item in path.parent.iterdir()] == [path.name]
+        with open_journal(path, NAME) as journal:
+            assert status(journal, "a") is Status.IN_DOUBT
+
+    def test_by_two_at_once_makes_one(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The slower one takes what the faster has made."""
+        link = os.link
+
+        def slow(source: str, target: Path) -> None:
+            monkeypatch.setattr(os, "link", link)
+            with open_in_another_process(path, 1):
+                pass
+            link(source, target)
+
+        monkeypatch.setattr(os, "link", slow)
+        with open_journal(path, NAME) as journal:
+            assert journal.counts() == {Status.IN_DOUBT: 1}
+
+    def test_can_be_found_out_beforehand(self, path: Path) -> None:
+        """Whether it could be made shows without making it."""
+        with open_journal(path, NAME, make=False) as journal:
+            assert journal.counts() == {}
+        assert list(path.parent.iterdir()) == []
+        with pytest.raises(JournalError, match="can't be made"):
+            open_journal(path.parent / "missing" / path.name, NAME, make=False)
+
+    def test_takes_away_what_others_may_do(self, path: Path) -> None:
+        """A journal that was copied or restored loosely is private again once it is used."""
+        open_journal(path, NAME).close()
+        path.chmod(0o664)
+        open_journal(path, NAME).close()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_tells_of_a_mode_that_it_can_not_change(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Another user's file: one line, once."""
+
+        def chmod(*_: object, **__: object) -> None:
+            raise PermissionError
+
+        open_journal(path, NAME).close()
+        path.chmod(0o644)
+        monkeypatch.setattr(Path, "chmod", chmod)
+        for _ in range(2):
+            open_journal(path, NAME).close()
+        (line,) = (record.getMessage() for record in caplog.records)
+        assert str(path) in line
+        assert "chmod" in line
+
+
+@contextmanager
+def open_in_another_process(path: Path, commits: int, *, then: str = "os._exit(0)") -> Iterator[subprocess.Popen[str]]:
+    """Another process opens the journal, commits keys "0", "1", …, and is killed in effect, or does what `then` says."""
+    script = f"""
+        import os, sys
+        from pathlib import Path
+        from turbobatch.journal import Intent, open_journal
+
+        journal = open_journal(Path(sys.argv[1]), {NAME!r})
+        for number in range({commits}):
+            journal.commit([Intent(key=str(number), digest="d", time=1.0)], [])
+        print("ready", flush=True)
+        {then}
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        if "exit" in then:
+            process.wait()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+class TestLostLog:
+    """After a kill the newest entries are in the log: where they are lost, nothing is sent."""
+
+    @pytest.fixture
+    def killed(self, path: Path) -> Path:
+        with open_in_another_process(path, 3):
+            pass
+        shutil.copy(f"{path}-wal", f"{path}.old")
+        with open_in_another_process(path, 0), open_in_another_process(path, 0):
+            pass
+        with open_in_another_process(
+            path, 0, then="journal.commit([Intent(key='x', digest='d', time=1.0)], [])\n        os._exit(0)"
+        ):
+            pass
+        return path
+
+    @staticmethod
+    def lose(path: Path, how: str) -> None:
+        log = Path(f"{path}-wal")
+        match how:
+            case "gone" | "gone, and the mark too":
+                log.unlink()
+            case "cut":
+                os.truncate(log, 0)
+                with sqlite3.connect(path):
+                    pass
+            case "emptied" | "emptied, and the mark too":
+                os.truncate(log, 0)
+            case "header alone":
+                os.truncate(log, 32)
+            case "rubbish":
+                log.write_bytes(b"x" * log.stat().st_size)
+            case "old":
+                shutil.copy(f"{path}.old", log)
+        if how.endswith("the mark too"):
+            Path(f"{path}-mark").unlink()
+
+    @pytest.mark.parametrize(
+        "how",
+        ["gone", "gone, and the mark too", "emptied", "emptied, and the mark too", "header alone", "rubbish", "old"],
+    )
+    def test_is_noticed(self, killed: Path, how: str) -> None:
+        """Before anything is written: what is restored then is whole."""
+        whole = Path(f"{killed}-wal").read_bytes()
+        mark = Path(f"{killed}-mark").read_bytes()
+        self.lose(killed, how)
+        before = killed.read_bytes()
+        for opener in (open_journal, read_journal, open_journal):
+            with pytest.raises(JournalError, match="has lost its newest entries") as caught:
+                opener(killed, NAME)
+            assert_one_line(caught.value, f"{killed.name}-wal", "restore it")
+        assert killed.read_bytes() == before
+        Path(f"{killed}-wal").write_bytes(whole)
+        Path(f"{killed}-mark").write_bytes(mark)
+        with open_journal(killed, NAME) as journal:
+            assert journal.lookup("012x").keys() == {*"012x"}
+
+    def test_is_noticed_wherever_it_is_cut(self, path: Path) -> None:
+        """To the byte, from the first frame to the last."""
+        with open_in_another_process(path, 6):
+            pass
+        log = Path(f"{path}-wal")
+        whole = log.read_bytes()
+        for kept in (len(whole) - 1, len(whole) - 4096, len(whole) * 2 // 3, len(whole) // 2, 5000):
+            log.write_bytes(whole[:kept])
+            with pytest.raises(JournalError, match="has lost its newest entries"):
+                open_journal(path, NAME)
+        log.write_bytes(whole)
+        with open_journal(path, NAME) as journal:
+            assert journal.counts() == {Status.IN_DOUBT: 6}
+
+    def test_is_none_where_sqlite_has_put_it_into_the_main_file(self, killed: Path) -> None:
+        """A look with any SQLite tool does that; nothing is lost."""
+        with closing(sqlite3.connect(killed)) as database:
+            assert database.execute("SELECT count(*) FROM send").fetchone() == (4,)
+        assert not Path(f"{killed}-wal").exists()
+        with open_journal(killed, NAME) as journal:
+            assert journal.counts() == {Status.IN_DOUBT: 4}
+
+    @pytest.mark.parametrize("mark", [None, b"", b"\0" * 21, b"00000000000000000001\n"])
+    def test_is_none_for_want_of_a_mark(self, killed: Path, mark: bytes | None) -> None:
+        """After a loss of power it may be missing, empty or behind: the log itself was synced."""
+        path = Path(f"{killed}-mark")
+        path.unlink()
+        if mark is not None:
+            path.write_bytes(mark)
+        with open_journal(killed, NAME) as journal:
+            assert journal.counts() == {Status.IN_DOUBT: 4}
+
+    @pytest.mark.parametrize("side", ["-wal", "-mark"])
+    def test_without_its_journal_is_no_new_campaign(self, killed: Path, side: str) -> None:
+        """What is left of a journal says that there was one."""
+        for other in {"", "-wal", "-mark"} - {side}:
+            Path(f"{killed}{other}").unlink()
+        for opener in (open_journal, read_journal):
+            with pytest.raises(JournalError, match="is gone, but") as caught:
+                opener(killed, NAME)
+            assert_one_line(caught.value, f"{killed.name}{side}", "restore a copy")
+
+    def test_of_a_backup_is_noticed(self, path: Path) -> None:
+        """An older copy of the main file beside the newer mark, too."""
+        with open_journal(path, NAME) as journal:
+            journal.commit([intent("a")], [])
+        backup = path.read_bytes()
+        with open_in_another_process(path, 2):
+            pass
+        Path(f"{path}-wal").unlink()
+        path.write_bytes(backup)
+        with pytest.raises(JournalError, match="has lost its newest entries"):
+            open_journal(path, NAME)
+
+
+class TestLooking:
+    def test_disturbs_nobody(self, path: Path) -> None:
+        """Another process writes on; what is read is whole, newer each time, and leaves no file."""
+        then = """
+        journal._db.execute("PRAGMA wal_autocheckpoint = 8")
+        for number in range(3, 10**9):
+            journal.commit([Intent(key=str(number), digest="d", time=1.0)], [])
+        """
+        before = set(Path(tempfile.gettempdir()).glob("turbobatch-*"))
+        last = 0
+        with open_in_another_process(path, 3, then=then) as process:
+            for _ in range(40):
+                with read_journal(path, NAME) as journal:
+                    count = journal.counts()[Status.IN_DOUBT]
+                    assert journal.lookup(map(str, range(count + 1))).keys() == {str(key) for key in range(count)}
+                    assert len(journal.post_times(0.0, 1e9)) == count
+                assert count >= last
+                last = count
+            assert process.poll() is None
+        assert last > 3
+        assert set(Path(tempfile.gettempdir()).glob("turbobatch-*")) <= before
+
+    def test_keeps_no_lock(self, path: Path) -> None:
+        """A run may begin, write and end while somebody looks; what they see stays as it was."""
+        with open_in_another_process(path, 2, then="journal.close()\n        sys.stdin.read()"):
+            pass
+        with read_journal(path, NAME) as journal:
+            with open_in_another_process(
+                path,
+                0,
+                then="journal.commit([Intent(key='x', digest='d', time=1.0)], [])\n"
+                "        journal.close()\n        os._exit(0)",
+            ):
+                pass
+            assert journal.counts() == {Status.IN_DOUBT: 2}
+        with read_journal(path, NAME) as journal:
+            assert journal.counts() == {Status.IN_DOUBT: 3}
+
+    def test_writes_nothing(self, path: Path) -> None:
+        """Neither the journal nor, by a slip, its copy."""
+        with open_in_another_process(path, 2):
+            pass
+        before = {item.name: item.read_bytes() for item in path.parent.iterdir()}
+        with read_journal(path, NAME) as journal, pytest.raises(JournalError, match="can't be written"):
+            journal.commit([intent("new")], [])
+        assert {item.name: item.read_bytes() for item in path.parent.iterdir()} == before
+
+    def test_shares_what_this_process_has_open(self, path: Path) -> None:
+        """The console looks at its own run; and another campaign's name is refused."""
+        with open_journal(path, NAME) as journal:
+            with read_journal(path, NAME) as same:
+                assert same is journal
+            with pytest.raises(JournalError, match="not of 'newsletter'"):
+                read_journal(path, "newsletter")
+            journal.commit([intent("a")], [])
+        with pytest.raises(JournalError, match="not of 'newsletter'"):
+            read_journal(path, "newsletter")
+
+    def test_where_there_is_none_makes_none(self, path: Path) -> None:
+        """Nothing has been sent then."""
+        with read_journal(path, NAME) as journal:
+            assert journal.counts() == {}
+        assert list(path.parent.iterdir()) == []
 
 
 class TestFullDisk:

@@ -195,7 +195,7 @@ class TestWatch:
         """A journal that fails is no silent end."""
 
         class Failing(SqliteJournal):
-            def post_times(self, since: float) -> list[float]:  # noqa: ARG002 - the signature is every journal's
+            def post_times(self, since: float, now: float) -> list[float]:  # noqa: ARG002 - the signature is every journal's
                 raise JournalError("the disk is gone")
 
         with Failing() as failing, pytest.raises(JournalError, match="the disk is gone"):

@@ -5,6 +5,6 @@ whatever the journal says is the truth.
 """
 
 from turbobatch.journal.protocol import Entry, Intent, Journal, Outcome
-from turbobatch.journal.sqlite import SqliteJournal, is_known, open_journal
+from turbobatch.journal.sqlite import SqliteJournal, open_journal, read_journal
 
-__all__ = ["Entry", "Intent", "Journal", "Outcome", "SqliteJournal", "is_known", "open_journal"]
+__all__ = ["Entry", "Intent", "Journal", "Outcome", "SqliteJournal", "open_journal", "read_journal"]

@@ -83,8 +83,11 @@ class Journal(Protocol):
         """Keys by status."""
         ...
 
-    def post_times(self, since: float) -> Sequence[float]:
-        """When POSTs began, after `since`, ascending; seconds since the epoch."""
+    def post_times(self, since: float, now: float) -> Sequence[float]:
+        """When POSTs began, after `since`, ascending; seconds since the epoch.
+
+        A clock that was ahead has left times after `now`: they count as the moment when a run first found them so.
+        """
         ...
 
     def settle(self, keys: Iterable[str] | None, status: Status, message: str, time: float) -> int:

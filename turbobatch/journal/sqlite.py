@@ -1,84 +1,123 @@
 """The journal in one SQLite file: WAL, synchronous=FULL, mode 0600, one connection that keeps the file to itself.
 
 Exclusive locking is on purpose: it refuses a second process, and SQLite before 3.51.3 has a bug in resetting the WAL
-with two or more connections.
+with two or more connections. Who only looks gets a private copy.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import os
+
+import json
 import re
 import sqlite3
+import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.errors import JournalError
+from turbobatch.journal.failures import damaged, one_line_errors
+from turbobatch.journal.files import (
+    Mark,
+    beside,
+    check_folder,
+    copy,
+    is_there,
+    log_is_there,
+    make_private,
+    make_whole,
+    marked,
+    size,
+    was_left_open,
+)
 from turbobatch.journal.protocol import Entry, Intent, Outcome
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x74626A6C  # "tbjl": tells a journal from any other SQLite file
 _STATUSES = {str(status): status for status in Status}
 _LOCK_WAIT = 1.0  # seconds; long enough for another command to finish, too short to look hung
+_LATEST = 9e9  # seconds since the epoch, in the year 2255: the last that a report can hold
+_MOST = 32767  # of what a report holds as Int16
 
 _open: dict[Path, SqliteJournal] = {}
 _open_lock = threading.Lock()
 
 
-def is_known(path: Path) -> bool:
-    """Whether there is such a journal: a file, or one of this process whose file went away while it was in use."""
-    path = path.resolve()
-    with _open_lock:
-        return path in _open or path.exists()
-
-
-def open_journal(path: Path, campaign: str) -> SqliteJournal:
+def open_journal(path: Path, campaign: str, *, make: bool = True) -> SqliteJournal:
     """Open the journal of `campaign`; while it is open, every caller in this process shares it.
 
+    One that isn't there is made, or else, without `make`, is taken for empty if it could be made.
+
     Raises:
-        JournalError: it belongs to another campaign, is in use by another process, isn't a journal, is damaged,
-            or can't be read and written.
+        JournalError: it belongs to another campaign, is in use by another process, isn't a journal, is damaged or not
+            whole, or can't be read and written.
     """
     path = path.resolve()
     with _open_lock:
         journal = _open.get(path)
         if journal is None:
-            journal = _open[path] = SqliteJournal(path)
+            if not make and not is_there(path):
+                with one_line_errors(path):
+                    check_folder(path)
+                return SqliteJournal()
+            journal = _open[path] = SqliteJournal(path, campaign)
+        else:
+            journal.check_campaign(campaign)
         journal.users += 1
-    try:
-        journal.check_campaign(campaign)
-    except JournalError:
-        journal.close()
-        raise
     return journal
+
+
+def read_journal(path: Path, campaign: str) -> SqliteJournal:
+    """Look at a journal as it is now, whoever writes it, without holding anybody up.
+
+    Within the process that has it open, that one is shared. A journal that isn't there reads as an empty one, and
+    isn't made: without it nothing has been sent.
+
+    Raises:
+        JournalError: as `open_journal`, but for being in use.
+    """
+    path = path.resolve()
+    # Locked, since to close any handle of a file drops what locks this process has on it (POSIX).
+    with _open_lock:
+        if (journal := _open.get(path)) is not None:
+            journal.check_campaign(campaign)
+            journal.users += 1
+            return journal
+        return JournalCopy(path, campaign) if is_there(path) else SqliteJournal()
 
 
 class SqliteJournal:
     """A Journal in a file, or in memory without one. Open a file with `open_journal`; `with` closes it."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, campaign: str = "") -> None:
         self.path = path
+        self.campaign = campaign
         self.users = 0
         self._lock = threading.RLock()
-        with _one_line_errors(path):
+        self._mark: Mark | None = None
+        self._posts = 0
+        with one_line_errors(path):
             if path is not None:
-                _create_private(path)
-            self._db = sqlite3.connect(
-                path or ":memory:", timeout=_LOCK_WAIT, isolation_level=None, check_same_thread=False
-            )
+                make_whole(path, lambda: _image(campaign))
+                if was_left_open(path):
+                    # SQLite would write a log that is cut or old into the main file even where it's refused then.
+                    JournalCopy(path, campaign).close()
+            self._db = _connect(path or ":memory:")
             self._file = _identity(path)
         try:
-            with _one_line_errors(path):
-                self._prepare()
+            with one_line_errors(path):
+                if path is not None:
+                    self._take(path)
+                else:
+                    _make_tables(self._db, campaign)
         except BaseException:
             self._db.close()
             raise
@@ -90,20 +129,16 @@ class SqliteJournal:
         self.close()
 
     def check_campaign(self, campaign: str) -> None:
-        """Take possession of a new journal for `campaign`, or make sure that this one is its own.
+        """Make sure that this is the journal of `campaign`.
 
         Raises:
-            JournalError: it belongs to another campaign.
+            JournalError: it belongs to another.
         """
-        with self._transaction():
-            row = self._db.execute(_sql("select_campaign")).fetchone()
-            if row is None:
-                self._db.execute(_sql("insert_campaign"), (campaign,))
-            elif row[0] != campaign:
-                raise JournalError(
-                    f"{self.path} is the journal of campaign {row[0]!r}, not of {campaign!r}: "
-                    "name another with --journal (journal=)"
-                )
+        if campaign != self.campaign:
+            raise JournalError(
+                f"{self.path} is the journal of campaign {self.campaign!r}, not of {campaign!r}: "
+                "name another with --journal (journal=)"
+            )
 
     def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
         """Make all of them durable in one transaction, outcomes first."""
@@ -119,6 +154,10 @@ class SqliteJournal:
             ]
             self._execute_each("claim", claims)
             self._db.executemany(_sql("insert_post"), [{"time": item.time, "key": item.key} for item in intents])
+        if self._mark is not None and intents:
+            self._posts += len(intents)
+            with one_line_errors(self.path):
+                self._mark.write(self._posts)
 
     def check(self) -> None:
         """Make sure that what is committed will be found again.
@@ -136,7 +175,7 @@ class SqliteJournal:
         """What is known of these keys; unknown ones are absent."""
         with self._reading():
             rows = self._db.execute(_sql("lookup"), (json.dumps(list(keys)),)).fetchall()
-        return {row[0]: _entry(row) for row in rows}
+        return {row[0]: self._entry(row) for row in rows}
 
     def entries(self, status: Status) -> Iterator[Entry]:
         """Everything with this status, in the order of keys."""
@@ -146,18 +185,25 @@ class SqliteJournal:
                 rows = self._db.execute(_sql("entries"), (status, last)).fetchall()
             if not rows:
                 return
-            yield from map(_entry, rows)
+            yield from map(self._entry, rows)
             last = rows[-1][0]
 
     def counts(self) -> dict[Status, int]:
         """Keys by status."""
         with self._reading():
-            return {Status(status): count for status, count in self._db.execute(_sql("counts"))}
+            return {self._status(text): count for text, count in self._db.execute(_sql("counts"))}
 
-    def post_times(self, since: float) -> list[float]:
-        """When POSTs began, after `since`, ascending; seconds since the epoch."""
-        with self._reading():
-            return [time for (time,) in self._db.execute(_sql("post_times"), (since,))]
+    def post_times(self, since: float, now: float) -> list[float]:
+        """When POSTs began, after `since`, ascending; seconds since the epoch.
+
+        A POST of a clock that was ahead lies in the future. It counts as made when it was first found there.
+        """
+        with self._transaction():
+            self._db.execute(_sql("see_future"), {"now": now})
+            found = [at for (at,) in self._db.execute(_sql("post_times"), {"since": since, "now": now})]
+        if not all(_is_time(at) for at in found):
+            raise damaged(self.path, "a POST's time is none")
+        return found
 
     def settle(self, keys: Iterable[str] | None, status: Status, message: str, time: float) -> int:
         """Settle rows in doubt by hand (all of them if `keys` is None); tells how many there were."""
@@ -178,8 +224,8 @@ class SqliteJournal:
                 if not self._is_in_place():
                     return  # it stays open in this process: nothing else knows any more what was sent
                 del _open[self.path]
-        with self._lock, _one_line_errors(self.path):
-            self._db.close()
+        with self._lock, one_line_errors(self.path):
+            self._let_go()
 
     def _is_in_place(self) -> bool:
         try:
@@ -187,24 +233,85 @@ class SqliteJournal:
         except OSError:
             return False
 
-    def _prepare(self) -> None:
+    def _let_go(self) -> None:
+        clean = False
+        if self._mark is not None:
+            with suppress(sqlite3.Error):  # a full disk, say: then it stays marked as open, and needs its log
+                self._db.execute(_sql("set_open"), (0,))
+                clean = True
+        self._db.close()
+        if self._mark is not None and self.path is not None:
+            self._mark.close(remove=clean and self.path.exists() and not beside(self.path, "-wal").exists())
+            self._mark = None
+
+    def _take(self, path: Path) -> None:
+        """Lock the file, make sure that it is the whole journal of this campaign, and mark it as open."""
         for pragma in ("locking_mode = EXCLUSIVE", "synchronous = FULL", "temp_store = MEMORY"):
             self._db.execute(f"PRAGMA {pragma}")
         with self._transaction():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            application = self._db.execute("PRAGMA application_id").fetchone()[0]
-            is_empty = not self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-            if is_empty:
-                for statement in _sql("schema").split(";\n"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            elif application != _APPLICATION_ID:
-                raise JournalError(f"{self.path} is no journal: name another file with --journal (journal=)")
-            elif version > SCHEMA_VERSION:
-                raise JournalError(f"{self.path} was written by a newer turbobatch: upgrade to go on with it")
-        # Only now, as it changes the file for good: another program's database must stay as it is.
+            self._verify()
+            self._check_whole(marked(path), has_log=log_is_there(path), length=size(path))
+        # Only now, as these change the file for good: another program's database must stay as it is.
+        make_private(path)
         self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(_sql("set_open"), (1,))
+        # Into the main file, which outlives the log. The log keeps its length: from now on, one without any is a loss.
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._mark = Mark(path)
+        self._mark.write(self._posts)
+
+    def _verify(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if self._db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+            raise JournalError(f"{self.path} is no journal: name another file with --journal (journal=)")
+        if version > SCHEMA_VERSION:
+            raise JournalError(f"{self.path} was written by a newer turbobatch: upgrade to go on with it")
+        if version != SCHEMA_VERSION:
+            raise damaged(self.path, f"it has version {version}")
+        names = [name for (name,) in self._db.execute(_sql("select_campaign"))]
+        if len(names) != 1:
+            raise damaged(self.path, "it doesn't say whose it is")
+        asked, self.campaign = self.campaign, names[0]
+        self.check_campaign(asked)
+
+    def _check_whole(self, said: int | None, *, has_log: bool, length: int) -> None:
+        """Refuse a journal that has lost its newest commits, or its end. `length`: of the main file, in bytes."""
+        self._posts, is_open = self._db.execute(_sql("select_state")).fetchone()
+        # Without a mark (a copy, a loss of power) only a log that is gone altogether can be told.
+        if self._posts < said if said is not None else is_open and not has_log:
+            raise JournalError(
+                f"journal {self.path} has lost its newest entries: {Path(f'{self.path}-wal').name} is missing, cut or old; "
+                "restore it; without it rows could go out twice"
+            )
+        pages, bytes_each = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        if not has_log and length < pages * bytes_each:
+            raise damaged(self.path, "its end is missing")
+
+    def _entry(self, row: tuple[Any, ...]) -> Entry:
+        key, text, message, errors, mid, http_status, attempts, time, seconds, digest = row
+        status = self._status(text)
+        try:
+            found = tuple(json.loads(errors)) if errors else ()
+        except (TypeError, ValueError):
+            found = (None,)
+        if not (
+            isinstance(message, str)
+            and all(isinstance(item, str) for item in found)
+            and (mid is None or isinstance(mid, str))
+            and (digest is None or isinstance(digest, str))
+            and (http_status is None or _is_count(http_status))
+            and _is_count(attempts)
+            and (time is None or _is_time(time))
+            and (seconds is None or _is_time(seconds))
+        ):
+            raise damaged(self.path, f"what it holds of key {key!r} makes no sense")
+        return Entry(key, status, message, found, mid, http_status, attempts, time, seconds, digest)
+
+    def _status(self, text: object) -> Status:
+        status = _STATUSES.get(text) if isinstance(text, str) else None
+        if status is None:
+            raise damaged(self.path, f"it holds the status {text!r}")
+        return status
 
     def _execute_each(self, name: str, values: list[dict[str, Any]]) -> None:
         changed = self._db.executemany(_sql(name), values).rowcount if values else 0
@@ -217,7 +324,7 @@ class SqliteJournal:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with self._lock, _one_line_errors(self.path):
+        with self._lock, one_line_errors(self.path):
             yield
 
     @contextmanager
@@ -233,44 +340,69 @@ class SqliteJournal:
                 raise
 
 
-@contextmanager
-def _one_line_errors(path: Path | None) -> Iterator[None]:
+class JournalCopy(SqliteJournal):
+    """What a journal says at one moment, for those who only look."""
+
+    def __init__(self, path: Path, campaign: str) -> None:
+        self.path = path
+        self.campaign = campaign
+        self.users = 0
+        self._lock = threading.RLock()
+        self._mark = None
+        self._file = None
+        with one_line_errors(path):
+            # The folder is gone, even after a kill, once SQLite has the files open: it needs their names no more.
+            with tempfile.TemporaryDirectory(prefix="turbobatch-") as folder:
+                own = Path(folder).resolve() / "copy.db"
+                said = copy(path, own)
+                self._db = _connect(own)
+                try:
+                    self._open(said, own)
+                except BaseException:
+                    self._db.close()
+                    raise
+
+    def _open(self, said: int | None, own: Path) -> None:
+        has_log, length = log_is_there(own), size(own)
+        for pragma in ("locking_mode = EXCLUSIVE", "temp_store = MEMORY"):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._verify()
+        self._check_whole(said, has_log=has_log, length=length)
+        if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise damaged(self.path, found)
+        self._db.execute("PRAGMA query_only = ON")
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_LOCK_WAIT, isolation_level=None, check_same_thread=False)
+
+
+def _make_tables(database: sqlite3.Connection, campaign: str) -> None:
+    for statement in _sql("schema").split(";\n"):
+        database.execute(statement)
+    database.execute(_sql("insert_campaign"), (campaign,))
+    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+
+
+def _image(campaign: str) -> bytes:
+    """A new journal's file."""
+    database = _connect(":memory:")
     try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise JournalError(_diagnosis(path, error)) from error
-
-
-def _diagnosis(path: Path | None, error: Exception) -> str:
-    if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        cure = "make room on the disk" if full else "check its folder and the permissions there"
-        return f"journal {path} can't be made ({error.strerror or error}): nothing is sent without it; {cure}"
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"journal {path} is in use by another process: wait until it ends, or stop it with Ctrl-C"
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        cure = "restore a copy of it; without it rows could go out twice"
-        return f"journal {path} is damaged or no journal ({error}): {cure}"
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return f"journal {path} can't be written ({error}): nothing is sent without it; check its folder's permissions"
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        cure = "make room on the disk" if code == sqlite3.SQLITE_FULL else "check the disk's space and permissions"
-        return f"journal {path} can't be written ({error}): {cure} and run the same command again"
-    return f"journal {path} can't be used: {error}"
-
-
-def _create_private(path: Path) -> None:
-    # Made by us before SQLite opens it, so that neither it nor its WAL is ever readable by others.
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
+        _make_tables(database, campaign)
+        image = bytearray(database.serialize())
     finally:
-        os.close(folder)
+        database.close()
+    image[18:20] = b"\x02\x02"  # in WAL mode from the first moment (SQLite's file format, section 1.3.3)
+    return bytes(image)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MOST
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is float and 0.0 <= value <= _LATEST
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:
@@ -297,13 +429,6 @@ def _bound(outcome: Outcome) -> dict[str, Any]:
 def _storable(text: str) -> str:
     # A foreign text with half a character in it must not make a verdict unwritable.
     return text.encode("utf-8", "replace").decode()
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    key, text, message, errors, *rest = row
-    if (status := _STATUSES.get(text)) is None:
-        raise JournalError(f"the journal holds {key!r} as {text!r}, which this turbobatch doesn't know: upgrade it")
-    return Entry(key, status, message, tuple(json.loads(errors)) if errors else (), *rest)
 
 
 @cache

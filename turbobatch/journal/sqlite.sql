@@ -1,25 +1,30 @@
 -- name: schema
 CREATE TABLE campaign (
-    name TEXT NOT NULL
+    name TEXT NOT NULL CHECK (typeof(name) = 'text'),
+    -- Set in the main file while the journal is open: then its newest entries are in the log.
+    open INTEGER NOT NULL DEFAULT 0 CHECK (open IN (0, 1))
 );
 CREATE TABLE send (
-    key TEXT PRIMARY KEY,
-    status TEXT NOT NULL,
-    message TEXT NOT NULL,
-    errors TEXT,
-    mid TEXT,
-    http_status INTEGER,
-    attempts INTEGER NOT NULL,
-    time REAL,
-    seconds REAL,
-    digest TEXT,
+    key TEXT PRIMARY KEY CHECK (typeof(key) = 'text'),
+    status TEXT NOT NULL
+        CHECK (status IN ('pending', 'sent', 'rejected', 'invalid', 'suppressed', 'failed', 'in_doubt')),
+    message TEXT NOT NULL CHECK (typeof(message) = 'text'),
+    errors TEXT CHECK (errors IS NULL OR json_type(errors) = 'array'),
+    mid TEXT CHECK (typeof(mid) IN ('text', 'null')),
+    http_status INTEGER CHECK (http_status IS NULL OR (typeof(http_status) = 'integer' AND http_status BETWEEN 0 AND 32767)),
+    attempts INTEGER NOT NULL CHECK (typeof(attempts) = 'integer' AND attempts BETWEEN 0 AND 32767),
+    time REAL CHECK (time IS NULL OR (typeof(time) = 'real' AND time BETWEEN 0 AND 9e9)),
+    seconds REAL CHECK (seconds IS NULL OR (typeof(seconds) = 'real' AND seconds BETWEEN 0 AND 9e9)),
+    digest TEXT CHECK (typeof(digest) IN ('text', 'null')),
     -- A POST before the last one is in doubt: only `sent`, or a person, can end that.
-    doubted INTEGER NOT NULL DEFAULT 0
+    doubted INTEGER NOT NULL DEFAULT 0 CHECK (doubted IN (0, 1))
 ) WITHOUT ROWID;
 CREATE TABLE post (
     id INTEGER PRIMARY KEY,
-    time REAL NOT NULL,
-    key TEXT NOT NULL
+    time REAL NOT NULL CHECK (typeof(time) = 'real' AND time BETWEEN 0 AND 9e9),
+    key TEXT NOT NULL,
+    -- When a run first found `time` in the future.
+    seen REAL CHECK (seen IS NULL OR (typeof(seen) = 'real' AND seen BETWEEN 0 AND 9e9))
 );
 
 -- name: insert_campaign
@@ -28,13 +33,19 @@ INSERT INTO campaign (name) VALUES (?);
 -- name: select_campaign
 SELECT name FROM campaign;
 
+-- name: set_open
+UPDATE campaign SET open = ?;
+
+-- name: select_state
+SELECT (SELECT coalesce(max(id), 0) FROM post), open FROM campaign;
+
 -- name: claim
 -- Only what was surely not accepted may be claimed; a row in doubt only when the user says so.
 INSERT INTO send (key, status, message, attempts, time, digest)
 VALUES (:key, 'in_doubt', 'a POST began and no answer has come', 1, :time, :digest)
 ON CONFLICT (key) DO UPDATE SET
     status = 'in_doubt', message = excluded.message, errors = NULL, mid = NULL, http_status = NULL,
-    attempts = attempts + 1, time = excluded.time, seconds = NULL, digest = excluded.digest,
+    attempts = min(attempts + 1, 32767), time = excluded.time, seconds = NULL, digest = excluded.digest,
     doubted = (status = 'in_doubt')
 WHERE status IN ('pending', 'rejected', 'invalid', 'suppressed', 'failed')
     OR (status = 'in_doubt' AND :resend);
@@ -69,9 +80,12 @@ FROM send WHERE status = ? AND key > ? ORDER BY key LIMIT 1000;
 -- name: counts
 SELECT status, count(*) FROM send GROUP BY status;
 
+-- name: see_future
+UPDATE post SET seen = :now WHERE time > :now AND (seen IS NULL OR seen > :now);
+
 -- name: post_times
 -- Read whole, once a run: a clock that was put back leaves the ids out of the times' order.
-SELECT time FROM post WHERE time > ? ORDER BY time;
+SELECT iif(time > :now, seen, time) AS at FROM post WHERE at > :since ORDER BY at;
 
 -- name: settle
 UPDATE send SET status = :status, message = :message, time = :time
