@@ -364,7 +364,7 @@ class Campaign:
         return send_trial(source.find(), source.merger, client, pacer, to=address, campaign=self.name, emails=rows)
 
     def results(self, recipients: Recipients | None = None) -> pd.DataFrame:
-        """The table with its result columns, from the journal, at any time.
+        """The table with its result columns, from the journal, at any time: also while another process sends.
 
         Raises:
             CampaignError: the table can't be read.
@@ -385,7 +385,7 @@ class Campaign:
 
     def reads(self, path: Path) -> bool:
         """Whether this file is one that the campaign is made of: table, suppression list, templates, journal."""
-        journal = (self.journal_path, Path(f"{self.journal_path}-wal"))
+        journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark")]
         own = [self._recipients, self._suppress, self._file, *self.message.files, *journal]
         # Not Path.exists, which raises for a name that no file can have.
         files = [item for item in own if isinstance(item, Path) and os.path.exists(item)]  # noqa: PTH110

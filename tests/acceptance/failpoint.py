@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 POINTS = {
     # The journal comes into being.
-    "journal-made": "its file is there, empty, and SQLite hasn't opened it",
-    "create-table": "in the transaction that makes the schema, before each table",
+    "before-link": "it is written and synced, not in its place",
+    "journal-made": "it is in its place, and SQLite hasn't opened it",
     "journal-ready": "opened, or made anew, for this campaign",
     # One turn of the loop.
     "before-intent-commit": "emails are claimed, nothing is written",
@@ -147,9 +147,9 @@ def watch_journal(failpoint: Failpoint) -> None:
     failpoint.around(
         sqlite3,
         "connect",
-        lambda path: ("journal-made",) if isinstance(path, Path) and not path.stat().st_size else (),
-        trace,
+        after=trace,
     )
+    failpoint.around(os, "link", lambda *_: ("before-link",), lambda *_: ("journal-made",))
     failpoint.around(campaigns, "open_journal", after=lambda *_: ("journal-ready",))
     failpoint.around(
         SqliteJournal,
@@ -170,8 +170,6 @@ def points_of(statement: str) -> tuple[str, ...]:
     match statement.split(maxsplit=2)[:2]:
         case ["COMMIT", *_]:
             return ("statement", "mid-commit")
-        case ["CREATE", "TABLE"]:
-            return ("statement", "create-table")
         case _:
             return ("statement",)
 

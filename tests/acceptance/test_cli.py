@@ -362,17 +362,33 @@ def test_without_credit_the_rest_stays_pending(letters: Letters, turbobatch: Com
         assert sorted(first + subjects(sandbox)) == all_letters(9)
 
 
-@pytest.mark.usefixtures("signals")
-def test_a_journal_in_use_is_one_line(
-    letters: Letters, turbobatch: Command, slow_sandbox: Sandbox, until: Until
+def test_a_journal_that_can_not_be_made_is_found_before_the_question(
+    letters: Letters, turbobatch: Command, sandbox: Sandbox
 ) -> None:
-    """While a run goes on, other commands on its journal say so and exit 2."""
+    """Not after it, when somebody has said yes."""
+    said = one_line(turbobatch("send", letters(), "-o", "report.csv", "--journal", "missing/x.db"), 2)
+    assert "missing/x.db can't be made" in said
+    assert sandbox.inbox().empty
+
+
+@pytest.mark.usefixtures("signals")
+def test_while_a_run_goes_on(letters: Letters, turbobatch: Command, slow_sandbox: Sandbox, until: Until) -> None:
+    """What would write its journal is refused in one line, before any question; what only looks sees how far it is."""
     folder = letters(400)
     with ended(turbobatch.start("send", folder, "-o", "report.csv", "--yes")) as process:
         until(slow_sandbox.requests_seen)
-        for arguments in (["send", folder, "-o", "other.csv", "--yes"], ["status", folder]):
+        for arguments in (["send", folder, "-o", "other.csv"], ["resolve", folder, "--as", "sent"]):
             said = one_line(turbobatch(*arguments), 2)
             assert "letters.journal.db is in use by another process: wait until it ends" in said
+        counted = json.loads(turbobatch("status", folder, "--json").stdout)["statuses"]
+        assert sum(counted.values()) == 400
+        assert counted["pending"]
+        assert turbobatch("check", folder).returncode == 0
+        assert turbobatch("audit", folder).returncode == 0
+        assert turbobatch("report", folder, "-o", "now.csv").returncode == 0
+        written = Counter(read_report(turbobatch.folder / "now.csv")["send_status"])
+        assert written["sent"] >= counted.get("sent", 0)
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CHAINS = (
-    "journal-made:1 create-table:2 mid-commit:1 journal-ready:1 statement:40",
+    "before-link:1 journal-made:1 mid-commit:1 journal-ready:1 statement:40",
     "before-intent-commit:1 after-intent-commit:2 before-submit:2 after-submit:3 mid-commit:6",
     "before-post:2 before-first-byte:5 between-bytes:2 after-last-byte:3 answer-read:1",
     "answer-collected:2 before-outcome-commit:1 after-outcome-commit:2 before-close:2 after-close:1",
@@ -67,7 +67,7 @@ def test_killed_at_every_failpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
 def test_killed_while_rows_in_doubt_are_sent_again(tmp_path: Path, api: str) -> None:
-    """A resend that is killed, or that meets no vendor, ends no doubt: nothing arrives more often than was asked for."""
+    """A resend that is killed, or that meets no vendor, ends no doubt: nothing comes more often than was asked for."""
     points = (
         "after-intent-commit:3",
         "after-last-byte:2",

@@ -229,7 +229,7 @@ class Trial:
         self.check_kill(ended=code != -signal.SIGKILL)
 
     def miss_vendor(self) -> None:
-        """Post rows in doubt again while the vendor is down: nothing is learnt of the POSTs before, no doubt may end."""
+        """Post rows in doubt again while the vendor is down: nothing is learnt of the POSTs before."""
         before = Snapshot.of(self.folder)
         self.vendor.kill()
         code = self.wait(self.start(resend=True, patience=0.2))

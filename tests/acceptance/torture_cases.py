@@ -89,10 +89,12 @@ class Case:
 def drawn_kills(dice: random.Random, rows: int, count: int) -> tuple[Kill, ...]:
     """Draw kills in the order in which a campaign passes them."""
     few, many = max(rows // 8, 1), max(rows // 3, 1)
-    most = dict.fromkeys(POINTS, few) | {"create-table": 3, "mid-commit": many, "statement": 120, "before-close": 2}
+    most = dict.fromkeys(POINTS, few) | {"mid-commit": many, "statement": 120, "before-close": 2}
     most |= dict.fromkeys(("before-post", "before-first-byte", "between-bytes", "after-last-byte", "answer-read"), many)
     most |= dict.fromkeys(("after-close", "journal-ready"), 2) | {"report-chunk": -(-rows // CHUNK)}
-    most |= dict.fromkeys(("journal-made", "report-begun", "report-written", "before-rename", "after-rename"), 1)
+    most |= dict.fromkeys(
+        ("before-link", "journal-made", "report-begun", "report-written", "before-rename", "after-rename"), 1
+    )
     order = list(POINTS)
     found = []
     for _ in range(count):

@@ -17,11 +17,14 @@ RESTORE = "restore a copy of it; without it rows could go out twice"
 
 
 @contextmanager
-def one_line_errors(path: Path | None) -> Iterator[None]:
+def one_line_errors(path: Path | None, *, reading: bool = False) -> Iterator[None]:
     """Turn what SQLite and the system raise into a JournalError that says what to do."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
+        if reading and isinstance(error, OSError):
+            cure = "check its permissions, and that the temporary folder has room for a copy (TMPDIR names it)"
+            raise JournalError(f"journal {path} can't be read ({error.strerror or error}): {cure}") from error
         raise JournalError(_diagnosis(path, error)) from error
 
 

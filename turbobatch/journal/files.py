@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _SIDES = ("-wal", "-mark", "-journal")
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _WAL_HEADER = 32  # bytes; its salts change whenever the log begins anew (SQLite's file format, section 4.1)
-_SMALLEST_WAL = _WAL_HEADER + 24 + 512  # bytes: a header and a frame with the smallest page
+_SMALLEST_PAGE = 512  # bytes
+_SMALLEST_WAL = _WAL_HEADER + 24 + _SMALLEST_PAGE  # a header and a frame
 _OTHERS = 0o077
 _COPIES = 50  # tries
 _BETWEEN = 0.02  # seconds from try to try
@@ -53,8 +54,8 @@ def is_there(path: Path) -> bool:
         JournalError: it is empty, or gone while what belongs to it is still there.
     """
     if path.exists():
-        if path.is_file() and size(path) == 0:
-            raise damaged(path, "it is empty")
+        if path.is_file() and size(path) < _SMALLEST_PAGE:
+            raise damaged(path, "it is empty or cut")  # to SQLite it would be a new file
         return True
     for side in _SIDES:
         if beside(path, side).exists():

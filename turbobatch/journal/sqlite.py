@@ -48,7 +48,7 @@ _LATEST = 9e9  # seconds since the epoch, in the year 2255: the last that a repo
 _MOST = 32767  # of what a report holds as Int16
 
 _open: dict[Path, SqliteJournal] = {}
-_open_lock = threading.Lock()
+_open_lock = threading.RLock()
 
 
 def open_journal(path: Path, campaign: str, *, make: bool = True) -> SqliteJournal:
@@ -280,8 +280,8 @@ class SqliteJournal:
         # Without a mark (a copy, a loss of power) only a log that is gone altogether can be told.
         if self._posts < said if said is not None else is_open and not has_log:
             raise JournalError(
-                f"journal {self.path} has lost its newest entries: {Path(f'{self.path}-wal').name} is missing, cut or old; "
-                "restore it; without it rows could go out twice"
+                f"journal {self.path} has lost its newest entries: its -wal file is missing, cut "
+                "or old; restore that; without it rows could go out twice"
             )
         pages, bytes_each = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
         if not has_log and length < pages * bytes_each:
@@ -350,17 +350,16 @@ class JournalCopy(SqliteJournal):
         self._lock = threading.RLock()
         self._mark = None
         self._file = None
-        with one_line_errors(path):
-            # The folder is gone, even after a kill, once SQLite has the files open: it needs their names no more.
-            with tempfile.TemporaryDirectory(prefix="turbobatch-") as folder:
-                own = Path(folder).resolve() / "copy.db"
-                said = copy(path, own)
-                self._db = _connect(own)
-                try:
-                    self._open(said, own)
-                except BaseException:
-                    self._db.close()
-                    raise
+        # The folder is gone, even after a kill, once SQLite has the files open: it needs their names no more.
+        with one_line_errors(path, reading=True), tempfile.TemporaryDirectory(prefix="turbobatch-") as folder:
+            own = Path(folder).resolve() / "copy.db"
+            said = copy(path, own)
+            self._db = _connect(own)
+            try:
+                self._open(said, own)
+            except BaseException:
+                self._db.close()
+                raise
 
     def _open(self, said: int | None, own: Path) -> None:
         has_log, length = log_is_there(own), size(own)

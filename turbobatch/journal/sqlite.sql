@@ -81,11 +81,11 @@ FROM send WHERE status = ? AND key > ? ORDER BY key LIMIT 1000;
 SELECT status, count(*) FROM send GROUP BY status;
 
 -- name: see_future
-UPDATE post SET seen = :now WHERE time > :now AND (seen IS NULL OR seen > :now);
+UPDATE post SET seen = :now WHERE time > :now AND time <= 9e9 AND (seen IS NULL OR seen > :now);
 
 -- name: post_times
 -- Read whole, once a run: a clock that was put back leaves the ids out of the times' order.
-SELECT iif(time > :now, seen, time) AS at FROM post WHERE at > :since ORDER BY at;
+SELECT iif(time > :now AND time <= 9e9, seen, time) AS at FROM post WHERE at > :since ORDER BY at;
 
 -- name: settle
 UPDATE send SET status = :status, message = :message, time = :time
