@@ -428,6 +428,17 @@ class TestRate:
         scene.run(rows(1), limits=[Limit(5, 70.0)])
         assert scene.transport.times == [pytest.approx(70.0, abs=0.2)]
 
+    def test_a_clock_that_was_ahead_is_paid_for_once(self, scene: Scene) -> None:
+        """Each run finds those POSTs in the future; they don't begin anew with each."""
+        later = scene.clock.time() + 86_400
+        scene.journal.commit([Intent(key=f"old {number}", digest="d", time=later) for number in range(5)], [])
+        scene.clock.at(40.0, scene.control.stop.set)
+        scene.run(rows(1), limits=[Limit(5, 70.0)])
+        assert scene.transport.times == []
+        scene.control = Control()
+        scene.run(rows(1), limits=[Limit(5, 70.0)])
+        assert scene.transport.times == [pytest.approx(70.0, abs=0.2)]
+
     def test_tells_when_it_waits_for_a_quota(self, scene: Scene) -> None:
         """Once when the wait begins, once when it ends; the ordinary pace is no news."""
         scene.run(rows(15), limits=[Limit(10, 120.0), Limit(5, 1.0)])

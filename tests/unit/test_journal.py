@@ -538,13 +538,13 @@ class TestRefusal:
         assert_one_line(caught.value, str(path), "restore a copy")
         assert path.read_text() == "order_id,email\n" * 500
 
-    @pytest.mark.parametrize("kept", [0, 1, 100, 4096, 4097, 0.5, -1])
-    def test_of_a_truncated_journal(self, path: Path, kept: float) -> None:
+    @pytest.mark.parametrize("kept", [0, 1, 100, 4096, 4097, -40_000, -1])
+    def test_of_a_truncated_journal(self, path: Path, kept: int) -> None:
         """A part of a journal would send the rest again, and an empty file everything."""
         with open_journal(path, NAME) as journal:
             journal.commit([intent(f"key {number}") for number in range(2000)], [])
         whole = path.stat().st_size
-        os.truncate(path, int(whole * kept) if isinstance(kept, float) else kept % whole)
+        os.truncate(path, kept % whole)
         for opener in (open_journal, read_journal):
             with pytest.raises(JournalError, match="damaged") as caught:
                 opener(path, NAME)
