@@ -351,12 +351,15 @@ def test_another_campaigns_journal_is_refused(client: tb.TurboClient) -> None:
 # Runs
 
 
-def test_a_second_start_attaches_to_the_run(sandbox: Sandbox, held: tb.TurboClient, gate: threading.Event) -> None:
+def test_a_second_start_attaches_to_the_run(
+    sandbox: Sandbox, held: tb.TurboClient, gate: threading.Event, until: Callable[[Callable[[], Any]], None]
+) -> None:
     """While a run is active, starting again gives the same run; afterwards a new one."""
     table = people(5)
     run = campaign().start(table, held)
     try:
         assert campaign().start(table, held) is run
+        until(lambda: len(campaign().in_doubt()) == 5)
         assert statuses(campaign().results(table)) == ["in_doubt"] * 5
         assert run.progress.state is RunState.RUNNING
         assert not run.wait(0)
