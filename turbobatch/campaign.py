@@ -19,7 +19,6 @@ from turbobatch.preview import Preview
 from turbobatch.progress import log, log_event, watch
 from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
-from turbobatch.recipients.table import file_errors
 from turbobatch.results import Results
 from turbobatch.run import Asked, Run, RunState, active_run, start_run
 from turbobatch.settings import load_settings, mail_merge, name_fault

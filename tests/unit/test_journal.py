@@ -27,7 +27,6 @@ from turbobatch.journal.sqlite import SCHEMA_VERSION
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Iterator
 
 NAME = "receipts"

@@ -6,9 +6,8 @@ with two or more connections. Who only looks gets a private copy.
 
 from __future__ import annotations
 
-import os
-
 import json
+import os
 import re
 import sqlite3
 import tempfile
@@ -111,7 +110,7 @@ class SqliteJournal:
                     # SQLite would write a log that is cut or old into the main file even where it's refused then.
                     JournalCopy(path, campaign).close()
             self._db = _connect(path or ":memory:")
-            self._file = _identity(path)
+            self._file: tuple[int, int] | None = _identity(path)
         try:
             with one_line_errors(path):
                 if path is not None:
@@ -228,6 +227,8 @@ class SqliteJournal:
             self._let_go()
 
     def _is_in_place(self) -> bool:
+        if self._file is None:  # in memory, or a copy that nobody writes
+            return True
         try:
             return _identity(self.path) == self._file
         except OSError:
