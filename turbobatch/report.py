@@ -156,8 +156,9 @@ def _target(path: Path) -> Path:
     Raises:
         CampaignError: it is a pipe or a device.
     """
-    real = Path(os.path.realpath(path))
-    if os.path.exists(real) and not os.path.isfile(real):  # noqa: PTH110, PTH113 - pathlib's raise for long names
+    # Not pathlib's methods, which raise for a name that no file can have.
+    real = Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114
+    if os.path.exists(real) and not os.path.isfile(real):  # noqa: PTH110, PTH113
         raise CampaignError(f"{path} can't be written: it is no regular file")
     return real
 

@@ -396,7 +396,7 @@ def test_while_a_run_goes_on(letters: Letters, turbobatch: Command, slow_sandbox
 def test_a_run_that_breaks_can_be_gone_on_with(
     letters: Letters, turbobatch: Command, sandbox: Sandbox, until: Until
 ) -> None:
-    """If the table turns out malformed while it is sent: exit 3, one line, and what was sent is known."""
+    """If the table is changed while it is sent: exit 3, one line, and what was sent is known."""
     folder = letters(3000)
     with ended(turbobatch.start("send", folder, "-o", "report.csv", "--yes", "--concurrency", 16)) as process:
         until(sandbox.requests_seen)
@@ -405,7 +405,7 @@ def test_a_run_that_breaks_can_be_gone_on_with(
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
     assert re.fullmatch(
-        r"error: row 3000 \(line 3002 of people\.csv\) .*; what was sent before is in the journal: "
+        r"error: people\.csv was changed while it was in use: start again; what was sent before is in the journal: "
         r"run the same command again\n",
         err,
     )

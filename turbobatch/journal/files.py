@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turbobatch.errors import JournalError
-from turbobatch.journal.failures import RESTORE, damaged
+from turbobatch.journal.failures import RESTORE, damaged, one_line_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,18 +51,19 @@ def is_there(path: Path) -> bool:
     """Whether there is a journal.
 
     Raises:
-        JournalError: it is empty, or gone while what belongs to it is still there.
+        JournalError: it is empty, or gone while what belongs to it is still there, or its name can't be a file's.
     """
-    if path.exists():
-        if path.is_file() and size(path) < _SMALLEST_PAGE:
-            raise damaged(path, "it is empty or cut")  # to SQLite it would be a new file
-        return True
-    for side in _SIDES:
-        if beside(path, side).exists():
-            raise JournalError(
-                f"journal {path} is gone, but {path.name}{side} is still there: {RESTORE}. "
-                "Remove that file too if nothing was sent"
-            )
+    with one_line_errors(path):
+        if path.exists():
+            if path.is_file() and size(path) < _SMALLEST_PAGE:
+                raise damaged(path, "it is empty or cut")  # to SQLite it would be a new file
+            return True
+        left = next((side for side in _SIDES if beside(path, side).exists()), None)
+    if left is not None:
+        raise JournalError(
+            f"journal {path} is gone, but {path.name}{left} is still there: {RESTORE}. "
+            "Remove that file too if nothing was sent"
+        )
     return False
 
 
