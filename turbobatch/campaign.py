@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.check import any_account, check_table
 from turbobatch.client import TurboClient
+from turbobatch.descriptors import affordable
 from turbobatch.engine import Engine
 from turbobatch.errors import CampaignError
-from turbobatch.feed import Feed, Preparation, is_final, look_up
+from turbobatch.feed import Feed, Preparation
 from turbobatch.journal import SqliteJournal, open_journal, read_journal
+from turbobatch.plan import Plan, make_plan
 from turbobatch.policy import Policy, Status
 from turbobatch.preview import Preview
 from turbobatch.progress import log, log_event, watch
@@ -42,20 +43,6 @@ if TYPE_CHECKING:
     Recipients = pd.DataFrame | Table | str | Path
 
 _JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
-_LASTING = (Status.SENT, Status.IN_DOUBT)  # what the journal remembers of an email whatever becomes of its row
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a run would do, counted over the whole table before anything is sent."""
-
-    rows: int
-    emails: int  # to post at most; rows that turn out invalid or suppressed are among them
-    known: dict[Status, int]  # rows that are settled already
-    elsewhere: int  # emails of this campaign, sent or in doubt, whose keys the table doesn't have
-    sender: str
-    table: Table  # as it was counted; a run that is given this one refuses a file that was changed since
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,26 +197,11 @@ class Campaign:
             JournalError: the journal can't be used.
         """
         source = self._source(recipients)
-        rows = emails = found = 0
-        known: Counter[Status] = Counter()
         with self._journal_to_write() as journal:
-            for finding, entry in look_up(source.find(), source.layout, journal):
-                rows += finding.unit.size
-                found += entry is not None and entry.status in _LASTING
-                if entry is not None and is_final(entry, resend=resend):
-                    known[entry.status] += finding.unit.size
-                elif finding.status is None:
-                    emails += 1
-            counts = journal.counts()
-        return Plan(
-            rows=rows,
-            emails=emails,
-            known=dict(known),
-            elsewhere=sum(counts.get(status, 0) for status in _LASTING) - found,
-            sender=self.message.sender,
-            table=source.table,
-            warnings=source.table.warnings,
-        )
+            plan = make_plan(
+                source.table, source.layout, source.merger, journal, resend=resend, sender=self.message.sender
+            )
+        return replace(plan, warnings=(*source.table.warnings, *self._shortages(), *plan.warnings))
 
     def send(
         self,
@@ -238,6 +210,7 @@ class Campaign:
         *,
         limit: int | None = None,
         resend: bool = False,
+        accept_changes: bool = False,
         progress: bool = True,
     ) -> pd.DataFrame:
         """Send what isn't sent yet and return the table with its result columns. Running it again sends nothing twice.
@@ -247,17 +220,21 @@ class Campaign:
             client: else one with the credentials in the environment.
             limit: emails to post at most.
             resend: post rows in doubt again; some of them may have been accepted and would arrive twice.
+            accept_changes: send also where `plan` objects that the emails look like ones that have left already.
             progress: show a tqdm bar.
 
         Raises:
-            CampaignError: the table or a template can't be used; nothing was sent.
+            CampaignError: the table or a template can't be used, or the emails look like ones that have left already;
+                nothing was sent.
             AuthenticationError: the credentials were refused; the rows are pending.
             NotSentError: the run ended early (outage, no credit); run it again to go on.
             JournalError: the journal can't be used.
             KeyboardInterrupt: stopped by Ctrl-C or Interrupt, after the POSTs in flight have ended.
         """
         say = log.warning if progress else log.info
-        run = self.run_to_end(recipients, client, limit=limit, resend=resend, bar=progress, say=say)
+        run = self.run_to_end(
+            recipients, client, limit=limit, resend=resend, accept_changes=accept_changes, bar=progress, say=say
+        )
         run.raise_if_stopped()
         return self.results(recipients)
 
@@ -268,6 +245,7 @@ class Campaign:
         *,
         limit: int | None = None,
         resend: bool = False,
+        accept_changes: bool = False,
         bar: bool = True,
         say: Callable[[str], None] = log.warning,
         on_start: Callable[[Run], None] | None = None,
@@ -281,7 +259,7 @@ class Campaign:
             TurboBatchError: what `start` raises, or what broke the run.
         """
         try:
-            run = self.start(recipients, client, limit=limit, resend=resend)
+            run = self.start(recipients, client, limit=limit, resend=resend, accept_changes=accept_changes)
             if on_start is not None:
                 on_start(run)
             watch(run, bar=bar, say=say)
@@ -302,12 +280,13 @@ class Campaign:
         *,
         limit: int | None = None,
         resend: bool = False,
+        accept_changes: bool = False,
     ) -> Run:
         """Begin to send in the background. If that is in progress already, its run is returned.
 
         Raises:
-            CampaignError: the table or a template can't be used, or a run with another table or other options is in
-                progress; nothing was sent.
+            CampaignError: the table or a template can't be used, the emails look like ones that have left already, or
+                a run with another table or other options is in progress; nothing was sent.
             JournalError: the journal can't be used.
         """
         asked = Asked(_absolute(recipients) if recipients is not None else self._recipients, limit, resend)
@@ -315,6 +294,13 @@ class Campaign:
             return active
         client = client or TurboClient.from_env(api=self.api)
         plan = self.plan(recipients, resend=resend)
+        for warning in plan.warnings:
+            log.warning("%s", warning)
+        if plan.objection and not accept_changes:
+            raise CampaignError(
+                f"{plan.objection}; undo the change, or send them all the same with accept_changes=True "
+                "(--accept-changes)"
+            )
         source = self._source(plan.table)  # the same, so that what is sent is what was counted
         self.sent_version = source.table.version
         return start_run(self._identity, asked, lambda: self._engine(source, client, asked), total=plan.rows)
@@ -323,8 +309,16 @@ class Campaign:
     def _identity(self) -> tuple[Path, str]:
         return self.journal_path.resolve(), self.name
 
+    def _shortages(self) -> Iterator[str]:
+        if (bounded := affordable(self.concurrency)) < self.concurrency:
+            yield (
+                f"this process may open too few files for {self.concurrency} POSTs at a time: at most {bounded} are "
+                "in flight; raise the limit (ulimit -n) or lower the concurrency"
+            )
+
     def _engine(self, source: _Source, client: TurboClient, asked: Asked) -> Engine:
         journal = open_journal(*self._identity)
+        concurrency = affordable(self.concurrency)
         try:
             feed = Feed(
                 table=source.table,
@@ -337,9 +331,9 @@ class Campaign:
             return Engine(
                 feed=iter(feed),
                 journal=journal,
-                transport=client.open_transport(self.concurrency),
+                transport=client.open_transport(concurrency),
                 pacer=Pacer(self.limits, jitter=_JITTER),
-                concurrency=self.concurrency,
+                concurrency=concurrency,
                 window=self.window,
                 policy=self.policy,
                 emit=log_event,
@@ -383,12 +377,18 @@ class Campaign:
             yield from Results(table=source.table, layout=source.layout, merger=source.merger, journal=journal).frames()
 
     def reads(self, path: Path) -> bool:
-        """Whether this file is one that the campaign is made of: table, suppression list, templates, journal."""
-        journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark")]
-        own = [self._recipients, self._suppress, self._file, *self.message.files, *journal]
+        """Whether this file is one that the campaign is made of: table, suppression list, templates, journal.
+
+        The journal's files are the campaign's own also before they exist.
+        """
+        journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark", "-journal", "-shm")]
+        given = [self._recipients, self._suppress, self._file, *self.message.files, *journal]
+        own = [item for item in given if isinstance(item, Path)]
+        if path.resolve() in {item.resolve() for item in own}:
+            return True
         # Not Path.exists, which raises for a name that no file can have.
-        files = [item for item in own if isinstance(item, Path) and os.path.exists(item)]  # noqa: PTH110
-        return os.path.exists(path) and any(path.samefile(item) for item in files)  # noqa: PTH110
+        there = [item for item in own if os.path.exists(item)]  # noqa: PTH110
+        return os.path.exists(path) and any(path.samefile(item) for item in there)  # noqa: PTH110
 
     def in_doubt(self) -> list[str]:
         """The keys of all emails in doubt, also of those whose rows have left the table."""

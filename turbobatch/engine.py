@@ -159,6 +159,8 @@ class Engine:
         policy: how patient the run is.
         emit: called with each event, after what it tells is durable.
         dice: what spreads the probes of an outage.
+        slots: POSTs in flight at first; each healthy answer doubles them, up to `concurrency`. So a restart while the
+            service is ill costs few rows.
     """
 
     feed: Iterator[FeedItem]
@@ -172,6 +174,7 @@ class Engine:
     control: Control = field(default_factory=Control)
     emit: Callable[[RunEvent], None] = ignore_event
     dice: random.Random = field(default_factory=random.Random)
+    slots: int = 1
     in_flight: dict[int, _Try] = field(default_factory=dict, init=False)
     stop_reason: StopReason | None = field(default=None, init=False)
     stop_message: str = field(default="", init=False)
@@ -292,6 +295,7 @@ class Engine:
             return
         if decision.healthy:
             self._throttles = 0
+            self.slots = min(self.slots * 2, self.concurrency)
         reason = self._breaker.record(
             number=number,
             healthy=decision.healthy,
@@ -341,7 +345,7 @@ class Engine:
     def _claim(self, events: list[RunEvent]) -> list[_Try]:
         now = self.clock.monotonic()
         due = sum(1 for at, _, _ in self._retries if at <= now)
-        wanted = min(self.concurrency - len(self.in_flight), due + self._fresh())
+        wanted = min(self.slots - len(self.in_flight), due + self._fresh())
         if wanted <= 0 and not self._retries:
             return []
         reason, until = self._held_back(now)  # told also where every row has been tried and none is due
@@ -416,7 +420,7 @@ class Engine:
     def _full(self) -> bool:
         if self._breaker.is_open:
             return bool(self.in_flight)
-        return len(self.in_flight) >= self.concurrency
+        return len(self.in_flight) >= self.slots
 
 
 def _said(verdict: Verdict) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import ExitStack
+from contextlib import closing, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -97,25 +97,54 @@ def watch(run: Run, *, bar: bool = True, file: Any = None, say: Callable[[str], 
         KeyboardInterrupt: Ctrl-C was pressed twice. What was in flight is in doubt then.
         TurboBatchError: what broke the run.
     """
-    shown: Bar | Lines | None = None
     stopping = False
-    with ExitStack() as opened:
+    with closing(_Display(lambda: Bar(run.progress.total, file=file) if bar else Lines(say))) as display:
         while True:
             try:
-                if shown is None:  # in here, as it imports tqdm: Ctrl-C may come that early
-                    shown = Bar(run.progress.total, file=file) if bar else Lines(say)
-                    opened.callback(shown.close)
+                display.update(run.progress)  # in here, as it imports tqdm: Ctrl-C may come that early
                 while not run.wait(_LOOK):
-                    shown.update(run.progress)
+                    display.update(run.progress)
                 break
             except KeyboardInterrupt:
                 if stopping:
                     raise
                 stopping = True
                 run.stop()
-                say("stopping: waiting for the POSTs in flight; Ctrl-C again to leave at once")
-        if shown is not None:
-            shown.update(run.progress)
+                _is_heard(lambda: say("stopping: waiting for the POSTs in flight; Ctrl-C again to leave at once"))
+        display.update(run.progress)
+
+
+class _Display:
+    """A Bar or Lines for as long as somebody looks: a terminal or pipe that is closed must not stop the run."""
+
+    def __init__(self, make: Callable[[], Bar | Lines]) -> None:
+        self._make = make
+        self._shown: Bar | Lines | None = None
+        self._is_lost = False
+
+    def close(self) -> None:
+        if self._shown is not None:
+            with suppress(Exception):
+                self._shown.close()
+
+    def update(self, now: Progress) -> None:
+        if self._is_lost:
+            return
+        self._is_lost = not _is_heard(lambda: self._show(now))
+
+    def _show(self, now: Progress) -> None:
+        self._shown = self._shown or self._make()
+        self._shown.update(now)
+
+
+def _is_heard(say: Callable[[], None]) -> bool:
+    """Say something, and tell whether that went well."""
+    try:
+        say()
+    except Exception as error:  # noqa: BLE001 - whatever keeps a run from being seen, it goes on
+        log.warning("the run goes on, but can't be shown: %s", error)
+        return False
+    return True
 
 
 def _described(now: Progress) -> str:

@@ -13,13 +13,13 @@ from turbobatch.check import CHANGED
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
     from turbobatch.sandbox import Sandbox
 
-_SHOWN = 20  # failed addresses a terminal shows before it names the rest's number
+_SHOWN = 20  # failed addresses, or keys, a terminal shows before it names the rest's number
 
 MEANINGS = {
     Status.PENDING: "not tried yet",
@@ -58,7 +58,7 @@ def failures_text(failures: pd.DataFrame) -> str:
 def problems_text(problems: pd.DataFrame) -> str:
     """One line per problem that a check found: where, what, and the cure."""
     rows = problems.to_dict("records")
-    return "".join(f"{item['where']}: {_place(item)}{item['problem']}; {item['cure']}\n" for item in rows)
+    return "\n".join(f"{item['where']}: {_place(item)}{item['problem']}; {item['cure']}" for item in rows)
 
 
 def changed_text(problems: pd.DataFrame) -> str:
@@ -99,3 +99,10 @@ def sandbox_text(running: Sandbox) -> str:
         "or, for v1:\n"
         f"  export {v1} TURBOSMTP_AUTHUSER=sandbox TURBOSMTP_AUTHPASS=sandbox"
     )
+
+
+def doubts_text(keys: Sequence[str]) -> str:
+    """One line that names the emails in doubt whose rows aren't in the table, the first ones."""
+    named = ", ".join(CONTROL.sub(" ", key) for key in keys[:_SHOWN])
+    more = f" … and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return f"In doubt, though not in this table ({len(keys)}), by key: {named}{more}"

@@ -452,6 +452,8 @@ def test_send_asks_on_a_terminal(
     assert len(sandbox.inbox()) == (3 if code == 0 else 0)
     assert (turbobatch.folder / "report.csv").exists() == (code == 0)
     assert "Traceback" not in err
+    if code:
+        assert err.splitlines()[-1].endswith("nothing was sent")
 
 
 # Options of send
@@ -577,11 +579,43 @@ def test_status_counts_from_the_journal(letters: Letters, turbobatch: Command, s
         "rows": 3,
         "statuses": {"sent": 1, "in_doubt": 1, "invalid": 1},
         "in_doubt": ["2"],
+        "in_doubt_elsewhere": [],
     }
     said = turbobatch("status", folder).stdout
     for line in ("1 sent ", "1 in_doubt ", "1 invalid ", "3 rows"):
         assert line in said
     assert "In doubt, by key: 2" in said
+
+
+def test_doubts_whose_rows_have_left_are_told(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
+    """An email in doubt stays one when its row goes: it is named, and no command is all right until it is settled."""
+    folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n")
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    letters(table="id,name,email\n1,Ana,ana@example.org\n")
+    line = "In doubt, though not in this table (1), by key: 2\n"
+    for command, code in (("send", 1), ("report", 0)):
+        done = turbobatch(command, folder, "-o", "report.csv", *(["--yes"] if command == "send" else []))
+        assert (done.returncode, line in done.stdout) == (code, True), done.stdout
+    assert line in turbobatch("status", folder).stdout
+    status = json.loads(turbobatch("status", folder, "--json").stdout)
+    assert (status["statuses"], status["in_doubt"], status["in_doubt_elsewhere"]) == ({"sent": 1}, ["2"], ["2"])
+    assert turbobatch("resolve", folder, "--as", "sent", "--key", "2").returncode == 0
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 0
+    assert sandbox.requests_seen() == 2
+
+
+@pytest.mark.parametrize("command", ["send", "report", "preview"])
+def test_no_output_takes_the_journals_place(
+    command: str, letters: Letters, turbobatch: Command, sandbox: Sandbox
+) -> None:
+    """Also before there is a journal, and by whatever way its path is written."""
+    folder = letters()
+    (turbobatch.folder / "way").symlink_to(turbobatch.folder)
+    options = {"send": ["--journal", "letters/kept.csv", "--yes"], "report": ["--journal", "letters/kept.csv"]}
+    output = f"way/letters/{'letters.journal.db-wal' if command == 'preview' else 'kept.csv'}"
+    said = one_line(turbobatch(command, folder, "-o", output, *options.get(command, [])), 2)
+    assert said == f"{output} is a file of the campaign itself: give the output another name"
+    assert sandbox.requests_seen() == 0
 
 
 def test_failed_addresses_are_audited(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
@@ -634,7 +668,11 @@ def test_rows_in_doubt_are_settled_by_hand(letters: Letters, turbobatch: Command
         assert statuses() == {"in_doubt": 3, "sent": 1}
     assert turbobatch(*resolve, "sent", "--key", "1").stdout == "1 rows in doubt settled as sent\n"
     assert statuses() == {"in_doubt": 2, "sent": 2}
-    assert turbobatch(*resolve, "pending").stdout == "2 rows in doubt settled as pending\n"
+    assert one_line(turbobatch(*resolve, "pending"), 2).startswith("there is no terminal to ask on: say --yes")
+    assert statuses() == {"in_doubt": 2, "sent": 2}
+    said_first = "2 emails may have been accepted: the next send posts them again, and they may arrive twice.\n"
+    done = turbobatch(*resolve, "pending", "--yes")
+    assert done.stdout == f"{said_first}2 rows in doubt settled as pending\n"
     assert statuses() == {"sent": 2, "pending": 2}
     assert turbobatch(*resolve, "maybe").returncode == 2
 

@@ -269,7 +269,7 @@ class TestOrder:
                 super().commit(intents, outcomes)
 
         with Counting() as journal:
-            scene.run(rows(40), concurrency=4, journal=journal)
+            scene.run(rows(40), concurrency=4, slots=4, journal=journal)
         assert commits == [(4, 0), *[(4, 4)] * 9, (0, 4)]
 
     @pytest.mark.parametrize("failing", [0, 1, 3])
@@ -285,7 +285,7 @@ class TestOrder:
 
         with Failing() as journal:
             with pytest.raises(JournalError, match="disk is full"):
-                scene.run(rows(40), concurrency=2, journal=journal)
+                scene.run(rows(40), concurrency=2, slots=2, journal=journal)
             assert len(scene.transport.requests) == failing * 2
             assert len(scene.of(Settled)) == failing * 2
             assert journal.counts() == ({Status.SENT: failing * 2} if failing else {})
@@ -358,6 +358,28 @@ class TestResend:
         assert (entry.status, entry.attempts, entry.message) == (Status.SENT, 4, "OK")
 
 
+class TestSlowStart:
+    def test_doubles_with_each_healthy_answer(self, scene: Scene) -> None:
+        """One POST until the service is known to be well, then soon all that are allowed."""
+        waves = []
+        scene.run(rows(200), concurrency=16, before_submit=lambda jobs: waves.append(len(jobs)))
+        assert [wave for wave in waves if wave][:5] == [1, 2, 8, 16, 16]
+        assert scene.transport.most_in_flight == 16
+
+    def test_costs_few_rows_where_the_service_is_ill(self, scene: Scene) -> None:
+        """An outage that began before the run leaves no more rows in doubt than it takes to notice it."""
+        for begun in range(0, 300, 100):
+            assert scene.run(rows(300)[begun:], lambda _: no_answer(), concurrency=64) is StopReason.OUTAGE
+        assert scene.journal.counts() == {Status.IN_DOUBT: 3 * Policy().threshold}
+
+    def test_a_refusal_is_a_healthy_answer(self, scene: Scene) -> None:
+        """Also a bad row proves that the service is there; a failure opens no further slot."""
+        scene.run(rows(40), by_key({"k0": [refused("no")], "k1": [no_answer()]}), concurrency=4)
+        assert scene.transport.most_in_flight == 4
+        scene.run(rows(43)[40:], lambda _: no_answer(), concurrency=4)
+        assert scene.transport.most_in_flight == 1
+
+
 class TestFeedFailure:
     def test_waits_for_the_verdicts_under_way(self, scene: Scene) -> None:
         """A table that turns out malformed costs no row its verdict, and is told in the end."""
@@ -367,7 +389,7 @@ class TestFeedFailure:
             raise CampaignError("line 6 of t.csv has 3 cells instead of 2")
 
         with pytest.raises(CampaignError, match="line 6"):
-            scene.run(feed(), latency=5.0, concurrency=4)
+            scene.run(feed(), latency=5.0, concurrency=4, slots=4)
         assert scene.journal.counts() == {Status.SENT: 4}
 
     def test_begins_nothing_new(self, scene: Scene) -> None:
@@ -403,7 +425,7 @@ class TestRate:
 
     def test_is_kept_evenly_and_fully(self, scene: Scene) -> None:
         """No bursts, and no time lost: 10 a second are a POST each tenth."""
-        scene.run(rows(100), limits=[Limit(10, 1.0)], concurrency=8)
+        scene.run(rows(100), limits=[Limit(10, 1.0)], concurrency=8, slots=8)
         gaps = [after - before for before, after in pairwise(scene.transport.times)]
         assert min(gaps) > 0.09
         assert scene.transport.times[-1] < 10.5
@@ -501,7 +523,7 @@ class TestRetries:
 class TestThrottling:
     def test_pauses_everything_as_long_as_asked(self, scene: Scene) -> None:
         """No POST begins before Retry-After is over; then the row is tried again, and first."""
-        scene.run(rows(8), by_key({"k2": [throttled(30)]}), concurrency=2, latency=0.5)
+        scene.run(rows(8), by_key({"k2": [throttled(30)]}), concurrency=2, slots=2, latency=0.5)
         before = [time for time in scene.transport.times if time < 30]
         assert len(before) == 4
         assert scene.transport.times[4] == pytest.approx(31.0, abs=0.01)
@@ -531,7 +553,7 @@ class TestThrottling:
         """Sixteen answers to one wave are one pause."""
         answers = [throttled(5) for _ in range(16 * 8)]
         dice = random.Random(1)  # noqa: S311 - a simulation
-        assert scene.run(rows(16), answers, latency=lambda _: dice.uniform(0.1, 0.9), concurrency=16) is None
+        assert scene.run(rows(16), answers, latency=lambda _: dice.uniform(0.1, 0.9), concurrency=16, slots=16) is None
         assert scene.journal.counts() == {Status.SENT: 16}
 
     def test_with_successes_between_goes_on(self, scene: Scene) -> None:
@@ -577,7 +599,7 @@ class TestStops:
         """What is under way gets its verdict before the run ends."""
         latencies = itertools.chain([1.0, 9.0, 9.0, 9.0], itertools.repeat(1.0))
         reason = scene.run(
-            rows(20), [bad_credentials(), ok(), refused("no"), no_answer()], latency=lambda _: next(latencies)
+            rows(20), [bad_credentials(), ok(), refused("no"), no_answer()], latency=lambda _: next(latencies), slots=4
         )
         assert reason is StopReason.CREDENTIALS
         assert scene.statuses(*keys(4)) == [Status.PENDING, Status.SENT, Status.REJECTED, Status.IN_DOUBT]

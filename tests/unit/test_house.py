@@ -25,9 +25,9 @@ HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2")
 # Each imports only from those before it. The command line comes last, since it starts the sandbox too.
 ORDER = (
     "errors", "addresses", "email", "sendapi", "recipients", "merge", "suppression", "rates", "policy", "journal",
-    "transport", "client", "spill", "units", "engine", "feed", "run", "progress", "arrow", "results", "page", "report",
-    "audit", "check", "preview", "trial", "settlement", "settings", "campaign", "console", "sandbox", "testing",
-    "samples", "summary", "demo", "cli",
+    "transport", "client", "spill", "units", "engine", "feed", "plan", "run", "progress", "arrow", "results", "page",
+    "report", "audit", "check", "preview", "trial", "settlement", "settings", "descriptors", "campaign", "console",
+    "sandbox", "testing", "samples", "summary", "demo", "terminal", "sending", "cli",
 )  # fmt: skip
 FACE = {"__init__", "__main__", "_version"}  # the package's own doors
 

@@ -7,6 +7,7 @@ no proxy settings, and keeps no cookies.
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import io
 import queue
@@ -295,6 +296,8 @@ def _kind(error: BaseException) -> str:
             return "reset"
         case _AnswerTooLongError():
             return "the answer is too long"
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return "too many open files: raise ulimit -n, or lower the concurrency"
         case root:
             return (
                 "timeout"

@@ -1,0 +1,148 @@
+"""The send command, step by step: what it asks, how it runs, what it reports, and its exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from turbobatch.errors import CampaignError, JournalError, TurboBatchError
+from turbobatch.policy import SETTLED_WELL, Status
+from turbobatch.terminal import SOME_ROWS_NOT_SENT, STOPPED_EARLY, ask, fail, is_terminal, tell, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    import pandas as pd
+
+    from turbobatch.campaign import Campaign
+    from turbobatch.client import TurboClient
+    from turbobatch.plan import Plan
+    from turbobatch.run import Run
+
+
+def confirm(plan: Plan, client: TurboClient, limit: int | None, *, resend: bool, changes: bool, yes: bool) -> bool:
+    """Say what is about to happen, and ask; tells whether changes are accepted that may send emails again.
+
+    Raises:
+        CampaignError: it isn't to happen.
+    """
+    for warning in plan.warnings:
+        warn(f"warning: {warning}")
+    emails = min(plan.emails, limit) if limit is not None else plan.emails
+    known = ", ".join(f"{count} {status} already" for status, count in plan.known.items())
+    tell(f"{plan.rows} rows{f' ({known})' if known else ''}: up to {emails} emails to send")
+    tell(f"from {plan.sender} through {client.host} ({client.api.name})")
+    if plan.objection:
+        warn(f"warning: {plan.objection}")
+    if resend:
+        tell("Rows in doubt are posted again: some may have been accepted and would arrive twice.")
+    if plan.objection and yes and not changes:
+        raise CampaignError("nothing was sent: undo the change, or send them all the same with --accept-changes")
+    if emails and not yes:
+        ask("Send, though they may arrive a second time?" if plan.objection and not changes else "Send?")
+    return changes or (bool(plan.objection) and not yes)
+
+
+def run_to_end(
+    campaign: Campaign,
+    plan: Plan,
+    client: TurboClient,
+    limit: int | None,
+    *,
+    resend: bool,
+    accept_changes: bool,
+    report: Callable[[], object],
+) -> Run:
+    """Send and show how far it is; what breaks the run ends the command, after a `report` if the journal is lost."""
+    begun: list[Run] = []
+    try:
+        return campaign.run_to_end(
+            plan.table,
+            client,
+            limit=limit,
+            resend=resend,
+            accept_changes=accept_changes,
+            bar=is_terminal(sys.stderr),
+            say=warn,
+            on_start=begun.append,
+        )
+    except Exception as error:
+        if not begun:
+            raise
+        if isinstance(error, JournalError):  # this process may be the last to know what was sent
+            with suppress(TurboBatchError):
+                report()
+            fail(error, STOPPED_EARLY)
+        fail(f"{error}; what was sent before is in the journal: run the same command again", STOPPED_EARLY)
+
+
+@dataclass(slots=True)
+class Counts:
+    """A table's rows by status, counted chunk by chunk, and the emails in doubt that none of its rows tells of."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    _in_doubt: set[str] = field(default_factory=set)
+
+    def add(self, chunk: pd.DataFrame) -> None:
+        """Count some rows of the results."""
+        self.rows.update(chunk["send_status"])
+        self._in_doubt.update(chunk.loc[chunk["send_status"] == Status.IN_DOUBT, "send_key"])
+
+    def in_doubt_elsewhere(self, campaign: Campaign) -> list[str]:
+        """The keys of the emails in doubt whose rows have left the table."""
+        return [key for key in campaign.in_doubt() if key not in self._in_doubt]
+
+
+def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter[str], list[str]]:
+    """Write the report chunk by chunk and print what it says; rows by status, and doubts that no row tells of."""
+    from turbobatch.audit import audit as find_failures
+    from turbobatch.audit import concatenated
+    from turbobatch.report import write_report
+    from turbobatch.summary import counts_text, doubts_text, failures_text
+
+    seen = Counts()
+    failures: list[pd.DataFrame] = []
+
+    def looked_at() -> Iterable[pd.DataFrame]:
+        for chunk in campaign.result_chunks():
+            failures.append(find_failures(chunk, start=seen.rows.total()))
+            seen.add(chunk)
+            yield chunk
+
+    write_report(looked_at(), output, for_excel=for_excel)
+    tell(counts_text(seen.rows))
+    tell(failures_text(concatenated(failures)))
+    if elsewhere := seen.in_doubt_elsewhere(campaign):
+        tell(doubts_text(elsewhere))
+    tell(f"Report: {output}")
+    return seen.rows, elsewhere
+
+
+def exit_code(run: Run, statuses: Iterable[str], *, limited: bool) -> int:
+    """What the command ends with, and why if it was early."""
+    from turbobatch.run import describe_stop
+
+    if run.stop_reason is not None:
+        warn(f"error: {describe_stop(run.stop_reason, run.stop_message)}")
+        return STOPPED_EARLY
+    good = SETTLED_WELL | ({Status.PENDING} if limited else set())
+    return 0 if all(status in good for status in statuses) else SOME_ROWS_NOT_SENT
+
+
+def send_test(campaign: Campaign, client: TurboClient, address: str, rows: int, *, yes: bool) -> NoReturn:
+    """Send the first rows to one address, outside the journal, and end."""
+    tell(f"{rows} test emails to {address} through {client.host}, outside the journal")
+    if not yes:
+        ask("Send?")
+    failed = 0
+    for row, result in campaign.send_test(address, client=client, rows=rows):
+        said = result if isinstance(result, str) else f"{result.status} {'; '.join(result.errors)}".strip()
+        failed += isinstance(result, str) or result.status != "sent"
+        tell(f"row {row}: {said}")
+    raise typer.Exit(SOME_ROWS_NOT_SENT if failed else 0)
