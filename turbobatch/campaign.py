@@ -384,9 +384,9 @@ class Campaign:
         journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark", "-journal", "-shm")]
         given = [self._recipients, self._suppress, self._file, *self.message.files, *journal]
         own = [item for item in given if isinstance(item, Path)]
-        if path.resolve() in {item.resolve() for item in own}:
+        # Not pathlib's resolve and exists: they raise for a link to itself, and for a name that no file can have.
+        if os.path.realpath(path) in map(os.path.realpath, own):
             return True
-        # Not Path.exists, which raises for a name that no file can have.
         there = [item for item in own if os.path.exists(item)]  # noqa: PTH110
         return os.path.exists(path) and any(path.samefile(item) for item in there)  # noqa: PTH110
 

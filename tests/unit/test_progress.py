@@ -273,7 +273,7 @@ class TestCtrlC:
             ready.wait()
             yield from (Candidate(n, 1, f"k{n}", "d", request) for n in range(9))
         engine = Engine(feed=feed(), journal=open_journal(Path(path), "c"), transport=Held(),
-                        pacer=Pacer([]), concurrency=2)
+                        pacer=Pacer([]), concurrency=2, slots=2)
         run = Run(engine, total=9)
         ready.set()
         try:
