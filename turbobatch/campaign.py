@@ -14,6 +14,7 @@ from turbobatch.engine import Engine
 from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation
 from turbobatch.journal import SqliteJournal, open_journal, read_journal
+from turbobatch.journal.neighbours import sent_by_neighbours
 from turbobatch.plan import Plan, make_plan
 from turbobatch.policy import Policy, Status
 from turbobatch.preview import Preview
@@ -201,7 +202,9 @@ class Campaign:
             plan = make_plan(
                 source.table, source.layout, source.merger, journal, resend=resend, sender=self.message.sender
             )
-        return replace(plan, warnings=(*source.table.warnings, *self._shortages(), *plan.warnings))
+        return replace(
+            plan, warnings=(*source.table.warnings, *self._shortages(), *plan.warnings, *self._renamed(plan))
+        )
 
     def send(
         self,
@@ -315,6 +318,10 @@ class Campaign:
                 f"this process may open too few files for {self.concurrency} POSTs at a time: at most {bounded} are "
                 "in flight; raise the limit (ulimit -n) or lower the concurrency"
             )
+
+    def _renamed(self, plan: Plan) -> Iterator[str]:
+        for other, count in () if self.journal_path.exists() else sent_by_neighbours(self.journal_path, plan.sample):
+            yield f"{count} of these emails have left already by journal {shown(other)}: was the campaign renamed?"
 
     def _engine(self, source: _Source, client: TurboClient, asked: Asked) -> Engine:
         journal = open_journal(*self._identity)

@@ -36,10 +36,10 @@ def client(sandbox: Sandbox) -> Iterator[tb.TurboClient]:
     made.close()
 
 
-def campaign(text: str = "Dear {{ name }}", **changes: Any) -> tb.Campaign:
+def campaign(text: str = "Dear {{ name }}", name: str = "news", **changes: Any) -> tb.Campaign:
     """A newsletter, whose content doesn't say its key."""
     message = tb.MailMerge(from_="Acme <shop@acme.example>", to="{{ name }} <{{ email }}>", subject="News", text=text)
-    return tb.Campaign(name="news", message=message, **changes)
+    return tb.Campaign(name=name, message=message, **changes)
 
 
 def people(first: int = 0, count: int = 3) -> pd.DataFrame:
@@ -108,3 +108,14 @@ def test_a_run_in_background_tells_of_a_guess(
     with caplog.at_level(logging.WARNING, "turbobatch"):
         assert campaign(key="id").start("people.csv", client).wait(60)
     assert "people.csv is not UTF-8: read as cp1252" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["id", None])
+def test_a_renamed_campaign_is_told_of_its_other_journal(key: str | None, client: tb.TurboClient, folder: Path) -> None:
+    """Its emails have left, word for word, under another name; other contents, and other files, are no news."""
+    campaign(key=key).send(people(), client, progress=False)
+    (folder / "other.journal.db").write_bytes(b"no journal")
+    (warning,) = campaign(key=key, name="news 2").plan(people(count=5)).warnings
+    assert warning == "3 of these emails have left already by journal news.journal.db: was the campaign renamed?"
+    assert campaign("Something else", key=key, name="news 2").plan(people()).warnings == ()
+    assert campaign(key=key).plan(people()).warnings == ()

@@ -1,0 +1,38 @@
+"""Other campaigns' journals in a folder, looked at without a lock: was this campaign sent under another name?"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_APPLICATION_ID = b"tbjl"  # bytes 68 to 71 of the file (https://www.sqlite.org/fileformat.html)
+_SENT = """SELECT key, digest FROM send
+WHERE status IN ('sent', 'in_doubt') AND key IN (SELECT value FROM json_each(?))"""
+
+
+def sent_by_neighbours(path: Path, contents: Mapping[str, str]) -> Iterator[tuple[Path, int]]:
+    """Which journals beside `path` have how many of these emails (digests by key) as sent or in doubt.
+
+    A hint and no more: a journal that is being written, or wants its -wal, is read as it lies there or passed over.
+    """
+    for other in sorted(path.parent.glob("*.journal.db")):
+        if other != path and (count := _count(other, contents)):
+            yield other, count
+
+
+def _count(path: Path, contents: Mapping[str, str]) -> int:
+    try:
+        with path.open("rb") as file:
+            if file.read(72)[68:] != _APPLICATION_ID:
+                return 0
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+            found = database.execute(_SENT, (json.dumps(list(contents)),)).fetchall()
+    except (OSError, sqlite3.Error):
+        return 0
+    return sum(contents[key] == digest for key, digest in found)
