@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.check import any_account, check_table
 from turbobatch.client import TurboClient
-from turbobatch.descriptors import affordable
+from turbobatch.descriptors import affordable, shortage
 from turbobatch.engine import Engine
 from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation
@@ -17,17 +17,17 @@ from turbobatch.journal import SqliteJournal, open_journal, read_journal
 from turbobatch.journal.neighbours import sent_by_neighbours
 from turbobatch.plan import Plan, make_plan
 from turbobatch.policy import Policy, Status
-from turbobatch.preview import Preview
-from turbobatch.progress import log, log_event, watch
+from turbobatch.preview import Preview, preview_row
+from turbobatch.progress import log, log_event, reading, watch
 from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.results import Results
 from turbobatch.run import Asked, Run, RunState, active_run, start_run
-from turbobatch.settings import load_settings, mail_merge, name_fault
+from turbobatch.settings import load_settings, mail_merge, name_fault, shown
 from turbobatch.settlement import settle_by_hand
 from turbobatch.suppression import load_suppressed
 from turbobatch.trial import send_trial
-from turbobatch.units import Layout, find, invalid
+from turbobatch.units import Layout, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -176,35 +176,35 @@ class Campaign:
             CampaignError: there is no such row.
         """
         source = self._source(recipients)
-        for finding in source.find():
-            unit = finding.unit
-            if unit.number != row:
-                continue
-            merged = finding.merged_by(source.merger)
-            if merged.email is None:
-                return Preview(row=row, key=finding.key, email=None, message=invalid(unit, None, merged).message)
-            if finding.key is None:
-                return Preview(row=row, key=None, email=None, message=finding.message)
-            email = merged.email.labelled(reference_id=finding.key, campaign_id=self.name)
-            return Preview(row=row, key=finding.key, email=email)
-        group = " that begins a group" if source.layout.group_by else ""
-        raise CampaignError(f"{source.table.name} has no row {row}{group}: rows count from 0")
+        found = preview_row(source.find(), source.merger, row, self.name)
+        if found is None:
+            group = " that begins a group" if source.layout.group_by else ""
+            raise CampaignError(f"{source.table.name} has no row {row}{group}: rows count from 0")
+        return found
 
-    def plan(self, recipients: Recipients | None = None, *, resend: bool = False) -> Plan:
+    def plan(self, recipients: Recipients | None = None, *, resend: bool = False, progress: bool = False) -> Plan:
         """Read the whole table once, so that what is wrong with it shows before anything is sent, and count.
+
+        `progress` shows a bar if that takes long.
 
         Raises:
             CampaignError: the table or a template can't be used.
             JournalError: the journal can't be used.
         """
         source = self._source(recipients)
-        with self._journal_to_write() as journal:
+        with self._journal_to_write() as journal, reading(bar=progress) as tick:
             plan = make_plan(
-                source.table, source.layout, source.merger, journal, resend=resend, sender=self.message.sender
+                source.table,
+                source.layout,
+                source.merger,
+                journal,
+                resend=resend,
+                sender=self.message.sender,
+                tick=tick,
             )
-        return replace(
-            plan, warnings=(*source.table.warnings, *self._shortages(), *plan.warnings, *self._renamed(plan))
-        )
+        own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
+        renamed = sent_by_neighbours(self.journal_path, plan.sample)
+        return replace(plan, warnings=tuple(filter(None, (*own, *renamed))))
 
     def send(
         self,
@@ -243,7 +243,7 @@ class Campaign:
 
     def run_to_end(
         self,
-        recipients: Recipients | None = None,
+        recipients: Recipients | Plan | None = None,
         client: TurboClient | None = None,
         *,
         limit: int | None = None,
@@ -262,7 +262,9 @@ class Campaign:
             TurboBatchError: what `start` raises, or what broke the run.
         """
         try:
-            run = self.start(recipients, client, limit=limit, resend=resend, accept_changes=accept_changes)
+            run = self.start(
+                recipients, client, limit=limit, resend=resend, accept_changes=accept_changes, progress=bar
+            )
             if on_start is not None:
                 on_start(run)
             watch(run, bar=bar, say=say)
@@ -278,27 +280,34 @@ class Campaign:
 
     def start(
         self,
-        recipients: Recipients | None = None,
+        recipients: Recipients | Plan | None = None,
         client: TurboClient | None = None,
         *,
         limit: int | None = None,
         resend: bool = False,
         accept_changes: bool = False,
+        progress: bool = False,
     ) -> Run:
         """Begin to send in the background. If that is in progress already, its run is returned.
+
+        A Plan goes for the table that it was made of, and isn't made again. `progress` shows a bar while it is made.
 
         Raises:
             CampaignError: the table or a template can't be used, the emails look like ones that have left already, or
                 a run with another table or other options is in progress; nothing was sent.
             JournalError: the journal can't be used.
         """
-        asked = Asked(_absolute(recipients) if recipients is not None else self._recipients, limit, resend)
+        given = recipients.table if isinstance(recipients, Plan) else recipients
+        asked = Asked(_absolute(given) if given is not None else self._recipients, limit, resend)
         if (active := active_run(self._identity, asked)) is not None:
             return active
         client = client or TurboClient.from_env(api=self.api)
-        plan = self.plan(recipients, resend=resend)
-        for warning in plan.warnings:
-            log.warning("%s", warning)
+        if isinstance(recipients, Plan):
+            plan = recipients
+        else:
+            plan = self.plan(given, resend=resend, progress=progress)
+            for warning in plan.warnings:
+                log.warning("%s", warning)
         if plan.objection and not accept_changes:
             raise CampaignError(
                 f"{plan.objection}; undo the change, or send them all the same with accept_changes=True "
@@ -311,17 +320,6 @@ class Campaign:
     @property
     def _identity(self) -> tuple[Path, str]:
         return self.journal_path.resolve(), self.name
-
-    def _shortages(self) -> Iterator[str]:
-        if (bounded := affordable(self.concurrency)) < self.concurrency:
-            yield (
-                f"this process may open too few files for {self.concurrency} POSTs at a time: at most {bounded} are "
-                "in flight; raise the limit (ulimit -n) or lower the concurrency"
-            )
-
-    def _renamed(self, plan: Plan) -> Iterator[str]:
-        for other, count in () if self.journal_path.exists() else sent_by_neighbours(self.journal_path, plan.sample):
-            yield f"{count} of these emails have left already by journal {shown(other)}: was the campaign renamed?"
 
     def _engine(self, source: _Source, client: TurboClient, asked: Asked) -> Engine:
         journal = open_journal(*self._identity)
@@ -441,11 +439,6 @@ class Campaign:
 
     def __repr__(self) -> str:
         return f"<Campaign {self.name!r}, journal {shown(self.journal_path)}>"
-
-
-def shown(path: Path) -> Path:
-    """A path as people write it: relative where it lies below the working directory."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _absolute(given: Recipients | None) -> Path | pd.DataFrame | Table | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -24,6 +25,7 @@ from turbobatch.terminal import (
     fail,
     flush,
     interruptible,
+    is_terminal,
     take_signals,
     tell,
     warn,
@@ -195,7 +197,7 @@ def send(
         raise CampaignError("a report is missing: name it with -o, such as -o report.csv")
     _check_output(loaded, output)
     resend = in_doubt == "resend"
-    plan = loaded.plan(resend=resend)
+    plan = loaded.plan(resend=resend, progress=is_terminal(sys.stderr))
     accepted = confirm(plan, client, limit, resend=resend, changes=accept_changes, yes=yes)
     with interruptible("left at once; the journal knows what was sent, and the same command goes on"):
         report = partial(write, loaded, output, for_excel=for_excel)
@@ -233,7 +235,7 @@ def status(
         doubts = {"in_doubt": in_doubt, "in_doubt_elsewhere": elsewhere}
         tell(json.dumps({**found, "statuses": dict(counts.rows), **doubts}, ensure_ascii=False))
         return
-    from turbobatch.campaign import shown
+    from turbobatch.settings import shown
     from turbobatch.summary import counts_text, doubts_text
 
     tell(f"Campaign {loaded.name!r}, journal {shown(loaded.journal_path)}")
@@ -293,8 +295,10 @@ def resolve(
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
 ) -> None:
     """Settle rows in doubt by hand."""
+    from turbobatch.journal.files import is_there
+
     loaded = _load(campaign, journal=journal)
-    if not loaded.journal_path.exists():
+    if not is_there(loaded.journal_path):
         raise CampaignError(f"there is no journal at {loaded.journal_path}: nothing is in doubt")
     if settle_as == "pending" and (count := len(key or loaded.in_doubt())):
         tell(f"{count} emails may have been accepted: the next send posts them again, and they may arrive twice.")

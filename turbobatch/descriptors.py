@@ -20,6 +20,17 @@ def affordable(concurrency: int) -> int:
     return max(min(concurrency, (limit - _in_use() - _SPARE) // _EACH), 1)
 
 
+def shortage(concurrency: int) -> str:
+    """What to say where there are too few for `concurrency` POSTs at a time; else empty."""
+    bounded = affordable(concurrency)
+    if bounded == concurrency:
+        return ""
+    return (
+        f"this process may open too few files for {concurrency} POSTs at a time: at most {bounded} are in flight; "
+        "raise the limit (ulimit -n) or lower the concurrency"
+    )
+
+
 def _in_use() -> int:
     for folder in ("/proc/self/fd", "/dev/fd"):
         try:

@@ -11,7 +11,7 @@ from turbobatch.policy import Status
 from turbobatch.units import find
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from turbobatch.journal import Journal
     from turbobatch.merge import Merger
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from turbobatch.units import Layout, Unit
 
 _LASTING = (Status.SENT, Status.IN_DOUBT)  # what the journal remembers of an email whatever becomes of its row
+_TICK = 2000  # rows from one sign of life to the next
 _SAMPLE = 100  # emails to post that are merged to see whether they have left under another key
 
 
@@ -48,18 +49,32 @@ class Plan:
     sample: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def make_plan(table: Table, layout: Layout, merger: Merger, journal: Journal, *, resend: bool, sender: str) -> Plan:
+def make_plan(
+    table: Table,
+    layout: Layout,
+    merger: Merger,
+    journal: Journal,
+    *,
+    resend: bool,
+    sender: str,
+    tick: Callable[[int], object],
+) -> Plan:
     """Walk the whole table, so that what is wrong with it shows before anything is sent.
+
+    `tick` is called now and then with the number of rows that were read since.
 
     Raises:
         CampaignError: the table or a template can't be used.
         JournalError: the journal can't be used.
     """
-    rows = emails = found = 0
+    rows = told = emails = found = 0
     known: Counter[Status] = Counter()
     new: dict[str, Unit] = {}
     for finding, entry in look_up(find(table, layout, merger), layout, journal):
         rows += finding.unit.size
+        if rows - told >= _TICK:
+            tick(rows - told)
+            told = rows
         found += entry is not None and entry.status in _LASTING
         if entry is not None and is_final(entry, resend=resend):
             known[entry.status] += finding.unit.size

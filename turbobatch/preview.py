@@ -13,10 +13,15 @@ from turbobatch.addresses import encoded_word
 from turbobatch.errors import CampaignError, did_you_mean
 from turbobatch.sendapi import wire_fields
 from turbobatch.sendapi.v1 import mime
+from turbobatch.units import invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from turbobatch.addresses import Address
     from turbobatch.email import Email
+    from turbobatch.merge import Merger
+    from turbobatch.units import Finding
 
 FORMATS = ("text", "html", "eml", "wire")
 
@@ -65,6 +70,20 @@ class Preview:
             return f"<pre>{escape(repr(self))}</pre>"
         page = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">{as_html(self.email)}'
         return f"<pre>{escape(_head(self.email))}</pre>{_FRAME.format(escape(page))}"
+
+
+def preview_row(findings: Iterator[Finding], merger: Merger, row: int, campaign: str) -> Preview | None:
+    """What the unit that begins with this row becomes in the campaign of this name; None if none does."""
+    finding = next((item for item in findings if item.unit.number == row), None)
+    if finding is None:
+        return None
+    merged = finding.merged_by(merger)
+    if merged.email is None:
+        return Preview(row=row, key=finding.key, email=None, message=invalid(finding.unit, None, merged).message)
+    if finding.key is None:
+        return Preview(row=row, key=None, email=None, message=finding.message)
+    email = merged.email.labelled(reference_id=finding.key, campaign_id=campaign)
+    return Preview(row=row, key=finding.key, email=email)
 
 
 def as_text(email: Email) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ from turbobatch.engine import Retrying, Settled, Waiting
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from turbobatch.engine import RunEvent
     from turbobatch.run import Progress, Run
 
+_PATIENCE = 0.5  # seconds that reading a table may take without a word
 _LOOK = 0.1  # seconds between two looks at a run: ten updates a second are as many as anyone sees
 
 log = logging.getLogger("turbobatch")
@@ -34,6 +35,18 @@ def log_event(event: RunEvent) -> None:
         case Waiting(reason=reason, until=until) if reason:
             ends = f" until {clock_time(until)}" if until > time.time() else ""  # nobody knows when Resume is pressed
             log.warning("waiting for %s%s", reason, ends)
+
+
+@contextmanager
+def reading(*, bar: bool) -> Iterator[Callable[[int], object]]:
+    """Show a bar of the rows that are read before anything is sent, if that takes long; gives what to add rows with."""
+    if not bar:
+        yield lambda _rows: None
+        return
+    from tqdm.auto import tqdm
+
+    with closing(tqdm(desc="reading", unit="row", leave=False, delay=_PATIENCE, dynamic_ncols=True)) as shown:
+        yield shown.update
 
 
 class Bar:

@@ -63,7 +63,7 @@ def run_to_end(
     begun: list[Run] = []
     try:
         return campaign.run_to_end(
-            plan.table,
+            plan,
             client,
             limit=limit,
             resend=resend,

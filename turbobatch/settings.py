@@ -221,3 +221,8 @@ def _file(settings: Settings, field: str, name: str | None) -> Path | None:
     except FileError as error:
         raise CampaignError(f"{settings.file}: [message] {field} {name!r} {error.reason}; {error.cure}") from error
     return Path(name)
+
+
+def shown(path: Path) -> Path:
+    """A path as people write it: relative where it lies below the working directory."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

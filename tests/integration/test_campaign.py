@@ -438,7 +438,7 @@ def test_a_run_that_cannot_begin_leaves_no_lock(client: tb.TurboClient, sandbox:
         campaign().start(people(), sandbox.client(transport=broken))
     from turbobatch.journal import sqlite
 
-    assert not sqlite._open
+    assert not sqlite.OPEN
     assert statuses(campaign().send(people(), client, progress=False)) == ["sent"] * 3
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
+
+from turbobatch.journal.sqlite import OPEN, OPEN_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,14 +19,16 @@ _SENT = """SELECT key, digest FROM send
 WHERE status IN ('sent', 'in_doubt') AND key IN (SELECT value FROM json_each(?))"""
 
 
-def sent_by_neighbours(path: Path, contents: Mapping[str, str]) -> Iterator[tuple[Path, int]]:
-    """Which journals beside `path` have how many of these emails (digests by key) as sent or in doubt.
+def sent_by_neighbours(path: Path, contents: Mapping[str, str]) -> Iterator[str]:
+    """Say which journals beside one that isn't made yet have some of these emails (digests by key) as sent or in doubt.
 
     A hint and no more: a journal that is being written, or wants its -wal, is read as it lies there or passed over.
     """
-    for other in sorted(path.parent.glob("*.journal.db")):
-        if other != path and (count := _count(other, contents)):
-            yield other, count
+    for other in sorted(path.parent.glob("*.journal.db")) if not os.path.exists(path) else ():  # noqa: PTH110 - long names
+        with OPEN_LOCK:  # to close any handle of a file drops what locks this process has on it (POSIX)
+            count = _count(other, contents) if other.resolve() not in OPEN else 0
+        if count:
+            yield f"{count} of these emails have left already by journal {other.name}: was the campaign renamed?"
 
 
 def _count(path: Path, contents: Mapping[str, str]) -> int:

@@ -46,8 +46,8 @@ _LOCK_WAIT = 1.0  # seconds; long enough for another command to finish, too shor
 _LATEST = 9e9  # seconds since the epoch, in the year 2255: the last that a report can hold
 _MOST = 32767  # of what a report holds as Int16
 
-_open: dict[Path, SqliteJournal] = {}
-_open_lock = threading.RLock()
+OPEN: dict[Path, SqliteJournal] = {}
+OPEN_LOCK = threading.RLock()
 
 
 def open_journal(path: Path, campaign: str, *, make: bool = True) -> SqliteJournal:
@@ -60,14 +60,14 @@ def open_journal(path: Path, campaign: str, *, make: bool = True) -> SqliteJourn
             whole, or can't be read and written.
     """
     path = path.resolve()
-    with _open_lock:
-        journal = _open.get(path)
+    with OPEN_LOCK:
+        journal = OPEN.get(path)
         if journal is None:
             if not make and not is_there(path):
                 with one_line_errors(path):
                     check_folder(path)
                 return SqliteJournal()
-            journal = _open[path] = SqliteJournal(path, campaign)
+            journal = OPEN[path] = SqliteJournal(path, campaign)
         else:
             journal.check_campaign(campaign)
         journal.users += 1
@@ -85,8 +85,8 @@ def read_journal(path: Path, campaign: str) -> SqliteJournal:
     """
     path = path.resolve()
     # Locked, since to close any handle of a file drops what locks this process has on it (POSIX).
-    with _open_lock:
-        if (journal := _open.get(path)) is not None:
+    with OPEN_LOCK:
+        if (journal := OPEN.get(path)) is not None:
             journal.check_campaign(campaign)
             journal.users += 1
             return journal
@@ -215,14 +215,14 @@ class SqliteJournal:
 
     def close(self) -> None:
         """Let go of it; the last user in this process closes the file."""
-        with _open_lock:
+        with OPEN_LOCK:
             self.users -= 1
             if self.users > 0:
                 return
-            if self.path is not None and _open.get(self.path) is self:
+            if self.path is not None and OPEN.get(self.path) is self:
                 if not self._is_in_place():
                     return  # it stays open in this process: nothing else knows any more what was sent
-                del _open[self.path]
+                del OPEN[self.path]
         with self._lock, one_line_errors(self.path):
             self._let_go()
 
