@@ -11,7 +11,7 @@ from turbobatch.policy import SETTLED_WELL, Status
 from turbobatch.results import RESULT_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
 
@@ -50,18 +50,30 @@ def audit(results: pd.DataFrame | Iterable[pd.DataFrame], *, start: int = 0) -> 
     """
     import pandas as pd
 
-    found = []
-    for chunk in [results] if isinstance(results, pd.DataFrame) else results:
-        found.append(_audit_chunk(chunk, start))
-        start += len(chunk)
-    return concatenated(found)
+    chunks = [results] if isinstance(results, pd.DataFrame) else results
+    return pd.concat(audit_chunks(chunks, start=start), ignore_index=True)
 
 
-def concatenated(audits: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Audits of consecutive chunks as one."""
+def audit_chunks(results: Iterable[pd.DataFrame], *, start: int = 0) -> Iterator[pd.DataFrame]:
+    """The audits of consecutive chunks, those with failures alone; one without, if there are none at all.
+
+    Raises:
+        CampaignError: these are no results.
+    """
     import pandas as pd
 
-    return pd.concat(audits, ignore_index=True) if audits else pd.DataFrame(columns=list(FailedAddress._fields))
+    without = pd.DataFrame(columns=list(FailedAddress._fields))
+    is_clean = True
+    for chunk in results:
+        found = _audit_chunk(chunk, start)
+        start += len(chunk)
+        if found.empty:
+            without = found
+            continue
+        is_clean = False
+        yield found
+    if is_clean:
+        yield without
 
 
 def failed_addresses(status: str, message: str, errors: Iterable[str]) -> Iterator[tuple[str | None, str | None, str]]:
@@ -98,7 +110,9 @@ def _audit_chunk(chunk: pd.DataFrame, start: int) -> pd.DataFrame:
     head = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
     own = [name for name in chunk.columns if name not in RESULT_COLUMNS and name not in FailedAddress._fields]
     tail = chunk.iloc[places][own].reset_index(drop=True)
-    return pd.concat([head, tail], axis=1)
+    found = pd.concat([head, tail], axis=1)
+    found.attrs = chunk.attrs  # the types of the source's columns
+    return found
 
 
 def _text(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,6 +33,10 @@ from turbobatch.terminal import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
     from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
     from turbobatch.sandbox import Sandbox
@@ -267,10 +272,10 @@ def audit(
     output: OptionalOutput = None,
 ) -> None:
     """List the failed addresses: one row each, with field and reason."""
-    from turbobatch.audit import audit as find_failures
+    from turbobatch.audit import audit_chunks
     from turbobatch.recipients.table import file_errors
-    from turbobatch.report import check_report_path, read_report, write_report
-    from turbobatch.summary import failures_text
+    from turbobatch.report import check_report_path, report_chunks, write_report
+    from turbobatch.summary import Failures
 
     with file_errors(source):
         loaded = _load(source) if source.is_dir() or source.suffix == ".toml" else None
@@ -278,12 +283,19 @@ def audit(
         check_report_path(output)
         if loaded is not None:
             _check_not_own(loaded, output)
-    failures = find_failures(loaded.result_chunks() if loaded is not None else read_report(source))
+    failures = Failures()
+
+    def counted() -> Iterator[pd.DataFrame]:
+        for found in audit_chunks(loaded.result_chunks() if loaded is not None else report_chunks(source)):
+            failures.add(found)
+            yield found
+
     if output is None:
-        tell(failures_text(failures))
+        deque(counted(), maxlen=0)
+        tell(failures.text())
         return
-    write_report(failures, output)
-    tell(f"{len(failures)} failed addresses, written to {output}")
+    write_report(counted(), output)
+    tell(f"{failures.count} failed addresses, written to {output}")
 
 
 @app.command()

@@ -318,7 +318,8 @@ class Engine:
 
     def _read_feed(self, outcomes: list[Outcome], events: list[RunEvent]) -> None:
         """Make candidates ready for the free slots; rows that need no POST are settled on the way."""
-        wanted = min(max(self.concurrency - len(self.in_flight), 1), _READ_AHEAD)
+        # Many at a time where many are in flight: they share one commit, and a body isn't held long.
+        wanted = min(max(self.concurrency - len(self.in_flight), 1), max(self.concurrency // 4, _READ_AHEAD))
         settled = 0
         while not self._fed and len(self._ready) < wanted and settled < _BACKLOG:
             match self._next_item():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+_CHUNK = 10_000  # rows of a report that is read back
 _EXCEL_ROWS = 1_048_576  # a sheet's limit, header included
 _EXCEL_LENGTH = 32_767  # characters that a cell holds
 _EXCEL_WHOLE = 10**15  # a larger number would lose digits, and ids have them
@@ -99,28 +100,61 @@ def read_report(path: str | Path) -> pd.DataFrame:
     """
     import pandas as pd
 
+    frames = list(report_chunks(path))
+    whole = pd.concat(frames)
+    whole.attrs = frames[0].attrs
+    return whole
+
+
+def report_chunks(path: str | Path) -> Iterator[pd.DataFrame]:
+    """The same in chunks of some thousand rows, at least one, for reports that don't fit into memory.
+
+    An Excel file is read whole.
+
+    Raises:
+        CampaignError: the file can't be read or is no report.
+    """
     path = Path(path)
     ending = report_format(path)
     if ending == ".html":
         raise CampaignError(f"report {path} is a page for people: read the .csv or .parquet one")
+    with _reading(path):
+        for frame in _frames(path, ending):
+            if missing := [name for name in RESULT_COLUMNS if name not in frame.columns]:
+                raise CampaignError(f"{path} is no report: it has no column {missing[0]!r}")
+            yield _typed(frame, path, from_text=ending != ".parquet")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        path.stat()
-        if ending == ".parquet":
-            frame = _read_parquet(path)
-        elif ending == ".xlsx":
-            frame = pd.read_excel(path, dtype=str, keep_default_na=False, na_values=[])
-        else:
-            separator = "\t" if ending == ".tsv" else ","
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator)
+        yield
     except CampaignError:
         raise
     except Exception as error:
         # Whatever pandas, openpyxl and its layers (zip, XML) raise on a file that isn't what its name says.
         said = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise CampaignError(f"report {path} can't be read: {said}") from error
-    if missing := [name for name in RESULT_COLUMNS if name not in frame.columns]:
-        raise CampaignError(f"{path} is no report: it has no column {missing[0]!r}")
-    return _typed(frame, path, from_text=ending != ".parquet")
+
+
+def _frames(path: Path, ending: str) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    path.stat()
+    if ending == ".parquet":
+        yield from _parquet_frames(path)
+    elif ending == ".xlsx":
+        yield pd.read_excel(path, dtype=str, keep_default_na=False, na_values=[])
+    else:
+        separator = "\t" if ending == ".tsv" else ","
+        frame = None
+        with pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=separator, chunksize=_CHUNK
+        ) as chunks:
+            for frame in chunks:
+                yield frame
+        if frame is None:  # pandas has no chunk of a file that is a header alone
+            yield pd.read_csv(path, dtype=str, encoding="utf-8-sig", sep=separator)
 
 
 @contextmanager
@@ -235,14 +269,16 @@ def _write_parquet(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool)
             writer.close()
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _parquet_frames(path: Path) -> Iterator[pd.DataFrame]:
     # Read as recipients are: integers with gaps stay integers.
-    import pandas as pd
-
     table = open_table(path)
     types = table_types(table)
-    frames = [chunk.frame() for chunk in table.chunks()]
-    return remember_types(pd.concat(frames) if frames else types.empty_table().to_pandas(), types)
+    empty = True
+    for chunk in table.chunks(_CHUNK):
+        empty = False
+        yield remember_types(chunk.frame(), types)
+    if empty:
+        yield remember_types(types.empty_table().to_pandas(), types)
 
 
 def _result_types() -> dict[str, Any]:

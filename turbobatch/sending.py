@@ -102,22 +102,21 @@ class Counts:
 def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter[str], list[str]]:
     """Write the report chunk by chunk and print what it says; rows by status, and doubts that no row tells of."""
     from turbobatch.audit import audit as find_failures
-    from turbobatch.audit import concatenated
     from turbobatch.report import write_report
-    from turbobatch.summary import counts_text, doubts_text, failures_text
+    from turbobatch.summary import Failures, counts_text, doubts_text
 
     seen = Counts()
-    failures: list[pd.DataFrame] = []
+    failures = Failures()
 
     def looked_at() -> Iterable[pd.DataFrame]:
         for chunk in campaign.result_chunks():
-            failures.append(find_failures(chunk, start=seen.rows.total()))
+            failures.add(find_failures(chunk, start=seen.rows.total()))
             seen.add(chunk)
             yield chunk
 
     write_report(looked_at(), output, for_excel=for_excel)
     tell(counts_text(seen.rows))
-    tell(failures_text(concatenated(failures)))
+    tell(failures.text())
     if elsewhere := seen.in_doubt_elsewhere(campaign):
         tell(doubts_text(elsewhere))
     tell(f"Report: {output}")

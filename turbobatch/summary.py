@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,19 +41,38 @@ def counts_text(statuses: Iterable[str] | Mapping[str, int]) -> str:
     return "\n".join([*lines, f"{sum(counts.values()):>9,} rows"]) + "\n"
 
 
+@dataclass(slots=True)
+class Failures:
+    """A table's failed addresses, counted chunk by chunk; only those that are shown are kept."""
+
+    count: int = 0
+    _lines: list[str] = field(default_factory=list)
+
+    def add(self, found: pd.DataFrame) -> None:
+        """Count an audit's rows."""
+        for item in found.head(max(_SHOWN - self.count, 0)).itertuples(index=False):
+            address = item.address if isinstance(item.address, str) else "-"
+            guess = f" (did you mean {item.suggestion}?)" if isinstance(item.suggestion, str) else ""
+            # A cell's text, or the API's, mustn't steer the terminal.
+            line = f"  row {item.row:<5} {item.status:<9} {address}  {item.reason}{guess}"
+            self._lines.append(CONTROL.sub(" ", line))
+        self.count += len(found)
+
+    def text(self) -> str:
+        """One line per failed address, the first ones."""
+        if not self.count:
+            return "No address failed.\n"
+        lines = [f"Failed addresses ({self.count}):", *self._lines]
+        if self.count > _SHOWN:
+            lines.append(f"  … and {self.count - _SHOWN} more: turbobatch audit writes them all")
+        return "\n".join(lines) + "\n"
+
+
 def failures_text(failures: pd.DataFrame) -> str:
-    """One line per failed address, the first ones."""
-    if failures.empty:
-        return "No address failed.\n"
-    lines = [f"Failed addresses ({len(failures)}):"]
-    for item in failures.head(_SHOWN).itertuples(index=False):
-        address = item.address if isinstance(item.address, str) else "-"
-        guess = f" (did you mean {item.suggestion}?)" if isinstance(item.suggestion, str) else ""
-        # A cell's text, or the API's, mustn't steer the terminal.
-        lines.append(CONTROL.sub(" ", f"  row {item.row:<5} {item.status:<9} {address}  {item.reason}{guess}"))
-    if len(failures) > _SHOWN:
-        lines.append(f"  … and {len(failures) - _SHOWN} more: turbobatch audit writes them all")
-    return "\n".join(lines) + "\n"
+    """The same of a whole audit."""
+    counted = Failures()
+    counted.add(failures)
+    return counted.text()
 
 
 def problems_text(problems: pd.DataFrame) -> str:

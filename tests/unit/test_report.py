@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from turbobatch import report as report_module
+from turbobatch.audit import audit, audit_chunks
 from turbobatch.errors import CampaignError
 from turbobatch.policy import Status
 from turbobatch.report import check_report_path, neutralised, read_report, report_format, write_report
@@ -597,3 +598,35 @@ def test_a_frame_of_anything_can_be_written(path: Path) -> None:
         "send_key": ["1", None],
     }
     assert pq.read_schema(path.with_suffix(".parquet")).field("send_key").type == pa.string()
+
+
+@pytest.mark.parametrize("ending", DATA)
+@pytest.mark.parametrize("size", [1, 3, 4, 5])
+def test_a_report_is_read_back_the_same_in_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, size: int
+) -> None:
+    """Whatever their size; audits of chunks are the audit of the whole."""
+    written = write_report(results({"id": ["1", "2", "3", "4"], "n": [1, None, 3, 4]}), tmp_path / f"r{ending}")
+    whole = read_report(written)
+    monkeypatch.setattr(report_module, "_CHUNK", size)
+    chunks = list(report_module.report_chunks(written))
+    assert max(map(len, chunks)) == (4 if ending == ".xlsx" else min(size, 4))
+    assert_frame_equal(pd.concat(chunks), whole)
+    assert_frame_equal(read_report(written), whole)
+    assert_frame_equal(audit(chunks), audit(whole))
+
+
+@pytest.mark.parametrize("ending", DATA)
+def test_a_report_without_rows_is_read_back_with_its_columns(tmp_path: Path, ending: str) -> None:
+    found = read_report(write_report(results().iloc[:0], tmp_path / f"r{ending}"))
+    assert list(found.columns) == ["id", *RESULT_COLUMNS]
+    assert len(found) == 0
+
+
+def test_an_audit_of_typed_columns_can_be_written_in_chunks(tmp_path: Path) -> None:
+    """A chunk whose rows are all well doesn't change the columns' types."""
+    table = results({"n": [1, 2, 3, 4], "when": list(pd.date_range("2026-11-01", periods=4))})
+    found = pd.read_parquet(write_report(audit_chunks([table.iloc[:1], table.iloc[1:]]), tmp_path / "a.parquet"))
+    assert found["n"].tolist() == [2, 2, 3]
+    assert found["when"].dtype.kind == "M"
+    assert found["row"].tolist() == [1, 1, 2]
