@@ -87,9 +87,9 @@ def entries(scale: float) -> Iterator[Entry]:
         yield Entry("threaded requests", latency, threads, rows(5000, 5000))
         yield Entry("aiohttp", latency, 256, rows(10_000, 10_000))
         for transport in transports():
-            lanes = threads if transport == "requests" else 256
+            lanes, count = (threads, 10_000) if transport == "requests" else (256, 50_000)
             for api in ("v1", "v2"):
-                yield Entry(f"turbobatch {transport}", latency, lanes, rows(20_000, 20_000), api)
+                yield Entry(f"turbobatch {transport}", latency, lanes, rows(count, count), api)
 
 
 def measure(scale: float, rounds: int) -> Section:
