@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import difflib
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -116,6 +117,12 @@ class Address:
 
     def __str__(self) -> str:
         return self.header()
+
+
+def digest_of(addresses: Iterable[Address]) -> str:
+    """A digest of whom an email goes to, 16 hex digits: without names, the same in any order and any case."""
+    emails = sorted({item.email.lower() for item in addresses})
+    return hashlib.sha256("\n".join(emails).encode()).hexdigest()[:16]
 
 
 def holds_control(text: str) -> bool:

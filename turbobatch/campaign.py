@@ -203,7 +203,7 @@ class Campaign:
                 tick=tick,
             )
         own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
-        renamed = sent_by_neighbours(self.journal_path, plan.sample)
+        renamed = sent_by_neighbours(self.journal_path, plan.sample, plan.emails)
         return replace(plan, warnings=tuple(filter(None, (*own, *renamed))))
 
     def send(

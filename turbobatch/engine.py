@@ -45,6 +45,7 @@ class Candidate:
     """An email that may be posted. `number` and `size`: its first row and how many rows share its verdict.
 
     `resend`: an earlier POST of it is in doubt, and the user wants another all the same.
+    `recipients`: a digest of whom it goes to.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Candidate:
     digest: str
     request: Request
     resend: bool = False
+    recipients: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +375,13 @@ class Engine:
 
     def _intent(self, item: _Try) -> Intent:
         candidate = item.candidate
-        return Intent(key=candidate.key, digest=candidate.digest, time=self.clock.time(), resend=candidate.resend)
+        return Intent(
+            key=candidate.key,
+            digest=candidate.digest,
+            time=self.clock.time(),
+            resend=candidate.resend,
+            recipients=candidate.recipients,
+        )
 
     def _post(self, tries: Sequence[_Try]) -> None:
         jobs = [Job(next(self._numbers), item.candidate.request) for item in tries]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from turbobatch.addresses import digest_of
 from turbobatch.engine import Candidate, Known, Settled
 from turbobatch.errors import InvalidEmail
 from turbobatch.journal import Outcome
@@ -38,6 +39,7 @@ class Ready:
     key: str
     digest: str
     request: Request
+    recipients: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ class Preparation:
         try:
             # Labelled so that the row can be found in the vendor's analytics (v2).
             email = merged.email.labelled(reference_id=key, campaign_id=self.campaign)
-            return Ready(key, merged.digest, self.api.request(email))
+            return Ready(key, merged.digest, self.api.request(email), digest_of(email.recipients))
         except InvalidEmail as error:
             return invalid(unit, key, self._unsendable(merged.email, error))
 
@@ -136,7 +138,7 @@ class Feed:
         if entry is not None and entry.status is Status.REJECTED and entry.digest == ready.digest:
             return entry.status  # the same email would be refused again
         resend = entry is not None and entry.status is Status.IN_DOUBT
-        return Candidate(unit.number, unit.size, ready.key, ready.digest, ready.request, resend)
+        return Candidate(unit.number, unit.size, ready.key, ready.digest, ready.request, resend, ready.recipients)
 
 
 def is_final(entry: Entry, *, resend: bool) -> bool:

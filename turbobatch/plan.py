@@ -6,21 +6,25 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from turbobatch.addresses import digest_of
 from turbobatch.feed import is_final, look_up
 from turbobatch.policy import Status
-from turbobatch.units import find
+from turbobatch.spill import Spill
+from turbobatch.units import Finder, units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from turbobatch.journal import Journal
+    from turbobatch.journal import Entry, Journal
     from turbobatch.merge import Merger
     from turbobatch.recipients import Table
-    from turbobatch.units import Layout, Unit
+    from turbobatch.units import Finding, Layout, Unit
 
 _LASTING = (Status.SENT, Status.IN_DOUBT)  # what the journal remembers of an email whatever becomes of its row
 _TICK = 2000  # rows from one sign of life to the next
-_SAMPLE = 100  # emails to post that are merged to see whether they have left under another key
+_SAMPLE = 100  # emails that are merged at most to see whether their very content has left
+_USUAL_WITH_KEY = "as after a change of the key column, or where a spreadsheet has rewritten the keys"
+_USUAL_WITHOUT_KEY = "without a key column, a changed template or cell makes a new email of each row that was sent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,39 +71,131 @@ def make_plan(
         CampaignError: the table or a template can't be used.
         JournalError: the journal can't be used.
     """
-    rows = told = emails = found = 0
-    known: Counter[Status] = Counter()
-    new: dict[str, Unit] = {}
-    for finding, entry in look_up(find(table, layout, merger), layout, journal):
-        rows += finding.unit.size
-        if rows - told >= _TICK:
-            tick(rows - told)
-            told = rows
-        found += entry is not None and entry.status in _LASTING
-        if entry is not None and is_final(entry, resend=resend):
-            known[entry.status] += finding.unit.size
-        elif finding.status is None:
-            emails += 1
-            if entry is None and finding.key is not None and len(new) < _SAMPLE:
-                new[finding.key] = finding.unit
+    told = 0
+    finder, walk = Finder(layout, merger), _Walk(resend)
+    for finding, entry in look_up(map(finder, units(table, layout)), layout, journal):
+        walk.take(finding, entry)
+        if walk.rows - told >= _TICK:
+            tick(walk.rows - told)
+            told = walk.rows
     counts = journal.counts()
-    elsewhere = sum(counts.get(status, 0) for status in _LASTING) - found
-    sample = _digests(new, layout, merger)
+    elsewhere = sum(counts.get(status, 0) for status in _LASTING) - walk.found
     objection = warning = ""
-    if elsewhere and emails:
-        objection = _objection(elsewhere, emails, layout, sample, journal)
-        warning = "" if objection else _have_left(elsewhere) + "; make sure that its key hasn't changed"
+    if elsewhere and walk.emails:
+        again = _again(walk, table, layout, merger, _gone(finder, journal))
+        said = f"{_have_left(elsewhere)}{again.told(walk.emails)}"
+        if again.is_likely(min(elsewhere, walk.emails)):
+            objection = f"{said}: {_USUAL_WITH_KEY if layout.key else _USUAL_WITHOUT_KEY}"
+        elif layout.key:
+            warning = f"{said}; make sure that the keys haven't changed"
+        elif again.count:
+            warning = f"{said}; make sure that no template or cell has changed"
     return Plan(
-        rows=rows,
-        emails=emails,
-        known=dict(known),
+        rows=walk.rows,
+        emails=walk.emails,
+        known=dict(walk.known),
         elsewhere=elsewhere,
         table=table,
         sender=sender,
         warnings=(warning,) if warning else (),
         objection=objection,
-        sample=sample,
+        sample=_digests(walk.sample, layout, merger),
     )
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What is counted on the way through the table, and which of its units no journal entry is known of."""
+
+    resend: bool
+    rows: int = 0
+    emails: int = 0
+    found: int = 0  # units that are sent or in doubt
+    known: Counter[Status] = field(default_factory=Counter)
+    sample: dict[str, Unit] = field(default_factory=dict)
+    _new: bytearray = field(default_factory=bytearray)  # by the unit's first row
+
+    def take(self, finding: Finding, entry: Entry | None) -> None:
+        """Count the next unit."""
+        unit = finding.unit
+        self.rows += unit.size
+        self.found += entry is not None and entry.status in _LASTING
+        if entry is not None and is_final(entry, resend=self.resend):
+            self.known[entry.status] += unit.size
+        elif finding.status is None:
+            self.emails += 1
+            if entry is None and finding.key is not None:
+                self._new += bytes(max(unit.number + 1 - len(self._new), 0))
+                self._new[unit.number] = True
+                if len(self.sample) < _SAMPLE:
+                    self.sample[finding.key] = unit
+
+    def is_new(self, unit: Unit) -> bool:
+        """Whether the unit makes an email that no journal entry is known of."""
+        return any(self._new[unit.number : unit.number + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """What has left, or may have, under keys that the table doesn't have: the keys."""
+
+    by_recipients: Spill[str] = field(default_factory=Spill)
+    by_content: Spill[str] = field(default_factory=Spill)
+
+
+@dataclass(slots=True)
+class _Again:
+    """How many emails to post go to the very recipients of one that has gone, and a pair of keys as an example."""
+
+    count: int = 0
+    key: str = ""
+    gone: str = ""
+    is_same: bool = False  # the pair's content, word for word
+
+    def is_likely(self, most: int) -> bool:
+        """Whether a table was changed, rather than known customers have ordered anew. `most`: as many as it can be.
+
+        A static text is the same for each order of a customer: the same content alone is no sign of trouble.
+        """
+        return 2 * self.count >= most and (self.count > 1 or self.is_same)
+
+    def told(self, emails: int) -> str:
+        """Say it, after what has left."""
+        if not self.count:
+            return ""
+        word_for_word = ", word for word the same" if self.is_same else ""
+        return (
+            f", and {self.count} of the {emails} to be sent {'goes' if self.count == 1 else 'go'} to the very "
+            f"recipients of such emails (key {self.key!r} and key {self.gone!r}{word_for_word})"
+        )
+
+
+def _gone(finder: Finder, journal: Journal) -> _Gone:
+    gone = _Gone()
+    for status in _LASTING:
+        for entry in journal.entries(status):
+            if entry.recipients and entry.digest and not finder.has(entry.key):
+                gone.by_recipients[entry.recipients] = gone.by_content[entry.digest] = entry.key
+    return gone
+
+
+def _again(walk: _Walk, table: Table, layout: Layout, merger: Merger, gone: _Gone) -> _Again:
+    """Walk the table once more, for the addresses alone."""
+    again = _Again()
+    for unit in filter(walk.is_new, units(table, layout)):
+        addresses = merger.recipients(unit.values, unit.rows)
+        before = gone.by_recipients.get(digest_of(addresses), "") if addresses else ""
+        if not before:
+            continue
+        again.count += 1
+        if again.is_same or again.count > (_SAMPLE if layout.key else 1):
+            continue
+        digest = merger.merge(unit.values, unit.rows).digest or ""
+        same = gone.by_content.get(digest, "")
+        if same or again.count == 1:
+            again.key = (layout.key_of(unit.values) if layout.key else digest) or ""
+            again.gone, again.is_same = same or before, bool(same)
+    return again
 
 
 def _digests(new: Mapping[str, Unit], layout: Layout, merger: Merger) -> dict[str, str]:
@@ -107,25 +203,6 @@ def _digests(new: Mapping[str, Unit], layout: Layout, merger: Merger) -> dict[st
         return {key: key for key in new}
     merged = {key: merger.merge(unit.values, unit.rows).digest for key, unit in new.items()}
     return {key: digest for key, digest in merged.items() if digest is not None}
-
-
-def _objection(elsewhere: int, emails: int, layout: Layout, sample: Mapping[str, str], journal: Journal) -> str:
-    if not layout.key:
-        return (
-            f"{_have_left(elsewhere)}, and {emails} are to be sent: without a key column, a changed template or cell "
-            "makes a new email of each row that was sent"
-        )
-    # New rows have new keys, and old rows go: that alone is no sign of trouble. The same content under a new key is.
-    keys = {digest: key for key, digest in sample.items()}
-    for status in _LASTING:
-        for entry in journal.entries(status):
-            if entry.digest in keys:
-                return (
-                    f"{_have_left(elsewhere)}, and {emails} are to be sent: the email with key "
-                    f"{keys[entry.digest]!r} is, word for word, the one with key {entry.key!r} ({entry.status}), "
-                    "as after a change of the key column"
-                )
-    return ""
 
 
 def _have_left(elsewhere: int) -> str:

@@ -58,6 +58,11 @@ class Spill(Generic[V]):
         value: V = found[0]
         return value
 
+    def __contains__(self, key: str) -> bool:
+        if self._few is not None:
+            return key in self._few
+        return self._execute("SELECT 1 FROM item WHERE key = ?", _stored(key)).fetchone() is not None
+
     def get(self, key: str, default: V) -> V:
         """The key's value, else `default`."""
         try:

@@ -189,6 +189,10 @@ class Finder:
             return Finding(unit, key, status=Status.DUPLICATE, message=f"{unit.where}: same key as row {first}")
         return Finding(unit, key, merged)
 
+    def has(self, key: str) -> bool:
+        """Whether a unit of this key has come."""
+        return key in self._seen
+
     def _is_steady(self, values: Sequence[Any]) -> bool:
         """Whether the key cells are of kinds that read the same in every run."""
         return all(isinstance(values[place], _STEADY) for place in self.layout.key_places)

@@ -62,7 +62,9 @@ def test_yes_alone_sends_nothing_again(changed: Path, turbobatch: Command, sandb
     done = turbobatch("send", changed, "-o", "report.csv", "--yes")
     assert done.returncode == 2
     warning, error = done.stderr.splitlines()
-    assert warning.startswith("warning: 3 emails of this campaign have left under keys that this table doesn't have")
+    assert warning.startswith(
+        "warning: 3 emails of this campaign have left under keys that this table doesn't have, and 3 "
+    )
     assert error.startswith("error: nothing was sent: undo the change, or ")
     assert error.endswith("--accept-changes")
     assert sandbox.requests_seen() == 3

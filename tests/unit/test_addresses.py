@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from email.header import decode_header, make_header
 
 import pytest
@@ -14,6 +15,7 @@ from turbobatch.addresses import (
     CONTROL,
     Address,
     AddressError,
+    digest_of,
     encoded_word,
     format_list,
     holds_control,
@@ -273,3 +275,11 @@ def test_an_address_is_judged_as_email_validator_judges_it(text: str) -> None:
 @given(st.text())
 def test_control_characters_are_found_wherever_they_are(text: str) -> None:
     assert holds_control(text) == (CONTROL.search(text) is not None)
+
+
+def test_a_digest_tells_who_is_addressed_and_nothing_else() -> None:
+    """In any order, under any name, in any case; one address more or less is another digest."""
+    ana, bo = Address("ana@acme.example", "Ana"), Address("bo@acme.example")
+    assert re.fullmatch("[0-9a-f]{16}", digest_of([ana, bo]))
+    assert digest_of([bo, Address("ANA@acme.example"), bo]) == digest_of([ana, bo])
+    assert len({digest_of([]), digest_of([ana]), digest_of([bo]), digest_of([ana, bo])}) == 4

@@ -147,7 +147,7 @@ def candidate(number: int, *, key: str | None = None, size: int = 1, resend: boo
     key = key or f"k{number}"
     body = json.dumps({"reference_id": key}).encode()
     request = Request("https://api.example/mail/send", {"Content-Type": "application/json"}, body)
-    return Candidate(number, size, key, f"digest {key}", request, resend)
+    return Candidate(number, size, key, f"digest {key}", request, resend, f"to {key}")
 
 
 def rows(count: int) -> list[FeedItem]:
@@ -173,7 +173,7 @@ class TestGoodWeather:
         assert [event.number for event in scene.of(Settled)] == list(range(50))
         entry = scene.journal.lookup(["k3"])["k3"]
         assert (entry.mid, entry.http_status, entry.attempts, entry.seconds, entry.message) == ("7", 200, 1, 0.2, "OK")
-        assert entry.digest == "digest k3"
+        assert (entry.digest, entry.recipients) == ("digest k3", "to k3")
 
     def test_of_nothing_ends_at_once(self, scene: Scene) -> None:
         """An empty table is no trouble."""

@@ -82,6 +82,14 @@ class TestCandidates:
         own = feed(journal, message={"reference_id": "ref {{ id }}"})
         assert fields_of(only(next(iter(own))).request)["reference_id"] == "ref a"
 
+    def test_carry_a_digest_of_whom_they_go_to(self, journal: SqliteJournal) -> None:
+        """Everybody's address and nothing else of the email: what stays the same under another key and text."""
+        message = {"to": "{{ id }} <{{ email }}>", "cc": "boss@acme.example"}
+        found = [only(item).recipients for item in feed(journal, message=message)]
+        assert len(set(found)) == 3
+        changed = {"to": "boss@acme.example", "bcc": "{{ email | upper }}", "text": "Bye"}
+        assert [only(item).recipients for item in feed(journal, key="email", message=changed)] == found
+
     def test_without_a_key_column_are_told_apart_by_content(self, journal: SqliteJournal) -> None:
         """The digest is the key, and the second run knows it again."""
         found = [only(item) for item in feed(journal, key=None)]

@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def intent(key: str, *, time: float = 100.0, resend: bool = False, digest: str = "d") -> Intent:
-    return Intent(key=key, digest=digest, time=time, resend=resend)
+    return Intent(key=key, digest=digest, time=time, resend=resend, recipients=f"to {digest}")
 
 
 def outcome(key: str, status: Status = Status.SENT, *, posted: bool = True, **more: Any) -> Outcome:
@@ -81,6 +81,7 @@ class TestCommit:
             time=100.0,
             seconds=None,
             digest="d",
+            recipients="to d",
         )
 
     def test_keeps_everything_of_an_outcome(self, journal: SqliteJournal) -> None:
@@ -100,6 +101,7 @@ class TestCommit:
             time=200.0,
             seconds=0.25,
             digest="d",
+            recipients="to d",
         )
 
     def test_outcomes_go_before_intents(self, journal: SqliteJournal) -> None:
@@ -115,7 +117,8 @@ class TestCommit:
         journal.commit([], [outcome("a", Status.REJECTED, errors=("bad",), mid="1", http_status=400, seconds=1.0)])
         journal.commit([intent("a", digest="e")], [])
         found = entry(journal, "a")
-        assert (found.errors, found.mid, found.http_status, found.seconds, found.digest) == ((), None, None, None, "e")
+        assert (found.errors, found.mid, found.http_status, found.seconds) == ((), None, None, None)
+        assert (found.digest, found.recipients) == ("e", "to e")
 
     @pytest.mark.parametrize("before", [Status.SENT, Status.IN_DOUBT])
     def test_refuses_to_claim_what_may_have_been_accepted(self, journal: SqliteJournal, before: Status) -> None:
@@ -491,7 +494,7 @@ class TestFile:
             ).fetchall()
         assert {name for _, name in columns} == {
             *("id", "name", "key", "status", "message", "errors", "mid", "http_status"),
-            *("attempts", "time", "seconds", "digest", "doubted", "open", "seen"),
+            *("attempts", "time", "seconds", "digest", "recipients", "doubted", "open", "seen"),
         }
 
 

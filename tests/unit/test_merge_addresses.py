@@ -239,3 +239,22 @@ def test_a_list_cell_in_a_name_adds_no_recipient() -> None:
     assert recipients("{{ name }} <{{ email }}>", name=["0@0.example", "Jr."], email="a@b.example") == [
         ("0@0.example, Jr.", "a@b.example")
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"email": ANA, "copy": "bo@acme.example"}, [ANA, "bo@acme.example", "log@acme.example"]),
+        ({"email": "Ana", "copy": "bo@acme.example"}, None),
+        ({"email": None, "copy": "bo@acme.example"}, None),
+        ({"email": "", "copy": "bo@acme.example"}, None),
+        ({"email": ANA, "copy": "@"}, None),
+    ],
+)
+def test_who_gets_an_email_is_known_without_merging_it(row: dict[str, Any], expected: list[str] | None) -> None:
+    """Only the address fields are rendered: what else is wrong with the row doesn't show."""
+    message = MailMerge(
+        from_="shop@acme.example", to="{{ email }}", cc="{{ copy }}", bcc="log@acme.example", text="{{ 1 / 0 }}"
+    )
+    found = message.bind(tuple(row)).recipients(list(row.values()))
+    assert (None if found is None else [item.email for item in found]) == expected

@@ -33,6 +33,8 @@ def check(steps: list[tuple[str, int, bool]]) -> None:
             assert spill.setdefault(key, value) == model.setdefault(key, value)
     for key, value in model.items():
         assert spill[key] == value
+        assert key in spill
+        assert (key + "a" in spill) is (key + "a" in model)
 
 
 def test_what_was_never_remembered_is_a_key_error() -> None:

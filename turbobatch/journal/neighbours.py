@@ -19,8 +19,10 @@ _SENT = """SELECT key, digest FROM send
 WHERE status IN ('sent', 'in_doubt') AND key IN (SELECT value FROM json_each(?))"""
 
 
-def sent_by_neighbours(path: Path, contents: Mapping[str, str]) -> Iterator[str]:
+def sent_by_neighbours(path: Path, contents: Mapping[str, str], emails: int) -> Iterator[str]:
     """Say which journals beside one that isn't made yet have some of these emails (digests by key) as sent or in doubt.
+
+    `contents` may be those of a part of all `emails`.
 
     A hint and no more: a journal that is being written, or wants its -wal, is read as it lies there or passed over.
     """
@@ -28,7 +30,8 @@ def sent_by_neighbours(path: Path, contents: Mapping[str, str]) -> Iterator[str]
         with OPEN_LOCK:  # to close any handle of a file drops what locks this process has on it (POSIX)
             count = _count(other, contents) if other.resolve() not in OPEN else 0
         if count:
-            yield f"{count} of these emails have left already by journal {other.name}: was the campaign renamed?"
+            known = count if len(contents) >= emails else f"at least {count}"
+            yield f"{known} of these emails have left already by journal {other.name}: was the campaign renamed?"
 
 
 def _count(path: Path, contents: Mapping[str, str]) -> int:

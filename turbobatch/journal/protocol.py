@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A POST is about to begin. `time` in seconds since the epoch."""
+    """A POST is about to begin. `time` in seconds since the epoch, `recipients` as `addresses.digest_of` makes it."""
 
     key: str
     digest: str
     time: float
     resend: bool = False  # the user accepts that a row in doubt may go out twice
+    recipients: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class Entry(NamedTuple):
     time: float | None
     seconds: float | None
     digest: str | None
+    recipients: str | None
 
 
 class Journal(Protocol):

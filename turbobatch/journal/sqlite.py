@@ -148,11 +148,9 @@ class SqliteJournal:
         with self._transaction():
             self._execute_each("conclude", [_bound(item) for item in outcomes if item.posted])
             self._db.executemany(_sql("note"), [_bound(item) for item in outcomes if not item.posted])
-            claims = [
-                {"key": item.key, "digest": item.digest, "time": item.time, "resend": item.resend} for item in intents
-            ]
+            claims = [{name: getattr(item, name) for name in Intent.__slots__} for item in intents]
             self._execute_each("claim", claims)
-            self._db.executemany(_sql("insert_post"), [{"time": item.time, "key": item.key} for item in intents])
+            self._db.executemany(_sql("insert_post"), claims)
         if self._mark is not None and intents:
             self._posts += len(intents)
             with one_line_errors(self.path):
@@ -289,7 +287,7 @@ class SqliteJournal:
             raise damaged(self.path, "its end is missing")
 
     def _entry(self, row: tuple[Any, ...]) -> Entry:
-        key, text, message, errors, mid, http_status, attempts, time, seconds, digest = row
+        key, text, message, errors, mid, http_status, attempts, time, seconds, digest, recipients = row
         status = self._status(text)
         try:
             found = tuple(json.loads(errors)) if errors else ()
@@ -300,13 +298,14 @@ class SqliteJournal:
             and all(isinstance(item, str) for item in found)
             and (mid is None or isinstance(mid, str))
             and (digest is None or isinstance(digest, str))
+            and (recipients is None or isinstance(recipients, str))
             and (http_status is None or _is_count(http_status))
             and _is_count(attempts)
             and (time is None or _is_time(time))
             and (seconds is None or _is_time(seconds))
         ):
             raise damaged(self.path, f"what it holds of key {key!r} makes no sense")
-        return Entry(key, status, message, found, mid, http_status, attempts, time, seconds, digest)
+        return Entry(key, status, message, found, mid, http_status, attempts, time, seconds, digest, recipients)
 
     def _status(self, text: object) -> Status:
         status = _STATUSES.get(text) if isinstance(text, str) else None

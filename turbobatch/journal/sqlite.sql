@@ -16,6 +16,8 @@ CREATE TABLE send (
     time REAL CHECK (time IS NULL OR (typeof(time) = 'real' AND time BETWEEN 0 AND 9e9)),
     seconds REAL CHECK (seconds IS NULL OR (typeof(seconds) = 'real' AND seconds BETWEEN 0 AND 9e9)),
     digest TEXT CHECK (typeof(digest) IN ('text', 'null')),
+    -- A digest of whom it went to, which stays the same where key and content change.
+    recipients TEXT CHECK (typeof(recipients) IN ('text', 'null')),
     -- A POST before the last one is in doubt: only `sent`, or a person, can end that.
     doubted INTEGER NOT NULL DEFAULT 0 CHECK (doubted IN (0, 1))
 ) WITHOUT ROWID;
@@ -41,12 +43,12 @@ SELECT (SELECT coalesce(max(id), 0) FROM post), open FROM campaign;
 
 -- name: claim
 -- Only what was surely not accepted may be claimed; a row in doubt only when the user says so.
-INSERT INTO send (key, status, message, attempts, time, digest)
-VALUES (:key, 'in_doubt', 'a POST began and no answer has come', 1, :time, :digest)
+INSERT INTO send (key, status, message, attempts, time, digest, recipients)
+VALUES (:key, 'in_doubt', 'a POST began and no answer has come', 1, :time, :digest, :recipients)
 ON CONFLICT (key) DO UPDATE SET
     status = 'in_doubt', message = excluded.message, errors = NULL, mid = NULL, http_status = NULL,
     attempts = min(attempts + 1, 32767), time = excluded.time, seconds = NULL, digest = excluded.digest,
-    doubted = (status = 'in_doubt')
+    recipients = excluded.recipients, doubted = (status = 'in_doubt')
 WHERE status IN ('pending', 'rejected', 'invalid', 'suppressed', 'failed')
     OR (status = 'in_doubt' AND :resend);
 
@@ -70,11 +72,11 @@ ON CONFLICT (key) DO UPDATE SET
 WHERE status IN ('pending', 'rejected', 'invalid', 'suppressed', 'failed');
 
 -- name: lookup
-SELECT key, status, message, errors, mid, http_status, attempts, time, seconds, digest
+SELECT key, status, message, errors, mid, http_status, attempts, time, seconds, digest, recipients
 FROM send WHERE key IN (SELECT value FROM json_each(?));
 
 -- name: entries
-SELECT key, status, message, errors, mid, http_status, attempts, time, seconds, digest
+SELECT key, status, message, errors, mid, http_status, attempts, time, seconds, digest, recipients
 FROM send WHERE status = ? AND key > ? ORDER BY key LIMIT 1000;
 
 -- name: counts

@@ -71,12 +71,21 @@ class Merger:
 
     def merge(self, values: Sequence[Any], rows: Sequence[Sequence[Any]] | None = None) -> Merged:
         """Merge one row: its values in the columns' order, None where missing. `rows` are the rows of its group."""
+        return self._work(values, rows).merged()
+
+    def recipients(self, values: Sequence[Any], rows: Sequence[Sequence[Any]] | None = None) -> list[Address] | None:
+        """Whom the row's email goes to (to, cc, bcc); nothing else is rendered. None where something is wrong there."""
+        work = self._work(values, rows)
+        to, cc, bcc = map(work.addresses, (self._message.to, self._message.cc, self._message.bcc))
+        return [*to, *cc, *bcc] if to and not work.problems else None
+
+    def _work(self, values: Sequence[Any], rows: Sequence[Sequence[Any]] | None) -> _Work:
         work = _Work(self._message, self._head, self._used)
         row = work.row(values)
         group = [row] if rows is None else [work.row(item) for item in rows]
         named = {name: work.cells[position] for name, position in self._head.names.items()}
         work.context = self._globals | named | {"row": row, "rows": group}
-        return work.merged()
+        return work
 
 
 class _Work:
