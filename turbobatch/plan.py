@@ -13,7 +13,7 @@ from turbobatch.spill import Spill
 from turbobatch.units import Finder, units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from turbobatch.journal import Entry, Journal
     from turbobatch.merge import Merger
@@ -63,7 +63,7 @@ def make_plan(
     sender: str,
     tick: Callable[[int], object],
 ) -> Plan:
-    """Walk the whole table, so that what is wrong with it shows before anything is sent.
+    """Walk the whole table, so that what is wrong with it shows before anything is sent; twice where keys have gone.
 
     `tick` is called now and then with the number of rows that were read since.
 
@@ -71,18 +71,15 @@ def make_plan(
         CampaignError: the table or a template can't be used.
         JournalError: the journal can't be used.
     """
-    told = 0
     finder, walk = Finder(layout, merger), _Walk(resend)
-    for finding, entry in look_up(map(finder, units(table, layout)), layout, journal):
+    for finding, entry in look_up(map(finder, _ticking(units(table, layout), tick)), layout, journal):
         walk.take(finding, entry)
-        if walk.rows - told >= _TICK:
-            tick(walk.rows - told)
-            told = walk.rows
     counts = journal.counts()
     elsewhere = sum(counts.get(status, 0) for status in _LASTING) - walk.found
     objection = warning = ""
     if elsewhere and walk.emails:
-        again = _again(walk, table, layout, merger, _gone(finder, journal))
+        new = filter(walk.is_new, _ticking(units(table, layout), tick))  # once more, for the addresses alone
+        again = _again(new, layout, merger, _gone(finder, journal))
         said = f"{_have_left(elsewhere)}{again.told(walk.emails)}"
         if again.is_likely(min(elsewhere, walk.emails)):
             objection = f"{said}: {_USUAL_WITH_KEY if layout.key else _USUAL_WITHOUT_KEY}"
@@ -101,6 +98,16 @@ def make_plan(
         objection=objection,
         sample=_digests(walk.sample, layout, merger),
     )
+
+
+def _ticking(found: Iterator[Unit], tick: Callable[[int], object]) -> Iterator[Unit]:
+    rows = 0
+    for unit in found:
+        rows += unit.size
+        if rows >= _TICK:
+            tick(rows)
+            rows = 0
+        yield unit
 
 
 @dataclass(slots=True)
@@ -179,10 +186,9 @@ def _gone(finder: Finder, journal: Journal) -> _Gone:
     return gone
 
 
-def _again(walk: _Walk, table: Table, layout: Layout, merger: Merger, gone: _Gone) -> _Again:
-    """Walk the table once more, for the addresses alone."""
+def _again(new: Iterator[Unit], layout: Layout, merger: Merger, gone: _Gone) -> _Again:
     again = _Again()
-    for unit in filter(walk.is_new, units(table, layout)):
+    for unit in new:
         addresses = merger.recipients(unit.values, unit.rows)
         before = gone.by_recipients.get(digest_of(addresses), "") if addresses else ""
         if not before:

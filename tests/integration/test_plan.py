@@ -198,6 +198,14 @@ def test_a_known_customer_among_many_needs_no_consent(client: tb.TurboClient) ->
     sent(client, table, text=STATIC, key="id")
 
 
+@pytest.mark.parametrize(("known", "objects"), [(4, False), (5, True)])
+def test_half_of_them_are_no_coincidence(known: int, objects: bool, client: tb.TurboClient) -> None:
+    """Of the emails to be sent, or of those that have left, whichever are fewer."""
+    sent(client, numbered(0, 10), text=WITH_KEY, key="id")
+    for table in (numbered(10 - known, 40, "0{}"), numbered(10 - known, 10, "0{}")):
+        assert bool(campaign(WITH_KEY, key="id").plan(table).objection) is objects
+
+
 def test_new_orders_day_by_day(client: tb.TurboClient, sandbox: Sandbox) -> None:
     """One order a day, by known customers too, in a table without the old ones: sent, unless it is the same email."""
     for day, who in enumerate(["ana", "bo", "ana", "ana"]):
