@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -23,7 +23,7 @@ from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.results import Results
 from turbobatch.run import Asked, Run, RunState, active_run, start_run
-from turbobatch.settings import load_settings, mail_merge, name_fault, shown
+from turbobatch.settings import is_one_of, load_settings, mail_merge, name_fault, shown
 from turbobatch.settlement import settle_by_hand
 from turbobatch.suppression import load_suppressed
 from turbobatch.trial import send_trial
@@ -149,11 +149,7 @@ class Campaign:
         )
         campaign._file = settings.file
         if recipients is None:
-            campaign._read_options = {
-                "encoding": table.encoding,
-                "delimiter": table.delimiter,
-                "sheet": table.sheet,
-            }
+            campaign._read_options = {"encoding": table.encoding, "delimiter": table.delimiter, "sheet": table.sheet}
         return campaign
 
     def check(self, recipients: Recipients | None = None, *, api: str | None = None) -> pd.DataFrame:
@@ -374,12 +370,19 @@ class Campaign:
 
     def result_chunks(self, recipients: Recipients | None = None) -> Iterator[pd.DataFrame]:
         """The same in chunks of some thousand rows, at least one, for tables that don't fit into memory."""
+        with self.look(recipients) as results:
+            yield from results.frames()
+
+    @contextmanager
+    def look(self, recipients: Recipients | None = None) -> Iterator[Results]:
+        """The same, and what is in doubt, as one moment's journal tells it."""
         source = self._source(recipients)
         read, sent = source.table.version, self.sent_version
         if read is not None and sent is not None and read.path == sent.path and (change := sent.change()):
             log.warning("%s", change)
         with self._journal() as journal:
-            yield from Results(table=source.table, layout=source.layout, merger=source.merger, journal=journal).frames()
+            table, layout, merger = source.table, source.layout, source.merger
+            yield Results(table=table, layout=layout, merger=merger, journal=journal, in_use=journal.in_use)
 
     def reads(self, path: Path) -> bool:
         """Whether this file is one that the campaign is made of: table, suppression list, templates, journal.
@@ -388,12 +391,7 @@ class Campaign:
         """
         journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark", "-journal", "-shm")]
         given = [self._recipients, self._suppress, self._file, *self.message.files, *journal]
-        own = [item for item in given if isinstance(item, Path)]
-        # Not pathlib's resolve and exists: they raise for a link to itself, and for a name that no file can have.
-        if os.path.realpath(path) in map(os.path.realpath, own):
-            return True
-        there = [item for item in own if os.path.exists(item)]  # noqa: PTH110
-        return os.path.exists(path) and any(path.samefile(item) for item in there)  # noqa: PTH110
+        return is_one_of(path, [item for item in given if isinstance(item, Path)])
 
     def in_doubt(self) -> list[str]:
         """The keys of all emails in doubt, also of those whose rows have left the table."""

@@ -232,16 +232,19 @@ def status(
     """Count the rows by status and name those in doubt."""
     loaded = _load(campaign, recipients, journal=journal)
     counts = Counts()
-    for chunk in loaded.result_chunks():
-        counts.add(chunk)
-    in_doubt, elsewhere = loaded.in_doubt(), counts.in_doubt_elsewhere(loaded)
+    with loaded.look() as results:
+        for chunk in results.frames():
+            counts.add(chunk)
+        in_doubt, in_use = results.in_doubt(), results.in_use
+    elsewhere = counts.elsewhere(in_doubt)
     if as_json:
-        found = {"campaign": loaded.name, "journal": str(loaded.journal_path), "rows": counts.rows.total()}
+        found = {"campaign": loaded.name, "journal": str(loaded.journal_path), "in_progress": in_use}
         doubts = {"in_doubt": in_doubt, "in_doubt_elsewhere": elsewhere}
-        tell(json.dumps({**found, "statuses": dict(counts.rows), **doubts}, ensure_ascii=False))
+        rows = {"rows": counts.rows.total(), "statuses": dict(counts.rows)}
+        tell(json.dumps({**found, **rows, **doubts}, ensure_ascii=False))
         return
     from turbobatch.settings import shown
-    from turbobatch.summary import counts_text, doubts_text
+    from turbobatch.summary import IN_PROGRESS, counts_text, doubts_text
 
     tell(f"Campaign {loaded.name!r}, journal {shown(loaded.journal_path)}")
     tell(counts_text(counts.rows))
@@ -249,6 +252,9 @@ def status(
         tell(doubts_text(elsewhere))
     if in_doubt:
         tell("In doubt, by key: " + ", ".join(in_doubt))
+    if in_use:
+        tell(IN_PROGRESS)
+    elif in_doubt:
         tell(f"Settle them with: turbobatch resolve {campaign} --as sent|pending [--key KEY]")
 
 

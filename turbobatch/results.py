@@ -53,6 +53,7 @@ class Results:
     layout: Layout
     merger: Merger
     journal: Journal
+    in_use: bool = False  # by a run, it seems: then rows in doubt may just wait for their answers
 
     def frames(self) -> Iterator[pd.DataFrame]:
         """The rows in the table's order, some thousand at a time, with the table's own types and index.
@@ -72,6 +73,10 @@ class Results:
         import pandas as pd
 
         return pd.concat(list(self.frames()))
+
+    def in_doubt(self) -> list[str]:
+        """The keys of all emails in doubt, also of those whose rows have left the table."""
+        return [entry.key for entry in self.journal.entries(Status.IN_DOUBT)]
 
     def verdicts(self) -> Iterator[RowVerdict]:
         """One verdict per row, in the table's order."""

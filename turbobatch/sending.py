@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
     from turbobatch.plan import Plan
+    from turbobatch.results import Results
     from turbobatch.run import Run
 
 
@@ -94,31 +95,35 @@ class Counts:
         self.rows.update(chunk["send_status"])
         self._in_doubt.update(chunk.loc[chunk["send_status"] == Status.IN_DOUBT, "send_key"])
 
-    def in_doubt_elsewhere(self, campaign: Campaign) -> list[str]:
-        """The keys of the emails in doubt whose rows have left the table."""
-        return [key for key in campaign.in_doubt() if key not in self._in_doubt]
+    def elsewhere(self, in_doubt: Iterable[str]) -> list[str]:
+        """Of the keys in doubt at the same moment, those whose rows have left the table."""
+        return [key for key in in_doubt if key not in self._in_doubt]
 
 
 def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter[str], list[str]]:
     """Write the report chunk by chunk and print what it says; rows by status, and doubts that no row tells of."""
     from turbobatch.audit import audit as find_failures
     from turbobatch.report import write_report
-    from turbobatch.summary import Failures, counts_text, doubts_text
+    from turbobatch.summary import IN_PROGRESS, Failures, counts_text, doubts_text
 
     seen = Counts()
     failures = Failures()
 
-    def looked_at() -> Iterable[pd.DataFrame]:
-        for chunk in campaign.result_chunks():
+    def looked_at(results: Results) -> Iterable[pd.DataFrame]:
+        for chunk in results.frames():
             failures.add(find_failures(chunk, start=seen.rows.total()))
             seen.add(chunk)
             yield chunk
 
-    write_report(looked_at(), output, for_excel=for_excel)
+    with campaign.look() as results:
+        write_report(looked_at(results), output, for_excel=for_excel)
+        elsewhere, in_use = seen.elsewhere(results.in_doubt()), results.in_use
     tell(counts_text(seen.rows))
     tell(failures.text())
-    if elsewhere := seen.in_doubt_elsewhere(campaign):
+    if elsewhere:
         tell(doubts_text(elsewhere))
+    if in_use:
+        tell(IN_PROGRESS)
     tell(f"Report: {output}")
     return seen.rows, elsewhere
 

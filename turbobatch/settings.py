@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -226,3 +227,12 @@ def _file(settings: Settings, field: str, name: str | None) -> Path | None:
 def shown(path: Path) -> Path:
     """A path as people write it: relative where it lies below the working directory."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def is_one_of(path: Path, files: Sequence[Path]) -> bool:
+    """Whether a path leads to one of these files, also before they exist and by whatever way it is written."""
+    # Not pathlib's resolve and exists: they raise for a link to itself, and for a name that no file can have.
+    if os.path.realpath(path) in map(os.path.realpath, files):
+        return True
+    there = [item for item in files if os.path.exists(item)]  # noqa: PTH110
+    return os.path.exists(path) and any(path.samefile(item) for item in there)  # noqa: PTH110

@@ -33,6 +33,8 @@ MEANINGS = {
     Status.IN_DOUBT: "a POST began and no verdict came",
 }
 
+IN_PROGRESS = "A run seems to be in progress: rows in doubt may just be waiting for their answers."
+
 
 def counts_text(statuses: Iterable[str] | Mapping[str, int]) -> str:
     """One line per status that occurs: how many rows, and what it means."""

@@ -201,9 +201,9 @@ def watch_wire(failpoint: Failpoint) -> None:
 
 def watch_report(failpoint: Failpoint) -> None:
     """Failpoints while the report is written, in chunks of a few rows."""
-    original, original_replacing = campaigns.Campaign.result_chunks, report.replacing
+    original, original_replacing = results.Results.frames, report.replacing
 
-    def result_chunks(*args: Any) -> Iterator[Any]:
+    def frames(*args: Any) -> Iterator[Any]:
         for chunk in original(*args):
             failpoint.passed(("report-chunk",))
             yield chunk
@@ -217,7 +217,7 @@ def watch_report(failpoint: Failpoint) -> None:
 
     assert isinstance(results._CHUNK, int), "the size of a report's chunk has moved"
     results._CHUNK = CHUNK
-    campaigns.Campaign.result_chunks = result_chunks  # type: ignore[method-assign,assignment]
+    results.Results.frames = frames  # type: ignore[method-assign,assignment]
     vars(report)["replacing"] = replacing
     failpoint.around(Path, "replace", lambda *_: ("before-rename",), lambda *_: ("after-rename",))
 

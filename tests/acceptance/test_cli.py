@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
+from turbobatch.campaign import Campaign
 from turbobatch.report import read_report
 from turbobatch.sandbox import Sandbox
+from turbobatch.sending import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -393,6 +395,38 @@ def test_while_a_run_goes_on(letters: Letters, turbobatch: Command, slow_sandbox
         process.communicate(timeout=60)
 
 
+def test_looks_at_a_run_invent_no_doubts(
+    letters: Letters, turbobatch: Command, slow_sandbox: Sandbox, until: Until
+) -> None:
+    """Rows and doubts are one moment's; what is in flight isn't to be settled by hand."""
+    folder = letters(4000)
+    campaign = Campaign.load(folder)
+    in_flight = 0
+    with ended(turbobatch.start("send", folder, "-o", "report.csv", "--yes", "--concurrency", 16)) as process:
+        until(slow_sandbox.requests_seen)
+        for _ in range(50):
+            counts = Counts()
+            with campaign.look() as results:
+                for chunk in results.frames():
+                    counts.add(chunk)
+                doubts = results.in_doubt()
+                assert results.in_use
+            assert counts.elsewhere(doubts) == []
+            assert len(doubts) == counts.rows["in_doubt"] <= 16
+            in_flight += len(doubts)
+        said = [turbobatch("status", folder).stdout, turbobatch("report", folder, "-o", "now.csv").stdout]
+        assert json.loads(turbobatch("status", folder, "--json").stdout)["in_progress"] is True
+        assert process.poll() is None
+    assert in_flight
+    for text in said:
+        assert "A run seems to be in progress" in text
+        assert "not in this table" not in text
+        assert "turbobatch resolve" not in text
+    killed = turbobatch("status", folder).stdout
+    assert "A run seems" not in killed
+    assert ("turbobatch resolve" in killed) == ("In doubt, by key" in killed)
+
+
 def test_a_run_that_breaks_can_be_gone_on_with(
     letters: Letters, turbobatch: Command, sandbox: Sandbox, until: Until
 ) -> None:
@@ -576,6 +610,7 @@ def test_status_counts_from_the_journal(letters: Letters, turbobatch: Command, s
     assert json.loads(turbobatch("status", folder, "--json").stdout) == {
         "campaign": "letters",
         "journal": str(folder / "letters.journal.db"),
+        "in_progress": False,
         "rows": 3,
         "statuses": {"sent": 1, "in_doubt": 1, "invalid": 1},
         "in_doubt": ["2"],

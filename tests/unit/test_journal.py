@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from turbobatch.errors import JournalError
 from turbobatch.journal import Entry, Intent, Outcome, SqliteJournal, open_journal, read_journal
-from turbobatch.journal.sqlite import SCHEMA_VERSION
+from turbobatch.journal.schema import SCHEMA_VERSION
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:

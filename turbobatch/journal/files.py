@@ -7,6 +7,7 @@ how many POSTs they must tell of.
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import shutil
@@ -122,6 +123,8 @@ class Mark:
     def __init__(self, path: Path) -> None:
         self._path = beside(path, "-mark")
         self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        with suppress(OSError):  # no more than a hint to who looks: SQLite's own lock keeps the others away
+            fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def write(self, posts: int) -> None:
         """Replace the number, in one write of one length."""
@@ -141,6 +144,18 @@ def marked(path: Path) -> int | None:
     except FileNotFoundError:
         return None
     return int(text) if text.isdigit() else None
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether some process seems to have the journal open to write; a killed one has not."""
+    try:
+        with beside(path, "-mark").open("rb") as mark:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none, or its file system knows no locks
+        pass
+    return False
 
 
 def log_is_there(path: Path) -> bool:

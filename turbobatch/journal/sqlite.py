@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 import tempfile
 import threading
 from contextlib import contextmanager, suppress
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +22,7 @@ from turbobatch.journal.files import (
     beside,
     check_folder,
     copy,
+    is_in_use,
     is_there,
     log_is_there,
     make_private,
@@ -34,15 +32,13 @@ from turbobatch.journal.files import (
     was_left_open,
 )
 from turbobatch.journal.protocol import Entry, Intent, Outcome
+from turbobatch.journal.schema import APPLICATION_ID, SCHEMA_VERSION, connect, image, make_tables, sql
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-SCHEMA_VERSION = 1
-_APPLICATION_ID = 0x74626A6C  # "tbjl": tells a journal from any other SQLite file
 _STATUSES = {str(status): status for status in Status}
-_LOCK_WAIT = 1.0  # seconds; long enough for another command to finish, too short to look hung
 _LATEST = 9e9  # seconds since the epoch, in the year 2255: the last that a report can hold
 _MOST = 32767  # of what a report holds as Int16
 
@@ -105,21 +101,26 @@ class SqliteJournal:
         self._posts = 0
         with one_line_errors(path):
             if path is not None:
-                make_whole(path, lambda: _image(campaign))
+                make_whole(path, lambda: image(campaign))
                 if was_left_open(path):
                     # SQLite would write a log that is cut or old into the main file even where it's refused then.
                     JournalCopy(path, campaign).close()
-            self._db = _connect(path or ":memory:")
+            self._db = connect(path or ":memory:")
             self._file: tuple[int, int] | None = _identity(path)
         try:
             with one_line_errors(path):
                 if path is not None:
                     self._take(path)
                 else:
-                    _make_tables(self._db, campaign)
+                    make_tables(self._db, campaign)
         except BaseException:
             self._db.close()
             raise
+
+    @property
+    def in_use(self) -> bool:
+        """Whether another user seems to write it: a run in progress."""
+        return self.users > 1
 
     def __enter__(self) -> Self:
         return self
@@ -147,10 +148,10 @@ class SqliteJournal:
             self.check()
         with self._transaction():
             self._execute_each("conclude", [_bound(item) for item in outcomes if item.posted])
-            self._db.executemany(_sql("note"), [_bound(item) for item in outcomes if not item.posted])
+            self._db.executemany(sql("note"), [_bound(item) for item in outcomes if not item.posted])
             claims = [{name: getattr(item, name) for name in Intent.__slots__} for item in intents]
             self._execute_each("claim", claims)
-            self._db.executemany(_sql("insert_post"), claims)
+            self._db.executemany(sql("insert_post"), claims)
         if self._mark is not None and intents:
             self._posts += len(intents)
             with one_line_errors(self.path):
@@ -171,7 +172,7 @@ class SqliteJournal:
     def lookup(self, keys: Iterable[str]) -> dict[str, Entry]:
         """What is known of these keys; unknown ones are absent."""
         with self._reading():
-            rows = self._db.execute(_sql("lookup"), (json.dumps(list(keys)),)).fetchall()
+            rows = self._db.execute(sql("lookup"), (json.dumps(list(keys)),)).fetchall()
         return {row[0]: self._entry(row) for row in rows}
 
     def entries(self, status: Status) -> Iterator[Entry]:
@@ -179,7 +180,7 @@ class SqliteJournal:
         last = ""
         while True:
             with self._reading():
-                rows = self._db.execute(_sql("entries"), (status, last)).fetchall()
+                rows = self._db.execute(sql("entries"), (status, last)).fetchall()
             if not rows:
                 return
             yield from map(self._entry, rows)
@@ -188,7 +189,7 @@ class SqliteJournal:
     def counts(self) -> dict[Status, int]:
         """Keys by status."""
         with self._reading():
-            return {self._status(text): count for text, count in self._db.execute(_sql("counts"))}
+            return {self._status(text): count for text, count in self._db.execute(sql("counts"))}
 
     def post_times(self, since: float, now: float) -> list[float]:
         """When POSTs began, after `since`, ascending; seconds since the epoch.
@@ -196,8 +197,8 @@ class SqliteJournal:
         A POST of a clock that was ahead lies in the future. It counts as made when it was first found there.
         """
         with self._transaction():
-            self._db.execute(_sql("see_future"), {"now": now})
-            found = [at for (at,) in self._db.execute(_sql("post_times"), {"since": since, "now": now})]
+            self._db.execute(sql("see_future"), {"now": now})
+            found = [at for (at,) in self._db.execute(sql("post_times"), {"since": since, "now": now})]
         if not all(_is_time(at) for at in found):
             raise damaged(self.path, "a POST's time is none")
         return found
@@ -208,8 +209,8 @@ class SqliteJournal:
         values = {"status": status, "message": message, "time": time}
         with self._transaction():
             if keys is None:
-                return self._db.execute(_sql("settle_all"), values).rowcount
-            return self._db.executemany(_sql("settle"), [{**values, "key": key} for key in keys]).rowcount
+                return self._db.execute(sql("settle_all"), values).rowcount
+            return self._db.executemany(sql("settle"), [{**values, "key": key} for key in keys]).rowcount
 
     def close(self) -> None:
         """Let go of it; the last user in this process closes the file."""
@@ -236,7 +237,7 @@ class SqliteJournal:
         clean = False
         if self._mark is not None:
             with suppress(sqlite3.Error):  # a full disk, say: then it stays marked as open, and needs its log
-                self._db.execute(_sql("set_open"), (0,))
+                self._db.execute(sql("set_open"), (0,))
                 clean = True
         self._db.close()
         if self._mark is not None and self.path is not None:
@@ -253,7 +254,7 @@ class SqliteJournal:
         # Only now, as these change the file for good: another program's database must stay as it is.
         make_private(path)
         self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute(_sql("set_open"), (1,))
+        self._db.execute(sql("set_open"), (1,))
         # Into the main file, which outlives the log. The log keeps its length: from now on, one without any is a loss.
         self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         self._mark = Mark(path)
@@ -261,13 +262,13 @@ class SqliteJournal:
 
     def _verify(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if self._db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+        if self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise JournalError(f"{self.path} is no journal: name another file with --journal (journal=)")
         if version > SCHEMA_VERSION:
             raise JournalError(f"{self.path} was written by a newer turbobatch: upgrade to go on with it")
         if version != SCHEMA_VERSION:
             raise damaged(self.path, f"it has version {version}")
-        names = [name for (name,) in self._db.execute(_sql("select_campaign"))]
+        names = [name for (name,) in self._db.execute(sql("select_campaign"))]
         if len(names) != 1:
             raise damaged(self.path, "it doesn't say whose it is")
         asked, self.campaign = self.campaign, names[0]
@@ -275,7 +276,7 @@ class SqliteJournal:
 
     def _check_whole(self, said: int | None, *, has_log: bool, length: int) -> None:
         """Refuse a journal that has lost its newest commits, or its end. `length`: of the main file, in bytes."""
-        self._posts, is_open = self._db.execute(_sql("select_state")).fetchone()
+        self._posts, is_open = self._db.execute(sql("select_state")).fetchone()
         # Without a mark (a copy, a loss of power) only a log that is gone altogether can be told.
         if self._posts < said if said is not None else is_open and not has_log:
             raise JournalError(
@@ -314,7 +315,7 @@ class SqliteJournal:
         return status
 
     def _execute_each(self, name: str, values: list[dict[str, Any]]) -> None:
-        changed = self._db.executemany(_sql(name), values).rowcount if values else 0
+        changed = self._db.executemany(sql(name), values).rowcount if values else 0
         if changed != len(values):
             keys = ", ".join(repr(item["key"]) for item in values[:3])
             raise JournalError(
@@ -353,13 +354,20 @@ class JournalCopy(SqliteJournal):
         # The folder is gone, even after a kill, once SQLite has the files open: it needs their names no more.
         with one_line_errors(path, reading=True), tempfile.TemporaryDirectory(prefix="turbobatch-") as folder:
             own = Path(folder).resolve() / "copy.db"
+            before = is_in_use(path)
             said = copy(path, own)
-            self._db = _connect(own)
+            self._in_use = before or is_in_use(path)
+            self._db = connect(own)
             try:
                 self._open(said, own)
             except BaseException:
                 self._db.close()
                 raise
+
+    @property
+    def in_use(self) -> bool:
+        """Whether another process seemed to write it when it was copied."""
+        return self._in_use
 
     def _open(self, said: int | None, own: Path) -> None:
         has_log, length = log_is_there(own), size(own)
@@ -371,30 +379,6 @@ class JournalCopy(SqliteJournal):
         if has_log and (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise damaged(self.path, found)
         self._db.execute("PRAGMA query_only = ON")
-
-
-def _connect(path: Path | str) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=_LOCK_WAIT, isolation_level=None, check_same_thread=False)
-
-
-def _make_tables(database: sqlite3.Connection, campaign: str) -> None:
-    for statement in _sql("schema").split(";\n"):
-        database.execute(statement)
-    database.execute(_sql("insert_campaign"), (campaign,))
-    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-
-
-def _image(campaign: str) -> bytes:
-    """A new journal's file."""
-    database = _connect(":memory:")
-    try:
-        _make_tables(database, campaign)
-        image = bytearray(database.serialize())
-    finally:
-        database.close()
-    image[18:20] = b"\x02\x02"  # in WAL mode from the first moment (SQLite's file format, section 1.3.3)
-    return bytes(image)
 
 
 def _is_count(value: object) -> bool:
@@ -429,14 +413,3 @@ def _bound(outcome: Outcome) -> dict[str, Any]:
 def _storable(text: str) -> str:
     # A foreign text with half a character in it must not make a verdict unwritable.
     return text.encode("utf-8", "replace").decode()
-
-
-@cache
-def _statements() -> dict[str, str]:
-    text = files("turbobatch.journal").joinpath("sqlite.sql").read_text(encoding="utf-8")
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    return dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
-
-
-def _sql(name: str) -> str:
-    return _statements()[name]
