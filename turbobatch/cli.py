@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 from collections import deque
 from functools import partial
@@ -16,7 +17,7 @@ from typer.core import TyperGroup
 from turbobatch._version import __version__
 from turbobatch.errors import AuthenticationError, CampaignError, JournalError, NotSentError, TurboBatchError
 from turbobatch.policy import Status
-from turbobatch.sending import Counts, confirm, exit_code, run_to_end, send_test, write
+from turbobatch.sending import Counts, confirm, exit_code, run_to_end, send_test, unwritten, write
 from turbobatch.terminal import (
     NOTHING_SENT,
     SOME_ROWS_NOT_SENT,
@@ -206,18 +207,24 @@ def send(
     accepted = confirm(plan, client, limit, resend=resend, changes=accept_changes, yes=yes)
     with interruptible("left at once; the journal knows what was sent, and the same command goes on"):
         report = partial(write, loaded, output, for_excel=for_excel)
-        run = run_to_end(loaded, plan, client, limit, resend=resend, accept_changes=accepted, report=report)
+        not_written = partial(unwritten, output, _report_command(campaign, output, recipients, journal))
+        run = run_to_end(
+            loaded,
+            plan,
+            client,
+            limit,
+            resend=resend,
+            accept_changes=accepted,
+            report=report,
+            unwritten=not_written,
+        )
         if loaded.sent_version is not None and (change := loaded.sent_version.change()):
             warn(f"warning: {change}")
         try:
             counts, doubts = report()
         except TurboBatchError as error:
             # Emails have left, so it must not look like "nothing was sent".
-            again = f"turbobatch report {campaign} -o FILE"
-            fail(
-                f"{error}; the emails are journalled: write the report with {again}",
-                exit_code(run, ["?"], limited=False),
-            )
+            fail(f"{error}; the emails are journalled; {not_written()}", exit_code(run, ["?"], limited=False))
     statuses = [*counts, *(Status.IN_DOUBT for _ in doubts)]
     raise typer.Exit(exit_code(run, statuses, limited=limit is not None))
 
@@ -365,6 +372,13 @@ def _client(api: str | None, base_url: str | None, transport: str | None) -> Tur
     from turbobatch.client import TurboClient
 
     return TurboClient.from_env(api=api, base_url=base_url, transport=transport)  # type: ignore[arg-type]
+
+
+def _report_command(campaign: Path, output: Path, recipients: Path | None, journal: Path | None) -> str:
+    """The command that writes the report of a `send` with these options."""
+    given = {"-o": output, "--recipients": recipients, "--journal": journal}
+    options = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+    return shlex.join(["turbobatch", "report", str(campaign), *options])
 
 
 def _check_output(campaign: Campaign, output: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from turbobatch.errors import CampaignError, JournalError, TurboBatchError
+from turbobatch.errors import CampaignError, JournalError
 from turbobatch.policy import SETTLED_WELL, Status
 from turbobatch.terminal import SOME_ROWS_NOT_SENT, STOPPED_EARLY, ask, fail, is_terminal, tell, warn
 
@@ -59,8 +58,12 @@ def run_to_end(
     resend: bool,
     accept_changes: bool,
     report: Callable[[], object],
+    unwritten: Callable[[], str],
 ) -> Run:
-    """Send and show how far it is; what breaks the run ends the command, after a `report` if the journal is lost."""
+    """Send and show how far it is; what breaks the run ends the command, after a `report` of what was sent.
+
+    `unwritten` says what that means where the report fails too.
+    """
     begun: list[Run] = []
     try:
         return campaign.run_to_end(
@@ -76,11 +79,14 @@ def run_to_end(
     except Exception as error:
         if not begun:
             raise
-        if isinstance(error, JournalError):  # this process may be the last to know what was sent
-            with suppress(TurboBatchError):
-                report()
-            fail(error, STOPPED_EARLY)
-        fail(f"{error}; what was sent before is in the journal: run the same command again", STOPPED_EARLY)
+        said = [str(error)]
+        if not isinstance(error, JournalError):
+            said.append("what was sent before is in the journal: run the same command again")
+        try:
+            report()  # where the journal is lost, this process may be the last to know what was sent
+        except Exception:  # noqa: BLE001 - most likely it fails of what broke the run, and that is to be told
+            said.append(unwritten())
+        fail("; ".join(said), STOPPED_EARLY)
 
 
 @dataclass(slots=True)
@@ -126,6 +132,12 @@ def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter
         tell(IN_PROGRESS)
     tell(f"Report: {output}")
     return seen.rows, elsewhere
+
+
+def unwritten(output: Path, command: str) -> str:
+    """What the report's file is where it couldn't be written, and the command that writes it."""
+    state = "is still the old one" if output.exists() else "wasn't written"
+    return f"the report {output} {state}: write it with {command}"
 
 
 def exit_code(run: Run, statuses: Iterable[str], *, limited: bool) -> int:

@@ -157,7 +157,7 @@ def _last_row(last: Spill[int], group: str, table: Table) -> int:
 
 def changed(table: Table) -> CampaignError:
     """What to raise where two readings of a table differ. A file's version tells it before; a DataFrame has none."""
-    return CampaignError(f"{table.name} was changed while it was in use: start again")
+    return CampaignError(f"{table.name} was changed while it was in use")
 
 
 @dataclass(slots=True)

@@ -427,24 +427,36 @@ def test_looks_at_a_run_invent_no_doubts(
     assert ("turbobatch resolve" in killed) == ("In doubt, by key" in killed)
 
 
+@pytest.mark.parametrize("is_there", [True, False])
 def test_a_run_that_breaks_can_be_gone_on_with(
-    letters: Letters, turbobatch: Command, sandbox: Sandbox, until: Until
+    is_there: bool, letters: Letters, turbobatch: Command, sandbox: Sandbox, until: Until
 ) -> None:
-    """If the table is changed while it is sent: exit 3, one line, and what was sent is known."""
+    """If the table is changed while it is sent: exit 3, one line, and what was sent is in the report.
+
+    A table that can't be read any more leaves the old report, and a line that says so.
+    """
     folder = letters(3000)
-    with ended(turbobatch.start("send", folder, "-o", "report.csv", "--yes", "--concurrency", 16)) as process:
-        until(sandbox.requests_seen)
-        with (folder / "people.csv").open("a", encoding="utf-8") as file:
-            file.write("3000,Person,p@example.org,one cell too many\n")
+    send = ("send", folder, "-o", "report.csv", "--yes", "--concurrency", 16)
+    assert turbobatch(*send, "--limit", 5).returncode == 0
+    with ended(turbobatch.start(*send)) as process:
+        until(lambda: sandbox.requests_seen() > 5)
+        if is_there:
+            os.utime(folder / "people.csv")
+        else:
+            (folder / "people.csv").unlink()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
-    assert re.fullmatch(
-        r"error: people\.csv was changed while it was in use: start again; what was sent before is in the journal: "
-        r"run the same command again\n",
-        err,
+    again = f"turbobatch report {folder} -o report.csv"
+    old = f"; the report report.csv is still the old one: write it with {again}"
+    assert err == (
+        "error: people.csv was changed while it was in use; what was sent before is in the journal: "
+        f"run the same command again{'' if is_there else old}\n"
     )
+    written = Counter(read_report(turbobatch.folder / "report.csv")["send_status"])
+    sent = sandbox.requests_seen() if is_there else 5
+    assert written == {"sent": sent, "pending": 3000 - sent}
     letters(3000)
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 0
+    assert turbobatch(*send).returncode == 0
     assert subjects(sandbox) == sorted(f"Letter {number:03}" for number in range(3000))
 
 

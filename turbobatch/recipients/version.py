@@ -64,7 +64,7 @@ class FileVersion:
         with file_errors(self.path):
             same = self.is_current() and (handle is None or self == FileVersion.of(self.path, handle))
         if not same:
-            raise CampaignError(f"{one_line(self.path.name)} was changed while it was in use: start again")
+            raise CampaignError(f"{one_line(self.path.name)} was changed while it was in use")
 
     @contextmanager
     def reading(self) -> Iterator[None]:
