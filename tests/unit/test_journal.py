@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 import stat
@@ -511,6 +512,17 @@ class TestRefusal:
         with open_journal(path, NAME) as journal:
             assert journal.users == 1
 
+    def test_of_an_older_version(self, path: Path) -> None:
+        """It has other columns: one line, and not the database's own words."""
+        open_journal(path, NAME).close()
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("ALTER TABLE send RENAME COLUMN doubted TO other")
+            database.execute("PRAGMA user_version = 1")
+        for opener in (open_journal, read_journal):
+            with pytest.raises(JournalError, match="was written by an older, unreleased turbobatch") as caught:
+                opener(path, NAME)
+            assert_one_line(caught.value, str(path), "go on with that one")
+
     def test_of_a_newer_version(self, path: Path) -> None:
         """An older program doesn't guess at what a newer one wrote."""
         open_journal(path, NAME).close()
@@ -871,6 +883,21 @@ class TestLostLog:
         with pytest.raises(JournalError, match="has lost its newest entries"):
             open_journal(path, NAME)
 
+    def test_is_none_of_a_complete_backup_once_that_is_said(self, killed: Path) -> None:
+        """SQLite's own copy of a killed journal has it all, and no log: the line says how to say so."""
+        backup = killed.with_name("backup's copy.db")
+        with closing(sqlite3.connect(killed)) as source, closing(sqlite3.connect(backup)) as target:
+            source.backup(target)
+        for opener in (read_journal, open_journal):
+            with pytest.raises(JournalError, match="if it is a complete backup made by SQLite") as caught:
+                opener(backup, NAME)
+        program, file, statement = shlex.split(str(caught.value).partition("say so: ")[2])
+        assert (program, file) == ("sqlite3", str(backup))
+        with closing(sqlite3.connect(file, isolation_level=None)) as database:
+            database.execute(statement)
+        with open_journal(backup, NAME) as journal:
+            assert journal.counts() == {Status.IN_DOUBT: 4}
+
 
 class TestLooking:
     def test_disturbs_nobody(self, path: Path) -> None:
@@ -943,8 +970,40 @@ class TestLooking:
             assert journal.counts() == {}
         assert list(path.parent.iterdir()) == []
 
+    def test_tells_whether_it_is_in_use(self, path: Path) -> None:
+        """By another process, or another user in this one; one that was killed has let go of it."""
+        with read_journal(path, NAME) as journal:
+            assert not journal.in_use
+        with open_in_another_process(path, 1, then="sys.stdin.read()"), read_journal(path, NAME) as journal:
+            assert journal.in_use
+        with read_journal(path, NAME) as journal:
+            assert not journal.in_use
+        with open_journal(path, NAME) as journal:
+            assert not journal.in_use
+            with read_journal(path, NAME) as same:
+                assert same.in_use
+            assert not journal.in_use
+
 
 class TestFullDisk:
+    def test_a_mark_that_can_not_follow_is_one_warning(self, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """What was committed is kept and said to be; the mark is an aid, and follows again when it can."""
+        with open_journal(path, NAME) as journal:
+            assert journal._mark is not None
+            handle = journal._mark._handle
+            kept, full = os.dup(handle), os.open("/dev/full", os.O_WRONLY)
+            os.dup2(full, handle)
+            journal.commit([intent("a")], [])
+            journal.commit([intent("b")], [outcome("a")])
+            os.dup2(kept, handle)
+            journal.commit([intent("c")], [])
+            assert int(Path(f"{path}-mark").read_bytes()) == 3
+            assert journal.counts() == {Status.IN_DOUBT: 2, Status.SENT: 1}
+            for item in (kept, full):
+                os.close(item)
+        (told,) = caplog.messages
+        assert told.startswith(f"warning: {path}-mark can't be written (No space left on device)")
+
     def test_keeps_nothing_of_the_commit_and_goes_on_once_there_is_room(self, path: Path) -> None:
         """The run stops with one line; what was durable before is untouched."""
         with open_journal(path, NAME) as journal:

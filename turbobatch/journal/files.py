@@ -123,12 +123,22 @@ class Mark:
     def __init__(self, path: Path) -> None:
         self._path = beside(path, "-mark")
         self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        self._has_warned = False
         with suppress(OSError):  # no more than a hint to who looks: SQLite's own lock keeps the others away
             fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def write(self, posts: int) -> None:
         """Replace the number, in one write of one length."""
         os.pwrite(self._handle, b"%020d\n" % posts, 0)
+
+    def follow(self, posts: int) -> None:
+        """The same after a commit, which stands whatever becomes of the mark: a fault is one warning."""
+        try:
+            self.write(posts)
+        except OSError as error:
+            if not self._has_warned:
+                _tell_behind(self._path, error)
+            self._has_warned = True
 
     def close(self, *, remove: bool) -> None:
         """Let go of it; remove it where the journal needs no log any more."""
@@ -204,6 +214,11 @@ def _fill(handle: int, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _tell_behind(mark: Path, error: OSError) -> None:
+    said = "warning: %s can't be written (%s): the journal is whole, but a loss of its log may go unnoticed"
+    logging.getLogger("turbobatch").error(said, mark, error.strerror or error)
 
 
 @cache

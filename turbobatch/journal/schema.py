@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x74626A6C  # "tbjl": tells a journal from any other SQLite file
 _LOCK_WAIT = 1.0  # seconds; long enough for another command to finish, too short to look hung
 

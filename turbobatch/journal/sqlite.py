@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sqlite3
 import tempfile
 import threading
@@ -154,8 +155,7 @@ class SqliteJournal:
             self._db.executemany(sql("insert_post"), claims)
         if self._mark is not None and intents:
             self._posts += len(intents)
-            with one_line_errors(self.path):
-                self._mark.write(self._posts)
+            self._mark.follow(self._posts)
 
     def check(self) -> None:
         """Make sure that what is committed will be found again.
@@ -266,6 +266,11 @@ class SqliteJournal:
             raise JournalError(f"{self.path} is no journal: name another file with --journal (journal=)")
         if version > SCHEMA_VERSION:
             raise JournalError(f"{self.path} was written by a newer turbobatch: upgrade to go on with it")
+        if 0 < version < SCHEMA_VERSION:
+            raise JournalError(
+                f"{self.path} was written by an older, unreleased turbobatch: go on with that one, or name another "
+                "file with --journal (journal=); without this one rows could go out twice"
+            )
         if version != SCHEMA_VERSION:
             raise damaged(self.path, f"it has version {version}")
         names = [name for (name,) in self._db.execute(sql("select_campaign"))]
@@ -279,9 +284,12 @@ class SqliteJournal:
         self._posts, is_open = self._db.execute(sql("select_state")).fetchone()
         # Without a mark (a copy, a loss of power) only a log that is gone altogether can be told.
         if self._posts < said if said is not None else is_open and not has_log:
+            # SQLite's own backup of a journal in use looks the same: complete, without a log, and marked as open.
+            command = shlex.join(["sqlite3", str(self.path), sql("set_open").replace("?;", "0")])
+            complete = f"; if it is a complete backup made by SQLite, say so: {command}" if said is None else ""
             raise JournalError(
                 f"journal {self.path} has lost its newest entries: its -wal file is missing, cut "
-                "or old; restore that; without it rows could go out twice"
+                f"or old; restore that; without it rows could go out twice{complete}"
             )
         pages, bytes_each = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
         if not has_log and length < pages * bytes_each:
