@@ -900,14 +900,16 @@ class TestLostLog:
 
 
 class TestLooking:
-    def test_disturbs_nobody(self, path: Path) -> None:
+    def test_disturbs_nobody(self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another process writes on; what is read is whole, newer each time, and leaves no file."""
         then = """
         journal._db.execute("PRAGMA wal_autocheckpoint = 8")
         for number in range(3, 10**9):
             journal.commit([Intent(key=str(number), digest="d", time=1.0)], [])
         """
-        before = set(Path(tempfile.gettempdir()).glob("turbobatch-*"))
+        copies = tmp_path / "copies"  # other tests copy journals into the usual place
+        copies.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(copies))
         last = 0
         with open_in_another_process(path, 3, then=then) as process:
             for _ in range(40):
@@ -918,7 +920,7 @@ class TestLooking:
                 last = count
             assert process.poll() is None
         assert last > 3
-        assert set(Path(tempfile.gettempdir()).glob("turbobatch-*")) <= before
+        assert list(copies.iterdir()) == []
 
     def test_keeps_no_lock(self, path: Path) -> None:
         """A run may begin, write and end while somebody looks; what they see stays as it was."""

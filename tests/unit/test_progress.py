@@ -244,6 +244,7 @@ class TestCtrlC:
 
     SCRIPT = """
         import logging, sys, threading
+        import tqdm.auto  # else Ctrl-C could strike while it is imported, and the bar would be lost
         from pathlib import Path
         from turbobatch.engine import Candidate, Engine
         from turbobatch.journal import open_journal
