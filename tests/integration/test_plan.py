@@ -234,11 +234,14 @@ def test_rows_that_are_known_or_invalid_are_not_counted(client: tb.TurboClient) 
 
 
 def test_groups_are_recognised_too(client: tb.TurboClient) -> None:
-    """Each group is one email, wherever its rows are."""
-    table = orders(("1", "ana"), ("2", "bo"), ("1", "ana"), ("3", "cy"))
-    sent(client, table, text=WITH_KEY, key="id", group_by="id")
-    table["id"] = "0" + table["id"]
-    assert "and 3 of the 3" in campaign(WITH_KEY, key="id", group_by="id").plan(table).objection
+    """Each group is one email, to all of its rows' people, wherever they are."""
+    to = "{% for row in rows %}{{ row.email }}, {% endfor %}"
+    message = tb.MailMerge(from_="shop@acme.example", to=to, text=WITH_KEY)
+    grouped = tb.Campaign(name="news", message=message, key="id", group_by="id")
+    table = orders(("1", "ana"), ("2", "bo"), ("1", "cy"), ("2", "di"))
+    grouped.send(table, client, progress=False)
+    assert "and 2 of the 2" in grouped.plan(table.assign(id=["01", "02", "01", "02"])).objection
+    assert grouped.plan(table.assign(id=["01", "02", "02", "01"])).objection == ""
 
 
 def test_rows_that_went_need_no_consent(sandbox: Sandbox, client: tb.TurboClient) -> None:
