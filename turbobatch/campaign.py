@@ -23,8 +23,8 @@ from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.results import Results
 from turbobatch.run import Asked, Run, RunState, active_run, start_run
-from turbobatch.settings import is_one_of, load_settings, mail_merge, name_fault, shown
-from turbobatch.settlement import settle_by_hand
+from turbobatch.settings import is_one_of, load_settings, mail_merge, name_fault, names, shown
+from turbobatch.settlement import doubts_to_settle, settle_by_hand
 from turbobatch.suppression import load_suppressed
 from turbobatch.trial import send_trial
 from turbobatch.units import Layout, find
@@ -112,8 +112,8 @@ class Campaign:
         self._read_options: dict[str, Any] = {}
         self._file: Path | None = None
         self.sent_version: FileVersion | None = None  # of the table's file, as the last run read it
-        self._key = _names(key)
-        self._group_by = _names(group_by)
+        self._key = names(key)
+        self._group_by = names(group_by)
         self._suppress = _absolute(suppress)
 
     @classmethod
@@ -398,6 +398,11 @@ class Campaign:
         with self._journal() as journal:
             return [entry.key for entry in journal.entries(Status.IN_DOUBT)]
 
+    def doubts_to_settle(self, status: Status, keys: Iterable[str] | None = None) -> list[str]:
+        """The keys in doubt that `settle` would settle; raises what it would raise."""
+        with self._journal_to_write() as journal:
+            return doubts_to_settle(journal, status, keys)
+
     def settle(self, status: Status, keys: Iterable[str] | None = None) -> int:
         """Settle rows in doubt by hand, all of them or those with `keys`, as `sent` or `pending`; tells how many.
 
@@ -441,7 +446,3 @@ class Campaign:
 
 def _absolute(given: Recipients | None) -> Path | pd.DataFrame | Table | None:
     return Path(given).absolute() if isinstance(given, (str, Path)) else given
-
-
-def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given or ())

@@ -238,6 +238,7 @@ def status(
 ) -> None:
     """Count the rows by status and name those in doubt."""
     loaded = _load(campaign, recipients, journal=journal)
+    _check_journal(loaded, journal)
     counts = Counts()
     with loaded.look() as results:
         for chunk in results.frames():
@@ -276,6 +277,7 @@ def report(
     """Write the report from the journal, at any time."""
     loaded = _load(campaign, recipients, journal=journal)
     _check_output(loaded, output)
+    _check_journal(loaded, journal)
     write(loaded, output, for_excel=for_excel)
 
 
@@ -296,6 +298,8 @@ def audit(
         check_report_path(output)
         if loaded is not None:
             _check_not_own(loaded, output)
+    if loaded is not None:
+        _check_journal(loaded)
     failures = Failures()
 
     def counted() -> Iterator[pd.DataFrame]:
@@ -321,16 +325,18 @@ def resolve(
 ) -> None:
     """Settle rows in doubt by hand."""
     from turbobatch.journal.files import is_there
+    from turbobatch.summary import resending_text
 
     loaded = _load(campaign, journal=journal)
     if not is_there(loaded.journal_path):
         raise CampaignError(f"there is no journal at {loaded.journal_path}: nothing is in doubt")
-    if settle_as == "pending" and (count := len(key or loaded.in_doubt())):
-        tell(f"{count} emails may have been accepted: the next send posts them again, and they may arrive twice.")
+    status = Status(settle_as)
+    if status is Status.PENDING and (count := len(loaded.doubts_to_settle(status, key or None))):
+        tell(resending_text(count))
         if not key and not yes:
             ask("Settle them all as pending?", "nothing was settled")
-    settled = loaded.settle(Status(settle_as), key or None)
-    tell(f"{settled} rows in doubt settled as {settle_as}")
+    settled = loaded.settle(status, key or None)
+    tell(f"{settled} {'row' if settled == 1 else 'rows'} in doubt settled as {settle_as}")
 
 
 @app.command()
@@ -372,6 +378,23 @@ def _client(api: str | None, base_url: str | None, transport: str | None) -> Tur
     from turbobatch.client import TurboClient
 
     return TurboClient.from_env(api=api, base_url=base_url, transport=transport)  # type: ignore[arg-type]
+
+
+def _check_journal(campaign: Campaign, given: Path | None = None) -> None:
+    """Say where there is no journal yet; one that was `given` by name may be mistyped.
+
+    Raises:
+        CampaignError: the one that was given isn't there.
+    """
+    from turbobatch.journal.files import is_there
+    from turbobatch.settings import shown
+
+    if is_there(campaign.journal_path):
+        return
+    missing = f"there is no journal at {shown(campaign.journal_path)} yet: nothing has been sent by it"
+    if given is not None:
+        raise CampaignError(missing)
+    warn(missing)
 
 
 def _report_command(campaign: Path, output: Path, recipients: Path | None, journal: Path | None) -> str:

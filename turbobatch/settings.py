@@ -236,3 +236,8 @@ def is_one_of(path: Path, files: Sequence[Path]) -> bool:
         return True
     there = [item for item in files if os.path.exists(item)]  # noqa: PTH110
     return os.path.exists(path) and any(path.samefile(item) for item in there)  # noqa: PTH110
+
+
+def names(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """One column's name, several or none, as a tuple."""
+    return (given,) if isinstance(given, str) else tuple(given or ())

@@ -29,6 +29,19 @@ def settle_by_hand(journal: Journal, status: Status, keys: Iterable[str] | None)
     return journal.settle(keys, status, f"settled by hand as {status}", time.time())
 
 
+def doubts_to_settle(journal: Journal, status: Status, keys: Iterable[str] | None) -> list[str]:
+    """The keys in doubt that `settle_by_hand` would settle; nothing is settled yet.
+
+    Raises:
+        CampaignError: as there.
+    """
+    if keys is None:
+        return [entry.key for entry in journal.entries(Status.IN_DOUBT)]
+    keys = list(dict.fromkeys(keys))
+    _check_in_doubt(journal, keys, status)
+    return [key for key, entry in journal.lookup(keys).items() if entry.status is Status.IN_DOUBT]
+
+
 def _check_in_doubt(journal: Journal, keys: Sequence[str], settled_as: Status) -> None:
     known = journal.lookup(keys)
     # A refusal may be worth another try, once what caused it is mended elsewhere; it has left no email.

@@ -53,7 +53,9 @@ class Failures:
     def add(self, found: pd.DataFrame) -> None:
         """Count an audit's rows."""
         for item in found.head(max(_SHOWN - self.count, 0)).itertuples(index=False):
-            address = item.address if isinstance(item.address, str) else "-"
+            # Without an address, by what tells the email apart and what `resolve --key` takes.
+            key = f"key {item.send_key}" if isinstance(item.send_key, str) else "-"
+            address = item.address if isinstance(item.address, str) else key
             guess = f" (did you mean {item.suggestion}?)" if isinstance(item.suggestion, str) else ""
             # A cell's text, or the API's, mustn't steer the terminal.
             line = f"  row {item.row:<5} {item.status:<9} {address}  {item.reason}{guess}"
@@ -121,6 +123,12 @@ def sandbox_text(running: Sandbox) -> str:
         "or, for v1:\n"
         f"  export {v1} TURBOSMTP_AUTHUSER=sandbox TURBOSMTP_AUTHPASS=sandbox"
     )
+
+
+def resending_text(emails: int) -> str:
+    """What it means to settle so many emails in doubt as pending."""
+    it, they, post = ("email", "it", "it") if emails == 1 else ("emails", "they", "them")
+    return f"{emails} {it} may have been accepted: the next send posts {post} again, and {they} may arrive twice."
 
 
 def doubts_text(keys: Sequence[str]) -> str:

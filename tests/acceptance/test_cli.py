@@ -632,6 +632,21 @@ def test_status_counts_from_the_journal(letters: Letters, turbobatch: Command, s
     for line in ("1 sent ", "1 in_doubt ", "1 invalid ", "3 rows"):
         assert line in said
     assert "In doubt, by key: 2" in said
+    assert re.search(r"^  row 1 +in_doubt +key 2  ", turbobatch("audit", folder).stdout, re.MULTILINE)
+
+
+def test_a_journal_that_is_not_there_is_told(letters: Letters, turbobatch: Command) -> None:
+    """It may be mistyped: named with --journal it is an error, else a line, as before the first run."""
+    folder = letters()
+    missing = "there is no journal at letters/letters.journal.db yet: nothing has been sent by it\n"
+    for command in (["status", folder], ["report", folder, "-o", "report.csv"], ["audit", folder]):
+        done = turbobatch(*command)
+        assert (done.returncode, done.stderr) == (0, missing)
+    (turbobatch.folder / "report.csv").unlink()
+    for command in (["status", folder], ["report", folder, "-o", "report.csv"]):
+        said = one_line(turbobatch(*command, "--journal", "mistyped.db"), 2)
+        assert said == "there is no journal at mistyped.db yet: nothing has been sent by it"
+    assert not (turbobatch.folder / "report.csv").exists()
 
 
 def test_doubts_whose_rows_have_left_are_told(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
@@ -713,7 +728,7 @@ def test_rows_in_doubt_are_settled_by_hand(letters: Letters, turbobatch: Command
         said = one_line(turbobatch(*resolve, "sent", "--key", "1", "--key", key), 2)
         assert said == f"key '{key}' is not in doubt, nothing was settled: {hint}"
         assert statuses() == {"in_doubt": 3, "sent": 1}
-    assert turbobatch(*resolve, "sent", "--key", "1").stdout == "1 rows in doubt settled as sent\n"
+    assert turbobatch(*resolve, "sent", "--key", "1").stdout == "1 row in doubt settled as sent\n"
     assert statuses() == {"in_doubt": 2, "sent": 2}
     assert one_line(turbobatch(*resolve, "pending"), 2).startswith("there is no terminal to ask on: say --yes")
     assert statuses() == {"in_doubt": 2, "sent": 2}
@@ -722,6 +737,24 @@ def test_rows_in_doubt_are_settled_by_hand(letters: Letters, turbobatch: Command
     assert done.stdout == f"{said_first}2 rows in doubt settled as pending\n"
     assert statuses() == {"sent": 2, "pending": 2}
     assert turbobatch(*resolve, "maybe").returncode == 2
+
+
+def test_what_resolve_warns_of_is_in_doubt(letters: Letters, turbobatch: Command) -> None:
+    """No warning before a key is known to be in doubt, none of a refusal, and one email isn't several."""
+    table = "id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n3,Cleo,reject@example.org\n"
+    folder = letters(table=table)
+    with Sandbox() as sandbox:
+        turbobatch.use(sandbox)
+        assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    pending = ("resolve", folder, "--as", "pending", "--yes")
+    for keys in (["1"], ["7"], ["2", "7"]):
+        done = turbobatch(*pending, *(word for key in keys for word in ("--key", key)))
+        assert (done.returncode, done.stdout) == (2, ""), done.stdout
+        assert f"key '{keys[-1]}' is not in doubt, nothing was settled" in done.stderr
+    assert turbobatch(*pending, "--key", "3").stdout == "1 row in doubt settled as pending\n"
+    done = turbobatch(*pending, "--key", "2", "--key", "2")
+    said_first = "1 email may have been accepted: the next send posts it again, and it may arrive twice.\n"
+    assert done.stdout == f"{said_first}1 row in doubt settled as pending\n"
 
 
 def test_rows_in_doubt_are_sent_again_only_when_asked(letters: Letters, turbobatch: Command) -> None:

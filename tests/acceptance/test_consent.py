@@ -105,7 +105,7 @@ def test_settling_all_as_pending_is_asked(
         turbobatch.use(sandbox)
         assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
     done = answered(turbobatch, typed, "resolve", folder, "--as", "pending")
-    assert done.stdout.startswith("1 emails may have been accepted: the next send posts them again")
+    assert done.stdout.startswith("1 email may have been accepted: the next send posts it again")
     assert done.returncode == code
     if code:
         assert done.stderr.splitlines()[-1].endswith("nothing was settled")
