@@ -7,7 +7,6 @@ how many POSTs they must tell of.
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import shutil
@@ -124,7 +123,9 @@ class Mark:
         self._path = beside(path, "-mark")
         self._handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
         self._has_warned = False
-        with suppress(OSError):  # no more than a hint to who looks: SQLite's own lock keeps the others away
+        with suppress(ImportError, OSError):  # a hint to who looks, no more: SQLite's own lock keeps others away
+            import fcntl
+
             fcntl.flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def write(self, posts: int) -> None:
@@ -159,11 +160,13 @@ def marked(path: Path) -> int | None:
 def is_in_use(path: Path) -> bool:
     """Whether some process seems to have the journal open to write; a killed one has not."""
     try:
+        import fcntl
+
         with beside(path, "-mark").open("rb") as mark:
             fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # there is none, or its file system knows no locks
+    except (ImportError, OSError):  # there is none, or the system knows no such locks
         pass
     return False
 
