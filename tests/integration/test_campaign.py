@@ -434,11 +434,12 @@ def test_a_run_that_cannot_begin_leaves_no_lock(client: tb.TurboClient, sandbox:
     def broken(_concurrency: int) -> Any:
         raise tb.CampaignError("no such transport")
 
-    with pytest.raises(tb.CampaignError, match="no such transport"):
-        campaign().start(people(), sandbox.client(transport=broken))
     from turbobatch.journal import sqlite
 
-    assert not sqlite.OPEN
+    before = set(sqlite.OPEN)  # tests of lost journals leave some open, as they should
+    with pytest.raises(tb.CampaignError, match="no such transport"):
+        campaign().start(people(), sandbox.client(transport=broken))
+    assert set(sqlite.OPEN) == before
     assert statuses(campaign().send(people(), client, progress=False)) == ["sent"] * 3
 
 
