@@ -138,7 +138,9 @@ class CrashingJournal(SqliteJournal):
 
     def _take(self, path: Path) -> None:
         super()._take(path)
-        self._db.execute("PRAGMA synchronous = OFF")  # only a loss of power would undo what is written
+        self._db.execute(
+            "PRAGMA synchronous = OFF"
+        )  # a kill undoes nothing that is written; that takes a loss of power
 
     def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
         self.fuse.burn()
