@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
     Until = Callable[[Callable[[], Any]], None]
 
 PATIENCE = 60.0  # seconds after which a test gives up; nothing here takes nearly as long
+
+# A suite that was started in the background of a script inherits SIGINT ignored, and so would the commands that it
+# presses Ctrl-C on: they would never end.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("turbobatch", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("turbobatch")
