@@ -193,6 +193,9 @@ class Engine:
     _throttles: int = field(default=0, init=False)
     _waiting_for: str = field(default="", init=False)
 
+    def __post_init__(self) -> None:
+        self._breaker = Breaker(self.policy, self.dice)  # here, since others may look at an engine before it runs
+
     def run(self) -> StopReason | None:
         """Work until the end; tells why it was an early one.
 
@@ -201,7 +204,6 @@ class Engine:
                 until the end. It names the rows whose answers couldn't be, which stay in doubt.
             Exception: what the feed raised, once the POSTs in flight have ended and are journalled.
         """
-        self._breaker = Breaker(self.policy, self.dice)
         self._seed_pacer()
         while self._turn():
             pass
