@@ -209,14 +209,7 @@ def send(
         report = partial(write, loaded, output, for_excel=for_excel)
         not_written = partial(unwritten, output, _report_command(campaign, output, recipients, journal))
         run = run_to_end(
-            loaded,
-            plan,
-            client,
-            limit,
-            resend=resend,
-            accept_changes=accepted,
-            report=report,
-            unwritten=not_written,
+            loaded, plan, client, limit, resend=resend, accept_changes=accepted, report=report, unwritten=not_written
         )
         if loaded.sent_version is not None and (change := loaded.sent_version.change()):
             warn(f"warning: {change}")
