@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from turbobatch.check import any_account, check_table
+from turbobatch.check import any_account, checking, whole
 from turbobatch.client import TurboClient
 from turbobatch.descriptors import affordable, shortage
 from turbobatch.engine import Engine
@@ -27,36 +27,23 @@ from turbobatch.settings import is_one_of, load_settings, mail_merge, name_fault
 from turbobatch.settlement import doubts_to_settle, settle_by_hand
 from turbobatch.suppression import load_suppressed
 from turbobatch.trial import send_trial
-from turbobatch.units import Layout, find
+from turbobatch.units import Layout, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
 
+    from turbobatch.check import Checked
     from turbobatch.client import SendResult
-    from turbobatch.merge import MailMerge, Merger
+    from turbobatch.merge import MailMerge
     from turbobatch.recipients import Table
     from turbobatch.recipients.version import FileVersion
     from turbobatch.sendapi import SendApi
-    from turbobatch.units import Finding
 
     Recipients = pd.DataFrame | Table | str | Path
 
 _JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A table with the merge bound to its columns."""
-
-    table: Table
-    layout: Layout
-    merger: Merger
-
-    def find(self) -> Iterator[Finding]:
-        """Walk the table's units."""
-        return find(self.table, self.layout, self.merger)
 
 
 class Campaign:
@@ -161,9 +148,13 @@ class Campaign:
         Raises:
             CampaignError: the table or a template can't be used at all.
         """
+        return whole(self.checking(recipients, api=api))
+
+    def checking(self, recipients: Recipients | None = None, *, api: str | None = None) -> Iterator[Checked]:
+        """The same part by part, at least one, for tables whose problems don't fit into memory, or to show progress."""
         source = self._source(recipients)
         prepare = self._preparation(source, any_account(api or self.api or "v2"))
-        return check_table(source.table, source.layout, prepare, self._journal)
+        return checking(source.table, source.layout, prepare, self._journal)
 
     def preview(self, recipients: Recipients | None = None, *, row: int = 0) -> Preview:
         """The email that a row makes, as it will leave.
@@ -317,7 +308,7 @@ class Campaign:
     def _identity(self) -> tuple[Path, str]:
         return self.journal_path.resolve(), self.name
 
-    def _engine(self, source: _Source, client: TurboClient, asked: Asked) -> Engine:
+    def _engine(self, source: Source, client: TurboClient, asked: Asked) -> Engine:
         journal = open_journal(*self._identity)
         concurrency = affordable(self.concurrency)
         try:
@@ -417,7 +408,7 @@ class Campaign:
         with self._journal_to_write() as journal:
             return settle_by_hand(journal, status, keys)
 
-    def _preparation(self, source: _Source, api: SendApi) -> Preparation:
+    def _preparation(self, source: Source, api: SendApi) -> Preparation:
         suppressed = load_suppressed(self._suppress) if self._suppress is not None else {}
         return Preparation(campaign=self.name, merger=source.merger, api=api, suppressed=suppressed)
 
@@ -429,7 +420,7 @@ class Campaign:
         """The journal, to oneself; it isn't made yet where there is none, but could be."""
         return open_journal(*self._identity, make=False)
 
-    def _source(self, recipients: Recipients | None) -> _Source:
+    def _source(self, recipients: Recipients | None) -> Source:
         options = {} if recipients is not None else self._read_options
         given = recipients if recipients is not None else self._recipients
         if given is None:
@@ -438,7 +429,7 @@ class Campaign:
             )
         table = open_table(given, **options)
         layout = Layout(table.columns, self._key, self._group_by)
-        return _Source(table, layout, self.message.bind(table.columns))
+        return Source(table, layout, self.message.bind(table.columns))
 
     def __repr__(self) -> str:
         return f"<Campaign {self.name!r}, journal {shown(self.journal_path)}>"

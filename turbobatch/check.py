@@ -11,7 +11,7 @@ from turbobatch.spill import Spill
 from turbobatch.units import Finding, find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from turbobatch.sendapi import SendApi
     from turbobatch.units import Layout
 
+_CHUNK = 1000  # rows
 
 CHANGED = "turbobatch.changed"
 """In a check's DataFrame.attrs: how many rows were sent already and make another email now."""
@@ -45,28 +46,58 @@ _CURES = {
 }
 
 
-def check_table(
+class Checked(NamedTuple):
+    """What a check found in the next rows: how many it looked at, and how many were sent and make another email now."""
+
+    rows: int
+    changed: int
+    problems: tuple[CheckedProblem, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """The problems, with `attrs[CHANGED]`."""
+        return _frame(self.problems, self.changed)
+
+
+def checking(
     table: Table, layout: Layout, prepare: Preparation, open_journal: Callable[[], SqliteJournal]
-) -> pd.DataFrame:
-    """Make every row's email ready, and list what keeps any from leaving; `attrs[CHANGED]` counts what stays as it was.
+) -> Iterator[Checked]:
+    """Make every row's email ready, and tell what keeps any from leaving, some thousand rows at a time, at least once.
 
     Raises:
         CampaignError: the table is malformed.
     """
-    import pandas as pd
-
+    rows = changed = 0
     found: list[CheckedProblem] = []
-    changed = 0
     sent = _sent(open_journal) if layout.key else Spill[str]()  # without a key, another email has another one
     for finding in find(table, layout, prepare.merger):
         ready = prepare(finding)
+        rows += finding.unit.size
         if isinstance(ready, Finding):
             found += _problems(ready, layout)
         elif sent.get(ready.key, ready.digest) != ready.digest:
             changed += finding.unit.size
-    problems = pd.DataFrame(found, columns=list(CheckedProblem._fields))
-    problems.attrs[CHANGED] = changed
-    return problems
+        if rows >= _CHUNK:
+            yield Checked(rows, changed, tuple(found))
+            rows, changed, found = 0, 0, []
+    yield Checked(rows, changed, tuple(found))
+
+
+def whole(found: Iterable[Checked]) -> pd.DataFrame:
+    """All that a check finds, in one frame."""
+    problems: list[CheckedProblem] = []
+    changed = 0
+    for part in found:
+        problems += part.problems
+        changed += part.changed
+    return _frame(problems, changed)
+
+
+def _frame(problems: Sequence[CheckedProblem], changed: int) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(problems, columns=list(CheckedProblem._fields))
+    frame.attrs[CHANGED] = changed
+    return frame
 
 
 def _sent(open_journal: Callable[[], SqliteJournal]) -> Spill[str]:

@@ -133,21 +133,26 @@ def check(
     campaign: CampaignPath, output: OptionalOutput = None, recipients: Recipients = None, api: ApiName = None
 ) -> None:
     """Merge every row, send nothing, and list every problem."""
+    from turbobatch.progress import aside, reading
     from turbobatch.report import write_report
-    from turbobatch.summary import changed_text, problems_text
+    from turbobatch.summary import Problems, problems_text
 
     loaded = _load(campaign, recipients)
     if output is not None:
         _check_output(loaded, output)
-    problems = loaded.check(api=_api_name(api, loaded))
-    if output is not None:
-        write_report(problems, output)
-        tell(f"{len(problems)} problems, written to {output}")
-    elif len(problems):
-        tell(problems_text(problems))
-    invalid = problems.loc[problems["status"] == "invalid", "row"].nunique()
-    tell(changed_text(problems) + (f"{invalid} rows can't be sent" if invalid else "Every row can be sent."))
-    raise typer.Exit(SOME_ROWS_NOT_SENT if invalid else 0)
+    problems = Problems()
+    with reading(bar=is_terminal(sys.stderr)) as tick:
+        parts = problems.counted(loaded.checking(api=_api_name(api, loaded)), tick)
+        if output is not None:
+            write_report((part.frame() for part in parts), output)
+            tell(f"{problems.count} problems, written to {output}")
+        else:
+            for part in parts:
+                if part.problems:
+                    with aside():
+                        tell(problems_text(part.problems))
+    tell(problems.text())
+    raise typer.Exit(SOME_ROWS_NOT_SENT if problems.invalid else 0)
 
 
 @app.command()

@@ -49,6 +49,15 @@ def reading(*, bar: bool) -> Iterator[Callable[[int], object]]:
         yield shown.update
 
 
+@contextmanager
+def aside() -> Iterator[None]:
+    """Take the bars away while something is said."""
+    from tqdm.auto import tqdm
+
+    with tqdm.external_write_mode():
+        yield
+
+
 class Bar:
     """A tqdm bar over the table's rows, for terminals and notebooks."""
 

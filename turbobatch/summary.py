@@ -7,17 +7,17 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from turbobatch.addresses import CONTROL
-from turbobatch.check import CHANGED
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
+    from turbobatch.check import Checked, CheckedProblem
     from turbobatch.sandbox import Sandbox
 
 _SHOWN = 20  # failed addresses, or keys, a terminal shows before it names the rest's number
@@ -79,23 +79,40 @@ def failures_text(failures: pd.DataFrame) -> str:
     return counted.text()
 
 
-def problems_text(problems: pd.DataFrame) -> str:
+@dataclass(slots=True)
+class Problems:
+    """What a check finds, counted part by part and never held whole."""
+
+    count: int = 0
+    invalid: int = 0  # rows that can't be sent
+    changed: int = 0  # rows that were sent already and make another email now
+
+    def counted(self, parts: Iterable[Checked], tick: Callable[[int], object]) -> Iterator[Checked]:
+        """Count what passes; `tick` is called with the number of rows."""
+        for part in parts:
+            tick(part.rows)
+            self.count += len(part.problems)
+            self.invalid += len({item.row for item in part.problems if item.status == Status.INVALID})
+            self.changed += part.changed
+            yield part
+
+    def text(self) -> str:
+        """What a check says last."""
+        changed = f"{self.changed} rows were sent already and make another email now: they stay sent as they were\n"
+        verdict = f"{self.invalid} rows can't be sent" if self.invalid else "Every row can be sent."
+        return (changed if self.changed else "") + verdict
+
+
+def problems_text(problems: Iterable[CheckedProblem]) -> str:
     """One line per problem that a check found: where, what, and the cure."""
-    rows = problems.to_dict("records")
-    return "\n".join(f"{item['where']}: {_place(item)}{item['problem']}; {item['cure']}" for item in rows)
+    return "\n".join(f"{item.where}: {_place(item)}{item.problem}; {item.cure}" for item in problems)
 
 
-def changed_text(problems: pd.DataFrame) -> str:
-    """A line of what a check found of rows that were sent already; empty where they are as they were."""
-    rows = problems.attrs.get(CHANGED, 0)
-    return f"{rows} rows were sent already and make another email now: they stay sent as they were\n" if rows else ""
-
-
-def _place(problem: Mapping[Any, Any]) -> str:
+def _place(problem: CheckedProblem) -> str:
     """Which column a problem is in, else which field, where the problem itself doesn't say."""
-    if problem["columns"]:
-        return "" if problem["problem"].startswith("column") else f"column {problem['columns']}: "
-    return f"{problem['field']}: " if problem["field"] else ""
+    if problem.columns:
+        return "" if problem.problem.startswith("column") else f"column {problem.columns}: "
+    return f"{problem.field}: " if problem.field else ""
 
 
 def unexpected_text(error: BaseException) -> str:

@@ -102,6 +102,18 @@ class Layout:
         return tuple(self.columns.index(name) for name in names)
 
 
+class Source(NamedTuple):
+    """A table with the merge bound to its columns."""
+
+    table: Table
+    layout: Layout
+    merger: Merger
+
+    def find(self) -> Iterator[Finding]:
+        """Walk the table's units."""
+        return find(self.table, self.layout, self.merger)
+
+
 def find(table: Table, layout: Layout, merger: Merger) -> Iterator[Finding]:
     """Walk the table's units, each with its key or why it has none."""
     return map(Finder(layout, merger), units(table, layout))

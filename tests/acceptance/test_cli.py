@@ -168,6 +168,32 @@ def test_check_lists_the_same_problems_and_sends_nothing(turbobatch: Command, sa
     assert not list(turbobatch.folder.glob("*.journal.db"))
 
 
+def test_check_tells_what_left_otherwise_than_it_reads_now(turbobatch: Command, sandbox: Sandbox) -> None:
+    """Counted over a table of several parts, also where its problems fill more than one."""
+    rows = [f"{number:04},P{number},p{number}@example.org" for number in range(2500)]
+    table = turbobatch.folder / "people.csv"
+    table.write_text("\n".join(["id,name,email", *rows]), encoding="utf-8")
+    (turbobatch.folder / "campaign.toml").write_text(
+        'name = "n"\n[recipients]\npath = "people.csv"\nkey = "id"\n'
+        '[message]\nfrom = "a@acme.example"\nto = "{{ email }}"\nsubject = "{{ name }}"\ntext = "t.txt"\n',
+        encoding="utf-8",
+    )
+    (turbobatch.folder / "t.txt").write_text("Hello", encoding="utf-8")
+    turbobatch.use(sandbox, "v2")
+    assert turbobatch("send", ".", "-o", "r.csv", "--yes", "--limit", "3").returncode == 0
+    changed = table.read_text(encoding="utf-8").replace(",P0,", ",Q,").replace(",p1", ",p1@")
+    table.write_text(changed, encoding="utf-8")
+    done = turbobatch("check", ".")
+    lines = done.stdout.splitlines()
+    bad = sum(",p1" in row for row in rows)
+    assert len(lines) == bad + 2
+    assert lines[-2:] == [
+        "1 rows were sent already and make another email now: they stay sent as they were",
+        f"{bad} rows can't be sent",
+    ]
+    assert done.returncode == 1
+
+
 # What is refused before anything is sent
 
 

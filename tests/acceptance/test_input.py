@@ -671,7 +671,7 @@ def test_an_unexpected_error_is_no_verdict_on_rows(
         raise ZeroDivisionError("ana@example.org")
 
     folder = campaign("people.csv", b"id,name,email\n1,Ana,ana@example.org\n")
-    monkeypatch.setattr("turbobatch.campaign.check_table", broken)
+    monkeypatch.setattr("turbobatch.campaign.checking", broken)
     done = call("check", folder)
     assert done.code == 3
     assert re.fullmatch(

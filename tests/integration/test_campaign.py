@@ -20,7 +20,6 @@ from turbobatch.check import CHANGED
 from turbobatch.policy import Policy
 from turbobatch.run import RunState
 from turbobatch.sandbox import Sandbox
-from turbobatch.summary import changed_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -525,7 +524,6 @@ def test_a_check_counts_what_was_sent_and_reads_differently_now(client: tb.Turbo
     other = tb.MailMerge(from_="a@acme.example", to="{{ email }}", subject="Other", text="{{ name }}")
     changed = campaign(message=other).check(people(4))
     assert changed.attrs[CHANGED] == 3
-    assert changed_text(changed) == "3 rows were sent already and make another email now: they stay sent as they were\n"
     assert campaign(message=other, name="new").check(people(4)).attrs[CHANGED] == 0
 
 
