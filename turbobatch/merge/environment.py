@@ -5,13 +5,13 @@ from __future__ import annotations
 import posixpath
 import re
 from functools import cached_property, wraps
+from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any, cast
 
-from jinja2 import BaseLoader, Template, TemplateNotFound, Undefined, nodes, pass_eval_context
+from jinja2 import BaseLoader, Template, TemplateNotFound, nodes
 from jinja2.environment import TemplateModule
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
-from markupsafe import Markup
 
 from turbobatch.merge.bounds import (
     UNSAFE,
@@ -22,30 +22,27 @@ from turbobatch.merge.bounds import (
     check_braces,
     check_operator,
 )
-from turbobatch.merge.cells import CLOSE, OPEN, Blank, Row, Unknown, unmarked
+from turbobatch.merge.cells import Blank, Row, Unknown
 from turbobatch.merge.counting import INNER_FILTERS, Bounding
 from turbobatch.merge.files import FileError, Folder, read_text
 from turbobatch.merge.filters import format_date, format_number
-from turbobatch.merge.meter import SMALL, begin, concat, made, printed, size_of, spend
+from turbobatch.merge.meter import SMALL, begin, concat, made, size_of, spend
+from turbobatch.merge.printing import PrintingCode, finalizer, markdown_value, marked_value, printable, printers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
     from jinja2 import Environment
-    from jinja2.nodes import EvalContext
     from jinja2.runtime import Context
 
 _USELESS_GLOBALS = ("lipsum", "cycler")
 _LOADING = 1000  # steps: a file may have to be looked for
-_ESCAPING = 8  # steps for a character that Markdown could misread
+_INNER_ARGUMENTS = ("_loop_vars", "_block_vars")
+_TEXT_METHODS = frozenset(name for name in dir(str) if not name.startswith("_")) - UNSAFE - {"format", "format_map"}
+"""Those that every template may call as they are; the two left out get a sandboxed stand-in."""
 
 _TAG = r"\{%[-+]?(?!\s*include\b)(?:[^%]|%(?!\}))*%\}|\{#(?:[^#]|#(?!\}))*#\}"
 _TAG_LINE = re.compile(rf"^[ \t]*((?:(?:{_TAG})[ \t]*)+)\n", re.MULTILINE)
-
-_MARKDOWN_ANYWHERE = re.compile(r"[\\`*_\[\]<>&~|!()]")
-_MARKDOWN_AT_LINE_START = re.compile(r"^(?:[#+=:-]|[0-9]+(?=\.(?:\s|$)))", re.MULTILINE)
-_INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
-_LINE_BREAK = re.compile(r"\r\n?|\n")
 
 
 class FolderLoader(BaseLoader):
@@ -93,6 +90,7 @@ class MergeEnvironment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
     template_class = MergeTemplate
+    code_generator_class = PrintingCode
     concat = staticmethod(concat)
 
     def __init__(self, folder: Folder, *, finalize: Callable[[Any], Any], autoescape: bool = False) -> None:
@@ -100,7 +98,7 @@ class MergeEnvironment(ImmutableSandboxedEnvironment):
         self.files = FolderLoader(folder)
         super().__init__(
             loader=self.files,
-            finalize=_finalizer(finalize),
+            finalize=finalizer(finalize),
             autoescape=autoescape,
             undefined=Unknown,
             keep_trailing_newline=True,
@@ -108,6 +106,7 @@ class MergeEnvironment(ImmutableSandboxedEnvironment):
             cache_size=-1,  # all of the folder, so that a row is never charged with compiling
             optimized=False,  # constants too are evaluated while rendering, where it is counted
         )
+        self.print_text, self.print_html = printers(finalize)
         self.globals["namespace"] = SilentNamespace
         for name in _USELESS_GLOBALS:
             del self.globals[name]
@@ -126,6 +125,8 @@ class MergeEnvironment(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Look up `row.name`: a column called `items` goes before the method."""
+        if obj.__class__ is str and attribute in _TEXT_METHODS:  # nearly all; what the sandbox would say of them
+            return getattr(obj, attribute)
         if isinstance(obj, Row) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
@@ -150,6 +151,10 @@ class MergeEnvironment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a method, macro or function, and count what that takes."""
+        if obj.__class__ is BuiltinMethodType and obj.__self__.__class__ is str:
+            for name in _INNER_ARGUMENTS:  # of Jinja's for functions that get the context
+                kwargs.pop(name, None)
+            return made(obj(*before_call(obj, args, kwargs), **kwargs))
         args = before_call(obj, args, kwargs)
         return made(super().call(context, obj, *args, **kwargs))
 
@@ -197,39 +202,12 @@ class Environments:
     @cached_property
     def markdown(self) -> MergeEnvironment:
         """For Markdown: printed values stay text; autoescape lets `| safe`, blocks and macros pass as Markdown."""
-        return MergeEnvironment(self.folder, finalize=_markdown_value, autoescape=True)
+        return MergeEnvironment(self.folder, finalize=markdown_value, autoescape=True)
 
     @cached_property
     def marked(self) -> MergeEnvironment:
         """For address lists: printed values are told apart from the template's own text."""
-        return MergeEnvironment(self.folder, finalize=_marked_value)
-
-
-def printable(value: Any) -> Any:
-    """Refuse to print a function: `{{ name.upper }}` without its brackets."""
-    if callable(value) and not isinstance(value, Undefined):
-        raise TypeError(f"{getattr(value, '__name__', 'this')} is a function: call it with ()")
-    return value
-
-
-def escape_markdown(text: str) -> str:
-    """Make text mean itself in Markdown; its line breaks stay inside the paragraph."""
-    text = _INDENT.sub(" ", _LINE_BREAK.sub("\n", text))
-    text = _MARKDOWN_ANYWHERE.sub(r"\\\g<0>", text)
-    text = _MARKDOWN_AT_LINE_START.sub(_escape_line_start, text)
-    return text.replace("\n", "\\\n")
-
-
-def _finalizer(finalize: Callable[[Any], Any]) -> Callable[..., Any]:
-    @pass_eval_context  # else Jinja would print constants when it compiles
-    def finalized(_context: EvalContext, value: Any) -> Any:
-        if plain and value.__class__ is str and len(value) <= SMALL:
-            return value  # nearly all values: their steps are counted with the loop or body that prints them
-        value = printed(value)
-        return value if plain and isinstance(value, str) else finalize(value)
-
-    plain = finalize is printable
-    return finalized
+        return MergeEnvironment(self.folder, finalize=marked_value)
 
 
 def _without_line_break(match: re.Match[str]) -> str:
@@ -237,26 +215,3 @@ def _without_line_break(match: re.Match[str]) -> str:
     tags = match[1].rstrip(" \t")
     end = -3 if tags[-3] in "+-" else -2
     return f"{tags[:end]}\n{tags[end:]}"
-
-
-def _escape_line_start(match: re.Match[str]) -> str:
-    start = match[0]
-    return f"{start}\\" if start.isdigit() else f"\\{start}"
-
-
-def _markdown_value(value: Any) -> Any:
-    if hasattr(value, "__html__"):
-        return value
-    text = str(printable(value))
-    spend(_ESCAPING * len(text))
-    return Markup(escape_markdown(text))  # noqa: S704 - Markdown here, made HTML with html=False later
-
-
-def _marked_value(value: Any) -> str:
-    if isinstance(value, list):
-        # One value, like a cell that lists addresses: its commas part addresses, but never make one of a name's part.
-        value = ", ".join(str(printable(item)) for item in value)
-    if isinstance(value, str):
-        # A block or macro that was rendered before: its values are marked, the rest is the template's own text.
-        return value if OPEN in value else f"{OPEN}{value}{CLOSE}"
-    return f"{OPEN}{unmarked(str(printable(value)))}{CLOSE}"
