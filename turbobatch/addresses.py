@@ -85,10 +85,7 @@ class Address:
         Raises:
             AddressError: the name holds a control character or the address is malformed.
         """
-        text = text or email
-        if holds_control(name):
-            raise AddressError(text, "the name holds a line break or control character")
-        return cls(_normalised(email, text), name.strip())
+        return cls(*_parts(name, email, text or email))
 
     @property
     def domain(self) -> str:
@@ -201,6 +198,13 @@ def _unquote(name: str) -> str:
     if len(name) >= 2 and name[0] == name[-1] == '"':  # noqa: PLR2004 - a pair of quotes
         return re.sub(r"\\(.)", r"\1", name[1:-1])
     return name
+
+
+@lru_cache(maxsize=64)  # an address is checked where it is read, and soon after in the email that goes to it
+def _parts(name: str, email: str, text: str) -> tuple[str, str]:
+    if holds_control(name):
+        raise AddressError(text, "the name holds a line break or control character")
+    return _normalised(email, text), name.strip()
 
 
 def _normalised(email: str, text: str) -> str:

@@ -8,6 +8,7 @@ import mimetypes
 import re
 from dataclasses import dataclass, field
 from email import message_from_string
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -57,7 +58,11 @@ class Attachment:
             faults.append(Fault("attachments", f"attachment content_id {content_id!r} not valid"))
         if faults:
             raise InvalidEmail(faults)
-        _assign(self, content=bytes(content), name=name, type=guessed, content_id=content_id)
+        assign = partial(object.__setattr__, self)  # past the frozen class's own guard
+        assign("content", bytes(content))
+        assign("name", name)
+        assign("type", guessed)
+        assign("content_id", content_id)
 
     @classmethod
     def from_path(
@@ -81,7 +86,7 @@ class Attachment:
         return cls(content, name or path.name, type, content_id)
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, init=False)  # no slots: all of a table's emails are made and copied, at a fifth of the cost
 class Email:
     """One email, checked when it is made. Fields carry the API's names; `from_` is its `from`.
 
@@ -125,8 +130,7 @@ class Email:
         campaign_id: str | None = None,
     ) -> None:
         faults: list[Fault] = []
-        _assign(
-            self,
+        vars(self).update(
             from_=_sender(from_, faults),
             to=_recipients("to", to, faults),
             cc=_recipients("cc", cc, faults),
@@ -165,16 +169,14 @@ class Email:
             InvalidEmail: an id holds a control character.
         """
         copy = object.__new__(Email)
-        given = self._fields()
-        given["reference_id"] = self.reference_id or reference_id
-        given["campaign_id"] = self.campaign_id or campaign_id
-        _assign(copy, **given)
-        if faults := list(_line_faults(copy, "reference_id", "campaign_id")):
+        vars(copy).update(self._fields())
+        vars(copy).update(reference_id=self.reference_id or reference_id, campaign_id=self.campaign_id or campaign_id)
+        if faults := _line_faults(copy, "reference_id", "campaign_id"):
             raise InvalidEmail(faults)
         return copy
 
     def _fields(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return dict(vars(self))
 
     @property
     def recipients(self) -> tuple[Address, ...]:
@@ -224,12 +226,6 @@ def _remade(given: dict[str, Any]) -> Email:
     return Email(**given)
 
 
-def _assign(target: object, **values: Any) -> None:
-    # A frozen dataclass that takes friendlier types than it keeps has to set its fields past its own guard.
-    for name, value in values.items():
-        object.__setattr__(target, name, value)
-
-
 def _guessed_type(name: str) -> str:
     kind, encoding = mimetypes.guess_type(name)
     # For "rows.csv.gz" the guess is the type of what is inside the gzip: the file itself is no CSV.
@@ -277,6 +273,8 @@ def is_body(text: str) -> bool:
     """Whether a body can hold `text`: it has no NUL and no lone surrogate, which is half a character."""
     if "\0" in text:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -290,19 +288,25 @@ def invalid_address(text: str, name: str) -> str:
     return f"'{CONTROL.sub(' ', shown)}' '{name}' email not valid"
 
 
-def _text_faults(email: Email) -> Iterable[Fault]:
+def _text_faults(email: Email) -> list[Fault]:
+    faults = []
     if len(email.subject) > SUBJECT_LIMIT:
-        yield Fault("subject", f"subject of {len(email.subject)} characters is longer than {SUBJECT_LIMIT}")
-    yield from _line_faults(email, "subject", "reference_id", "campaign_id")
+        faults.append(Fault("subject", f"subject of {len(email.subject)} characters is longer than {SUBJECT_LIMIT}"))
+    faults += _line_faults(email, "subject", "reference_id", "campaign_id")
     for name in ("content", "html_content", "mime_raw"):
-        if not is_body(getattr(email, name) or ""):
-            yield Fault(name, f"{name} holds a NUL or half a character")
+        text = getattr(email, name)
+        if text and not is_body(text):
+            faults.append(Fault(name, f"{name} holds a NUL or half a character"))
+    return faults
 
 
-def _line_faults(email: Email, *names: str) -> Iterable[Fault]:
+def _line_faults(email: Email, *names: str) -> list[Fault]:
+    faults = []
     for name in names:
-        if holds_control(getattr(email, name) or ""):
-            yield Fault(name, f"{name} holds a line break or control character")
+        text = getattr(email, name)
+        if text and holds_control(text):
+            faults.append(Fault(name, f"{name} holds a line break or control character"))
+    return faults
 
 
 def _header_faults(headers: Mapping[str, str]) -> Iterable[Fault]:

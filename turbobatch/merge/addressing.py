@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _VALUE = re.compile(f"{OPEN}([^{OPEN}{CLOSE}]*){CLOSE}")
+_NAMED = re.compile(f"{OPEN}([^{OPEN}{CLOSE}]*){CLOSE} ?<{OPEN}([^{OPEN}{CLOSE}]+){CLOSE}>")
+"""The usual rendering, of `{{ name }} <{{ email }}>`, which needs no reading character by character."""
+
 _BLANKS = re.compile(r"\s+")
+_BLANK_RUNS = re.compile(" {2,}")
 
 
 class Value(str):
@@ -62,6 +66,11 @@ class Item:
 
 def read_addresses(rendered: str, name: str) -> tuple[list[Address], list[Malformed]]:
     """Read the rendering of an address field; `name` is the field as errors quote it."""
+    if usual := _NAMED.fullmatch(rendered):
+        try:
+            return [Address.of(_tidied(usual[1]), usual[2].strip())], []
+        except AddressError:
+            pass  # what is wrong is told below
     found: list[Address] = []
     malformed: list[Malformed] = []
     for item in split_items(rendered):
@@ -150,7 +159,11 @@ def _candidates(item: Item) -> Iterator[tuple[str | None, str, str]]:
 
 def _display_name(pieces: list[str]) -> str:
     written = "".join(piece if isinstance(piece, Value) else _BLANKS.sub(" ", piece) for piece in pieces)
-    return re.sub(" {2,}", " ", written).strip(" ")
+    return _tidied(written)
+
+
+def _tidied(name: str) -> str:
+    return (_BLANK_RUNS.sub(" ", name) if "  " in name else name).strip(" ")
 
 
 def _address(display: str | None, email: str, text: str) -> Address:

@@ -139,10 +139,10 @@ def cell(value: Any, column: str, seen: list[str]) -> Any:
     Raises:
         OverflowError: a number has more digits than calculating with it could bear.
     """
+    if isinstance(value, str):
+        return unmarked(value) if value else Blank(column, seen)
     if is_missing(value):
         return Blank(column, seen)
-    if isinstance(value, str):
-        return unmarked(value)
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars
         return cell(value.tolist(), column, seen)
     if isinstance(value, Mapping):
@@ -152,6 +152,11 @@ def cell(value: Any, column: str, seen: list[str]) -> Any:
         items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
         return [cell(item, column, seen) for item in items]
     return _bounded(value) if isinstance(value, (int, Decimal)) else value
+
+
+def is_plain(value: Any) -> bool:
+    """Whether `cell` would leave the value as it is, as it does with nearly all that a text file holds."""
+    return value.__class__ is str and value != "" and OPEN not in value and CLOSE not in value
 
 
 def unmarked(text: str) -> str:

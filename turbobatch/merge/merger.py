@@ -11,7 +11,7 @@ from turbobatch.addresses import CONTROL, Address, holds_control
 from turbobatch.email import Attachment, Email, is_body
 from turbobatch.errors import CampaignError, InvalidEmail
 from turbobatch.merge.addressing import read_addresses
-from turbobatch.merge.cells import RESERVED, Blank, BlankUsedError, Head, Row, cell
+from turbobatch.merge.cells import RESERVED, Blank, BlankUsedError, Head, Row, cell, is_plain
 from turbobatch.merge.files import FileError, StoredFile
 from turbobatch.merge.problems import Problem, distinct
 from turbobatch.merge.templates import Field, blank
@@ -104,7 +104,12 @@ class _Work:
 
     def row(self, values: Sequence[Any]) -> Row:
         """Take in one row's values; the first row's are the ones that problems quote."""
-        cells = tuple(self._cell(value, column) for value, column in zip(values, self._head.columns, strict=True))
+        cells = tuple(
+            [
+                value if is_plain(value) else self._cell(value, column)
+                for value, column in zip(values, self._head.columns, strict=True)
+            ]
+        )
         self.cells = self.cells or cells
         return Row(self._head, cells)
 
@@ -312,16 +317,20 @@ def _check_names(message: Message, head: Head) -> None:
 
 
 def _digest(email: Email, text: str, source: str, files: list[tuple[StoredFile, str | None]]) -> str:
-    headers = sorted((name.lower(), value) for name, value in email.headers.items())
+    headers = sorted((name.lower(), value) for name, value in email.headers.items()) if email.headers else ()
     parts = [
         ("from", str(email.from_)),
-        *((kind, str(item)) for kind in ("to", "cc", "bcc") for item in getattr(email, kind)),
-        *((f"header {name}", value) for name, value in headers if name not in _CHANGING_HEADERS),
+        *[("to", str(item)) for item in email.to],
+        *[("cc", str(item)) for item in email.cc],
+        *[("bcc", str(item)) for item in email.bcc],
+        *[(f"header {name}", value) for name, value in headers if name not in _CHANGING_HEADERS],
         ("subject", email.subject),
         ("text", text),
         ("source", source),
-        *((f"file {content_id} {file.digest}", file.name) for file, content_id in files),
+        *[(f"file {content_id} {file.digest}", file.name) for file, content_id in files],
     ]
-    encoded = ((kind, part.encode()) for kind, part in parts)
-    content = b"".join(b"%b %d:%b" % (kind.encode(), len(part), part) for kind, part in encoded)  # lengths part them
-    return hashlib.sha256(content).hexdigest()[:32]
+    content = []
+    for kind, part in parts:
+        encoded = part.encode()
+        content.append(b"%b %d:%b" % (kind.encode(), len(encoded), encoded))  # lengths part them
+    return hashlib.sha256(b"".join(content)).hexdigest()[:32]
