@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from turbobatch.addresses import Address
 from turbobatch.errors import CampaignError
@@ -258,3 +260,23 @@ def test_who_gets_an_email_is_known_without_merging_it(row: dict[str, Any], expe
     )
     found = message.bind(tuple(row)).recipients(list(row.values()))
     assert (None if found is None else [item.email for item in found]) == expected
+
+
+PIECES = st.lists(
+    st.sampled_from(
+        ["Ana", "Rossi", " ", "  ", ",", '"', "<", ">", "@", "ana@acme.example", "\n", "\t", "=?", "ü", "."]
+    ),
+    max_size=5,
+).map("".join)
+
+
+@given(name=PIECES, email=st.one_of(st.just(ANA), PIECES))
+@example(name="Rossi,  Ana ", email=f" {ANA} ")
+@example(name="", email=ANA)
+def test_the_usual_form_is_read_as_any_other(name: str, email: str) -> None:
+    """A blank more in the template is no usual form any more, and changes nothing: not the address, not the problem."""
+    row = {"name": name, "email": email}
+    usual = merged("{{ name }} <{{ email }}>", row)
+    other = merged("{{ name }}  <{{ email }}> ", row)
+    assert usual.email == other.email
+    assert usual.problems == other.problems

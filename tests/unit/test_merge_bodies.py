@@ -7,7 +7,10 @@ import sys
 from html import unescape
 from typing import TYPE_CHECKING, Any
 
+import markupsafe
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from turbobatch.errors import CampaignError
 from turbobatch.merge import MailMerge
@@ -29,6 +32,20 @@ def test_html_is_escaped_and_text_is_not() -> None:
     sent = email({"name": "<b>A & B</b>"}, html="<p>{{ name }}</p>", text="{{ name }}")
     assert sent.html_content == "<p>&lt;b&gt;A &amp; B&lt;/b&gt;</p>"
     assert sent.content == "<b>A & B</b>"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufdd0\ufdd1"), min_size=1, max_size=600))
+@example("<b>&'\"</b>")
+@example("<" * 600)
+def test_every_printed_text_is_escaped(text: str) -> None:
+    """Whatever its length and characters; in a block, a macro, a loop and an `autoescape` of its own as well."""
+    template = (
+        "{% macro shown(x) %}{{ x }}{% endmacro %}{{ t }}|{{ shown(t) }}|{% for c in [t] %}{{ c }}{% endfor %}|"
+        "{% block b %}{{ t }}{% endblock %}|{% set s %}{{ t }}{% endset %}{{ s }}|"
+        "{% autoescape false %}{{ t }}{% endautoescape %}|{% autoescape off %}{{ t }}{% endautoescape %}"
+    )
+    safe = str(markupsafe.escape(text))
+    assert email({"t": text, "off": False}, html=template, text="").html_content == "|".join([*[safe] * 5, text, text])
 
 
 def test_files_that_html_includes_are_escaped_whatever_their_name(tmp_path: Path) -> None:
