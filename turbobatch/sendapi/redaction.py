@@ -17,16 +17,23 @@ def redacted(text: str, secrets: tuple[str, ...]) -> str:
 
     Upper and lower case aren't told apart.
     """
-    return _pattern(secrets).sub(_MASK, text) if secrets else text
+    if not secrets:
+        return text
+    pattern, shortest = _pattern(secrets)
+    return text if len(text) < shortest else pattern.sub(_MASK, text)
 
 
 @functools.lru_cache(maxsize=8)
-def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str]:
-    patterns = []
+def _pattern(secrets: tuple[str, ...]) -> tuple[re.Pattern[str], int]:
+    """What finds them, and the least number of characters that it can find."""
+    patterns: list[str] = []
+    lengths: list[int] = []
     for secret in sorted(secrets, key=len, reverse=True):  # the longest first: one may be the beginning of another
+        encoded = _encoded(secret)
         patterns.append("".join(map(_spelled, secret)))
-        patterns += ["".join(char if char.isalnum() else _spelled(char) for char in form) for form in _encoded(secret)]
-    return re.compile("|".join(patterns), re.IGNORECASE)
+        patterns += ["".join(char if char.isalnum() else _spelled(char) for char in form) for form in encoded]
+        lengths += map(len, (secret, *encoded))
+    return re.compile("|".join(patterns), re.IGNORECASE), min(lengths)
 
 
 def _encoded(secret: str) -> list[str]:

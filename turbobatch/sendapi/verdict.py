@@ -87,12 +87,11 @@ def judge(result: Response | Failure, secrets: tuple[str, ...] = ()) -> Verdict:
     def cleaned(text: str) -> str:
         return redacted(text, secrets)[:_MESSAGE_LIMIT]  # in this order, for the same reason
 
-    return replace(
-        verdict,
-        message=cleaned(verdict.message),
-        errors=tuple(map(cleaned, verdict.errors)),
-        mid=None if verdict.mid is None else cleaned(verdict.mid),
-    )
+    message, errors = cleaned(verdict.message), tuple(map(cleaned, verdict.errors))
+    mid = None if verdict.mid is None else cleaned(verdict.mid)
+    if (message, errors, mid) == (verdict.message, verdict.errors, verdict.mid):
+        return verdict
+    return replace(verdict, message=message, errors=errors, mid=mid)
 
 
 def _judge(result: Response | Failure) -> Verdict:
