@@ -150,11 +150,16 @@ class Campaign:
         """
         return whole(self.checking(recipients, api=api))
 
-    def checking(self, recipients: Recipients | None = None, *, api: str | None = None) -> Iterator[Checked]:
+    def checking(
+        self, recipients: Recipients | None = None, *, api: str | None = None, progress: bool = False
+    ) -> Iterator[Checked]:
         """The same part by part, at least one, for tables whose problems don't fit into memory, or to show progress."""
         source = self._source(recipients)
         prepare = self._preparation(source, any_account(api or self.api or "v2"))
-        return checking(source.table, source.layout, prepare, self._journal)
+        with reading("checking", bar=progress, rows=source.table.about) as tick:
+            for part in checking(source.table, source.layout, prepare, self._journal):
+                tick(part.rows)
+                yield part
 
     def preview(self, recipients: Recipients | None = None, *, row: int = 0) -> Preview:
         """The email that a row makes, as it will leave.
@@ -179,7 +184,7 @@ class Campaign:
             JournalError: the journal can't be used.
         """
         source = self._source(recipients)
-        with self._journal_to_write() as journal, reading(bar=progress) as tick:
+        with self._journal_to_write() as journal, reading(bar=progress, rows=source.table.about) as tick:
             plan = make_plan(
                 source.table,
                 source.layout,

@@ -133,7 +133,7 @@ def check(
     campaign: CampaignPath, output: OptionalOutput = None, recipients: Recipients = None, api: ApiName = None
 ) -> None:
     """Merge every row, send nothing, and list every problem."""
-    from turbobatch.progress import aside, reading
+    from turbobatch.progress import aside
     from turbobatch.report import write_report
     from turbobatch.summary import Problems, problems_text
 
@@ -141,16 +141,15 @@ def check(
     if output is not None:
         _check_output(loaded, output)
     problems = Problems()
-    with reading(bar=is_terminal(sys.stderr)) as tick:
-        parts = problems.counted(loaded.checking(api=_api_name(api, loaded)), tick)
-        if output is not None:
-            write_report((part.frame() for part in parts), output)
-            tell(f"{problems.count} problems, written to {output}")
-        else:
-            for part in parts:
-                if part.problems:
-                    with aside():
-                        tell(problems_text(part.problems))
+    parts = problems.counted(loaded.checking(api=_api_name(api, loaded), progress=is_terminal(sys.stderr)))
+    if output is not None:
+        write_report((part.frame() for part in parts), output)
+        tell(f"{problems.count} problems, written to {output}")
+    else:
+        for part in parts:
+            if part.problems:
+                with aside():
+                    tell(problems_text(part.problems))
     tell(problems.text())
     raise typer.Exit(SOME_ROWS_NOT_SENT if problems.invalid else 0)
 
@@ -235,12 +234,15 @@ def status(
     journal: JournalFile = None,
 ) -> None:
     """Count the rows by status and name those in doubt."""
+    from turbobatch.progress import reading, ticking
+
     loaded = _load(campaign, recipients, journal=journal)
     _check_journal(loaded, journal)
     counts = Counts()
     with loaded.look() as results:
-        for chunk in results.frames():
-            counts.add(chunk)
+        with reading(bar=is_terminal(sys.stderr), rows=results.table.about) as tick:
+            for chunk in ticking(results.frames(), tick):
+                counts.add(chunk)
         in_doubt, in_use = results.in_doubt(), results.in_use
     elsewhere = counts.elsewhere(in_doubt)
     if as_json:
@@ -286,6 +288,7 @@ def audit(
 ) -> None:
     """List the failed addresses: one row each, with field and reason."""
     from turbobatch.audit import audit_chunks
+    from turbobatch.progress import reading, ticking
     from turbobatch.recipients.table import file_errors
     from turbobatch.report import check_report_path, report_chunks, write_report
     from turbobatch.summary import Failures
@@ -301,9 +304,11 @@ def audit(
     failures = Failures()
 
     def counted() -> Iterator[pd.DataFrame]:
-        for found in audit_chunks(loaded.result_chunks() if loaded is not None else report_chunks(source)):
-            failures.add(found)
-            yield found
+        results = loaded.result_chunks() if loaded is not None else report_chunks(source)
+        with reading(bar=is_terminal(sys.stderr)) as tick:
+            for found in audit_chunks(ticking(results, tick)):
+                failures.add(found)
+                yield found
 
     if output is None:
         deque(counted(), maxlen=0)

@@ -12,7 +12,9 @@ from turbobatch.engine import Retrying, Settled, Waiting
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    import pandas as pd
 
     from turbobatch.engine import RunEvent
     from turbobatch.run import Progress, Run
@@ -38,15 +40,25 @@ def log_event(event: RunEvent) -> None:
 
 
 @contextmanager
-def reading(*, bar: bool) -> Iterator[Callable[[int], object]]:
-    """Show a bar of the rows that are read before anything is sent, if that takes long; gives what to add rows with."""
+def reading(what: str = "reading", *, bar: bool, rows: int | None = None) -> Iterator[Callable[[int], object]]:
+    """Show a bar of the rows that are gone through, if that takes long; gives what to add rows with.
+
+    `rows`: how many there are, about.
+    """
     if not bar:
         yield lambda _rows: None
         return
     from tqdm.auto import tqdm
 
-    with closing(tqdm(desc="reading", unit="row", leave=False, delay=_PATIENCE, dynamic_ncols=True)) as shown:
+    with closing(tqdm(desc=what, total=rows, unit="row", leave=False, delay=_PATIENCE, dynamic_ncols=True)) as shown:
         yield shown.update
+
+
+def ticking(chunks: Iterable[pd.DataFrame], tick: Callable[[int], object]) -> Iterator[pd.DataFrame]:
+    """Pass frames on, and call `tick` with the number of each one's rows."""
+    for chunk in chunks:
+        tick(len(chunk))
+        yield chunk
 
 
 @contextmanager

@@ -109,6 +109,7 @@ class Counts:
 def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter[str], list[str]]:
     """Write the report chunk by chunk and print what it says; rows by status, and doubts that no row tells of."""
     from turbobatch.audit import audit as find_failures
+    from turbobatch.progress import reading, ticking
     from turbobatch.report import write_report
     from turbobatch.summary import IN_PROGRESS, Failures, counts_text, doubts_text
 
@@ -116,10 +117,11 @@ def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter
     failures = Failures()
 
     def looked_at(results: Results) -> Iterable[pd.DataFrame]:
-        for chunk in results.frames():
-            failures.add(find_failures(chunk, start=seen.rows.total()))
-            seen.add(chunk)
-            yield chunk
+        with reading("report", bar=is_terminal(sys.stderr), rows=results.table.about) as tick:
+            for chunk in ticking(results.frames(), tick):
+                failures.add(find_failures(chunk, start=seen.rows.total()))
+                seen.add(chunk)
+                yield chunk
 
     with campaign.look() as results:
         write_report(looked_at(results), output, for_excel=for_excel)

@@ -13,7 +13,7 @@ from turbobatch.addresses import CONTROL
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -87,10 +87,9 @@ class Problems:
     invalid: int = 0  # rows that can't be sent
     changed: int = 0  # rows that were sent already and make another email now
 
-    def counted(self, parts: Iterable[Checked], tick: Callable[[int], object]) -> Iterator[Checked]:
-        """Count what passes; `tick` is called with the number of rows."""
+    def counted(self, parts: Iterable[Checked]) -> Iterator[Checked]:
+        """Count what passes."""
         for part in parts:
-            tick(part.rows)
             self.count += len(part.problems)
             self.invalid += len({item.row for item in part.problems if item.status == Status.INVALID})
             self.changed += part.changed

@@ -80,6 +80,10 @@ class ListTable:
     warnings: tuple[str, ...] = ()
     version: None = None
 
+    @property
+    def about(self) -> int:
+        return len(self.cells)
+
     def chunks(self, size: int = 5000) -> Iterator[ListChunk]:
         for start in range(0, len(self.cells), size):
             yield ListChunk(start, self.cells[start : start + size])

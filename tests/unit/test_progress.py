@@ -18,6 +18,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from turbobatch import progress
@@ -25,7 +26,7 @@ from turbobatch.engine import Candidate, Engine, Known, Retrying, Settled, Waiti
 from turbobatch.errors import JournalError
 from turbobatch.journal import SqliteJournal, open_journal
 from turbobatch.policy import Status, StopReason
-from turbobatch.progress import Bar, Lines, clock_time, log_event, watch
+from turbobatch.progress import Bar, Lines, aside, clock_time, log_event, reading, ticking, watch
 from turbobatch.rates import Pacer
 from turbobatch.run import Progress, Run, RunState
 from turbobatch.sendapi import Request
@@ -160,6 +161,29 @@ class TestBar:
         assert "3/10000" in shown.getvalue()
         assert "2 sent, 1 rejected" in shown.getvalue()
         assert "4 sent; waiting for the rate of 1/hour" in shown.getvalue()
+
+
+class TestReading:
+    def test_a_bar_tells_how_far_it_is(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Rows, of how many, their pace and the time left; and it goes when all is read."""
+        monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+        frames = [pd.DataFrame({"a": range(rows)}) for rows in (400, 600)]
+        with reading("checking", bar=True, rows=4000) as tick:
+            for _ in ticking(frames, tick):
+                with aside():
+                    sys.stdout.write("said meanwhile\n")
+        shown = capsys.readouterr()
+        assert re.search(r"checking:\s+10%.*400/4000 \[\d+:\d+<\d+:\d+, +[\d.]+(k|M)?row/s\]", shown.err)
+        assert "1000/4000" in shown.err
+        assert shown.err.rstrip("\r").endswith(" ")
+        assert shown.out == "said meanwhile\n" * 2
+
+    def test_without_a_bar_nothing_is_shown(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with reading(bar=False, rows=3) as tick:
+            tick(3)
+        assert capsys.readouterr().err == ""
 
 
 class TestLines:

@@ -120,6 +120,7 @@ def test_every_format_is_a_table_of_chunks(save: Save, workbook: Callable[..., P
         assert table.name == ("the DataFrame" if source is frame else Path(str(source)).name)
         assert all_rows(table) == all_rows(table, 3) == all_rows(table, 1) == expected
         assert table.where(3) == "row 3"
+        assert table.about == len(expected)
         start = 0
         for chunk in table.chunks(3):
             assert isinstance(chunk, Chunk)
@@ -131,6 +132,15 @@ def test_every_format_is_a_table_of_chunks(save: Save, workbook: Callable[..., P
                 chunk.column("nothing")
             start += len(chunk)
         assert_frame_equal(whole_frame(table, 3), frame, check_index_type=False)
+
+
+def test_how_many_rows_a_long_text_has_is_estimated_by_its_first(save: Save) -> None:
+    """Without reading it whole; a file of like rows comes out right to a few in a hundred."""
+    table = open_table(
+        save("t.csv", "n,email\n" + "".join(f"{row:07},u{row:07}@example.org\n" for row in range(50_000)))
+    )
+    assert table.about == pytest.approx(50_000, rel=0.02)
+    assert open_table(save("none.csv", "n,email\n")).about == 0
 
 
 def test_a_table_is_returned_as_it_is(save: Save) -> None:

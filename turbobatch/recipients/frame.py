@@ -69,6 +69,11 @@ class FrameTable:
     warnings: tuple[str, ...] = ()
     version: None = None
 
+    @property
+    def about(self) -> int:
+        """How many rows there are."""
+        return len(self.data)
+
     @classmethod
     def of(cls, data: pd.DataFrame) -> Self:
         """Take a DataFrame; column names that are no text are turned into text.

@@ -81,6 +81,11 @@ class LoadedTable:
         """The file's name."""
         return one_line(self.version.path.name)
 
+    @property
+    def about(self) -> int:
+        """How many rows there are."""
+        return len(self.lines)
+
     def where(self, row: int, line: int | None = None) -> str:
         """Say where a row stands."""
         unit, whole = self.place

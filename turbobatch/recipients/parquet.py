@@ -91,6 +91,7 @@ class ParquetTable:
         gaps: the columns that have, or may have, nulls.
         whole: the float columns that stand for integers with gaps, as for a DataFrame.
         index: the columns that are the frames' index, mostly none; else the rows have `numbers`.
+        about: how many rows there are.
     """
 
     version: FileVersion
@@ -100,6 +101,7 @@ class ParquetTable:
     whole: frozenset[str]
     index: tuple[str, ...]
     numbers: range
+    about: int
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -116,7 +118,8 @@ class ParquetTable:
             index, numbers = _index(schema, file.metadata.num_rows)
             columns = checked_columns([column for column in schema.names if column not in index], name)
             gaps = _columns_with_nulls(file.metadata)
-            return cls(version, schema, columns, gaps, _whole_columns(file, gaps), index, numbers)
+            whole = _whole_columns(file, gaps)
+            return cls(version, schema, columns, gaps, whole, index, numbers, file.metadata.num_rows)
 
     @property
     def name(self) -> str:

@@ -73,6 +73,11 @@ class Table(Protocol):
         ...
 
     @property
+    def about(self) -> int:
+        """How many rows there are; of a text file, an estimate by how it begins."""
+        ...
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should look at, one line each."""
         ...
