@@ -68,7 +68,14 @@ class Run:
     `concurrency` rows in doubt.
     """
 
-    def __init__(self, engine: Engine, *, total: int, on_end: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        total: int,
+        on_begin: Callable[[Run], None] = lambda _run: None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self._engine = engine
         self._total = total
         self._on_end = on_end
@@ -83,7 +90,13 @@ class Run:
         self._listener = engine.emit
         engine.emit = self._hear
         self._thread = threading.Thread(target=self._work, name="turbobatch-run", daemon=True)
+        on_begin(self)
         self._thread.start()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether its thread works, or has worked."""
+        return self._thread.ident is not None
 
     @property
     def progress(self) -> Progress:
@@ -240,14 +253,23 @@ def start_run(identity: tuple[Path, str], asked: Asked, make_engine: Callable[[]
             return active
         engine = make_engine()
 
+        def begin(run: Run) -> None:
+            _active[identity] = run, asked
+
         def end() -> None:
             with _starting:
                 _active.pop(identity, None)
             engine.journal.close()
 
-        run = Run(engine, total=total, on_end=end)
-        _active[identity] = run, asked
-        return run
+        try:
+            return Run(engine, total=total, on_begin=begin, on_end=end)
+        except BaseException:
+            # A Ctrl-C strikes anywhere. A run whose POSTs may have begun is found as the campaign's, and ends itself.
+            run = active_run(identity)
+            if run is None or not run.has_begun:
+                engine.transport.close()
+                end()
+            raise
 
 
 def describe_stop(reason: StopReason, message: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import shutil
+import sys
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from email import message_from_string, policy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +21,13 @@ from pandas.testing import assert_frame_equal
 import turbobatch as tb
 from turbobatch.check import CHANGED
 from turbobatch.policy import Policy
-from turbobatch.run import RunState
+from turbobatch.run import RunState, active_run
 from turbobatch.sandbox import Sandbox
+from turbobatch.testing import FakeTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
     from tests.conftest import Until
     from turbobatch.transport import Completion, Job
@@ -672,3 +677,65 @@ def test_a_test_send_keeps_the_customers_unsubscribe_link_to_itself(sandbox: San
     (arrived,) = sandbox.messages()
     assert "me@acme.example" in arrived["to"]
     assert not [name for name in arrived["custom_headers"] if name.lower().startswith("list-unsubscribe")]
+
+
+# Ctrl-C at any moment
+
+
+class Presser:
+    """Presses Ctrl-C at the `nth` moment when the main thread enters or leaves a function that makes or starts a run.
+
+    Python looks for signals there and at few other places; at some of these its own locks wouldn't survive one.
+    """
+
+    def __init__(self, nth: int) -> None:
+        self.left = nth
+
+    def __call__(self, frame: FrameType, event: str, _arg: object) -> Any:
+        name = Path(frame.f_code.co_filename).name
+        if event != "line" and (name == "run.py" or (name, frame.f_code.co_name) == ("threading.py", "start")):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self
+
+    @contextmanager
+    def pressing(self) -> Iterator[None]:
+        before = sys.gettrace()
+        sys.settrace(self)
+        try:
+            yield
+        finally:
+            sys.settrace(before)
+
+
+def handed(fake: FakeTransport, _concurrency: int) -> FakeTransport:
+    return fake
+
+
+def test_a_ctrl_c_while_a_run_starts_leaves_no_row_in_doubt() -> None:
+    """At each step in turn: what has begun to post is waited for, and the next run sends the rest, each row once."""
+    table = people(3)
+    for nth in itertools.count(1):
+        made = campaign(name=f"orders-{nth}")
+        plan = made.plan(table)
+        fake = FakeTransport(latency=0.001)
+        client = tb.TurboClient(consumer_key="k", consumer_secret="s", transport=functools.partial(handed, fake))
+        presser = Presser(nth)
+        try:
+            with presser.pressing():
+                made.start(plan, client)
+        except KeyboardInterrupt:
+            begun = active_run((made.journal_path, made.name))
+            assert begun is not None or fake.requests == []
+            if begun is not None:
+                begun.stop()
+                assert begun.wait(60)
+        else:
+            assert presser.left > 0, "the Ctrl-C got lost"
+            break
+        assert active_run((made.journal_path, made.name)) is None
+        assert made.in_doubt() == []
+        made.send(table, client, progress=False)
+        assert sorted(request["reference_id"] for request in fake.requests) == ["0", "1", "2"]
+    assert nth > 5
