@@ -98,10 +98,10 @@ def _audit_chunk(chunk: pd.DataFrame, start: int) -> pd.DataFrame:
         raise CampaignError(f"these are no results, they have no column {missing[0]!r}: read reports with read_report")
     good = {str(status) for status in SETTLED_WELL | {Status.PENDING}}
     places, rows = [], []
-    columns = zip(*(chunk[name] for name in ("send_status", "send_message", "send_errors", "send_key")), strict=True)
-    for place, (status, message, errors, key) in enumerate(columns):
-        if status in good:
-            continue
+    bad = [place for place, status in enumerate(chunk["send_status"].tolist()) if status not in good]
+    failed = chunk.iloc[bad]
+    columns = (failed[name].tolist() for name in ("send_status", "send_message", "send_errors", "send_key"))
+    for place, status, message, errors, key in zip(bad, *columns, strict=True):
         for address, field, reason in failed_addresses(status, _text(message), errors):
             guess = suggest(address) if address else None
             places.append(place)

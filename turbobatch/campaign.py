@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -306,14 +307,15 @@ class Campaign:
                 "(--accept-changes)"
             )
         source = self._source(plan.table)  # the same, so that what is sent is what was counted
+        make_engine = partial(self._engine, source, client, asked, sent=plan.rows if plan.is_done else 0)
         self.sent_version = source.table.version
-        return start_run(self._identity, asked, lambda: self._engine(source, client, asked), total=plan.rows)
+        return start_run(self._identity, asked, make_engine, total=plan.rows)
 
     @property
     def _identity(self) -> tuple[Path, str]:
         return self.journal_path.resolve(), self.name
 
-    def _engine(self, source: Source, client: TurboClient, asked: Asked) -> Engine:
+    def _engine(self, source: Source, client: TurboClient, asked: Asked, *, sent: int) -> Engine:
         journal = open_journal(*self._identity)
         concurrency = affordable(self.concurrency)
         try:
@@ -324,6 +326,7 @@ class Campaign:
                 journal=journal,
                 resend=asked.resend,
                 limit=asked.limit,
+                sent=sent,
             )
             return Engine(
                 feed=iter(feed),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from turbobatch.addresses import digest_of
@@ -14,10 +13,10 @@ from turbobatch.errors import InvalidEmail
 from turbobatch.journal import Outcome
 from turbobatch.merge import Merged, Problem
 from turbobatch.policy import Status
-from turbobatch.units import Finding, find, invalid
+from turbobatch.units import Finder, Finding, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from turbobatch.email import Email
     from turbobatch.engine import FeedItem
@@ -25,10 +24,9 @@ if TYPE_CHECKING:
     from turbobatch.merge import Merger
     from turbobatch.recipients import Table
     from turbobatch.sendapi import Request, SendApi
-    from turbobatch.units import Layout
+    from turbobatch.units import Batch, Layout
 
-_BATCH = 500  # units whose keys are looked up in the journal at once
-_BATCH_MERGED = 20  # the same where each unit is held merged, attachments and all
+_TOLD = 500  # rows that are settled already and told together
 _BODIES = ("text", "html", "markdown")
 
 
@@ -95,6 +93,7 @@ class Feed:
     Args:
         resend: rows in doubt are posted again.
         limit: emails to post at most.
+        sent: how many rows the table has, where all of them are known to be sent; it isn't walked then.
     """
 
     table: Table
@@ -103,18 +102,23 @@ class Feed:
     journal: Journal
     resend: bool = False
     limit: int | None = None
+    sent: int = 0
 
     def __iter__(self) -> Iterator[FeedItem]:
+        if self.sent:
+            if self.table.version is not None:
+                self.table.version.check()  # what was counted is what the run was started for
+            yield Known(Counter({Status.SENT: self.sent}))
+            return
         posts = 0
         known: Counter[Status] = Counter()  # told together: of a campaign that is run again they are nearly all
-        findings = find(self.table, self.layout, self.prepare.merger)
-        for finding, entry in look_up(findings, self.layout, self.journal):
+        for batch, place, entry in self._walk():
             if self.limit is not None and posts >= self.limit:
                 break
-            item = self._item(finding, entry)
+            item = self._item(batch, place, entry)
             if isinstance(item, Status):
-                known[item] += finding.unit.size
-                if known.total() < _BATCH:
+                known[item] += batch.sizes[place]
+                if known.total() < _TOLD:
                     continue
             if known:
                 yield Known(known)
@@ -125,11 +129,18 @@ class Feed:
         if known:
             yield Known(known)
 
-    def _item(self, finding: Finding, entry: Entry | None) -> Candidate | Settled | Status:
+    def _walk(self) -> Iterator[tuple[Batch, int, Entry | None]]:
+        batches = Finder(self.layout, self.prepare.merger).batches(self.table)
+        for batch, entries in look_up(batches, self.journal):
+            for place, entry in enumerate(entries):
+                yield batch, place, entry
+
+    def _item(self, batch: Batch, place: int, entry: Entry | None) -> Candidate | Settled | Status:
         """What is to be done with a unit; the status that it has already where that is nothing."""
-        unit = finding.unit
         if entry is not None and is_final(entry, resend=self.resend):
             return entry.status
+        finding = batch.findings[place]
+        unit = finding.unit
         ready = self.prepare(finding)
         if isinstance(ready, Finding):
             if entry is not None and entry.status is Status.IN_DOUBT:
@@ -146,12 +157,11 @@ def is_final(entry: Entry, *, resend: bool) -> bool:
     return entry.status is Status.SENT or (entry.status is Status.IN_DOUBT and not resend)
 
 
-def look_up(findings: Iterator[Finding], layout: Layout, journal: Journal) -> Iterator[tuple[Finding, Entry | None]]:
-    """Join findings with what the journal knows of each."""
-    while batch := list(islice(findings, _BATCH if layout.key else _BATCH_MERGED)):
-        known = journal.lookup(item.key for item in batch if item.key is not None and item.status is None)
-        for item in batch:
-            yield item, known.get(item.key) if item.key is not None and item.status is None else None
+def look_up(batches: Iterable[Batch], journal: Journal) -> Iterator[tuple[Batch, list[Entry | None]]]:
+    """Join units with what the journal knows of each."""
+    for batch in batches:
+        known = journal.lookup(key for key in batch.keys if key is not None)
+        yield batch, [known.get(key) if key is not None else None for key in batch.keys]
 
 
 def _settled(finding: Finding) -> Settled:

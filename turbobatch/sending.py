@@ -98,8 +98,10 @@ class Counts:
 
     def add(self, chunk: pd.DataFrame) -> None:
         """Count some rows of the results."""
-        self.rows.update(chunk["send_status"])
-        self._in_doubt.update(chunk.loc[chunk["send_status"] == Status.IN_DOUBT, "send_key"])
+        found = Counter(chunk["send_status"].tolist())
+        self.rows.update(found)
+        if found[Status.IN_DOUBT]:
+            self._in_doubt.update(chunk.loc[chunk["send_status"] == Status.IN_DOUBT, "send_key"])
 
     def elsewhere(self, in_doubt: Iterable[str]) -> list[str]:
         """Of the keys in doubt at the same moment, those whose rows have left the table."""

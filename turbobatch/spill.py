@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from turbobatch.errors import CampaignError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 V = TypeVar("V", int, str)
 
@@ -42,6 +45,16 @@ class Spill(Generic[V]):
             return value
         return self[key]
 
+    def setdefaults(self, keys: Sequence[str], values: Sequence[V]) -> list[V]:
+        """The same of many, one after the other."""
+        if self._few is not None:
+            found = list(map(self._few.setdefault, keys, values))
+            self._spill()
+            return found
+        if self._execute_each("INSERT OR IGNORE INTO item VALUES (?, ?)", keys, values) == len(keys):
+            return list(values)  # all of them are new, as they mostly are
+        return [self[key] for key in keys]
+
     def __setitem__(self, key: str, value: V) -> None:
         if self._few is not None:
             self._few[key] = value
@@ -72,18 +85,28 @@ class Spill(Generic[V]):
 
     def _spill(self) -> None:
         if self._few is not None and len(self._few) > _FEW:
-            for key, value in self._few.items():
-                self._execute("INSERT INTO item VALUES (?, ?)", _stored(key), value)
+            self._execute_each("INSERT INTO item VALUES (?, ?)", self._few.keys(), self._few.values())
             self._few = None
 
-    def _execute(self, statement: str, *values: bytes | V) -> sqlite3.Cursor:
+    def _execute(self, statement: str, *values: str | bytes | V) -> sqlite3.Cursor:
         try:
             return self._db.execute(statement, values)
         except sqlite3.Error as error:
-            raise CampaignError(
-                f"the temporary folder can't hold the table's keys ({error}): make room, or set TMPDIR to another"
-            ) from error
+            raise _full(error) from error
+
+    def _execute_each(self, statement: str, keys: Iterable[str], values: Iterable[V]) -> int:
+        try:
+            return self._db.executemany(statement, zip(map(_stored, keys), values, strict=True)).rowcount
+        except sqlite3.Error as error:
+            raise _full(error) from error
 
 
-def _stored(key: str) -> bytes:
-    return key.encode("utf-8", "surrogatepass")
+def _full(error: sqlite3.Error) -> CampaignError:
+    return CampaignError(
+        f"the temporary folder can't hold the table's keys ({error}): make room, or set TMPDIR to another"
+    )
+
+
+def _stored(key: str) -> str | bytes:
+    # SQLite takes no text with half a character in it; a blob equals no text, and a text costs half as much.
+    return key if key.isascii() else key.encode("utf-8", "surrogatepass")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import cached_property
+from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -18,12 +19,13 @@ from turbobatch.policy import Status
 from turbobatch.spill import Spill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from turbobatch.merge import Merged, Merger
     from turbobatch.recipients import Chunk, Table
 
 _CHUNK = 2000  # rows
+_AT_ONCE = 500  # units that are held in a batch
 _STEADY = (str, int, float, Decimal, UUID, date, time)  # what reads the same in every run
 
 
@@ -116,7 +118,8 @@ class Source(NamedTuple):
 
 def find(table: Table, layout: Layout, merger: Merger) -> Iterator[Finding]:
     """Walk the table's units, each with its key or why it has none."""
-    return map(Finder(layout, merger), units(table, layout))
+    batches = Finder(layout, merger, merged_at_once=1).batches(table)
+    return chain.from_iterable(batch.findings for batch in batches)
 
 
 def units(table: Table, layout: Layout) -> Iterator[Unit]:
@@ -130,8 +133,8 @@ def units(table: Table, layout: Layout) -> Iterator[Unit]:
 
 def units_of_chunk(table: Table, chunk: Chunk) -> Iterator[Unit]:
     """The units of some rows of a table that has no groups."""
-    for index, values in enumerate(chunk.rows()):
-        yield Unit(chunk.start + index, values, table, chunk.line(index))
+    lines = map(chunk.line, range(len(chunk)))
+    return map(Unit, count(chunk.start), chunk.rows(), repeat(table), lines)
 
 
 def _groups(table: Table, layout: Layout) -> Iterator[Unit]:
@@ -172,16 +175,85 @@ def changed(table: Table) -> CampaignError:
     return CampaignError(f"{table.name} was changed while it was in use")
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some units that follow one another.
+
+    Of a table that was sent the journal knows nearly every row by its key: so units and findings are made where
+    somebody asks for them.
+
+    Attributes:
+        keys: what to ask the journal for, in the units' order; None for a unit that is invalid or a duplicate.
+        sizes: how many rows share each unit's verdict.
+    """
+
+    keys: Sequence[str | None]
+    sizes: Sequence[int]
+    _make: Callable[[], Sequence[Finding]]
+
+    @classmethod
+    def of(cls, findings: Sequence[Finding]) -> Batch:
+        """A batch of findings that are there already."""
+        keys = [item.key if item.status is None else None for item in findings]
+        return cls(keys, [item.unit.size for item in findings], lambda: findings)
+
+    @cached_property
+    def findings(self) -> Sequence[Finding]:
+        """What can be told of each unit without the journal."""
+        return self._make()
+
+
 @dataclass(slots=True)
 class Finder:
-    """Finds each unit's key, and refuses a key that an earlier unit has. Keeps the keys it has seen."""
+    """Finds each unit's key, and refuses a key that an earlier unit has. Keeps the keys it has seen.
+
+    Args:
+        merged_at_once: units of a batch where finding the key takes a merge: they are held with all attachments.
+    """
 
     layout: Layout
     merger: Merger
+    merged_at_once: int = 20
     _seen: Spill[int] = field(default_factory=Spill)  # first rows, by key
 
-    def __call__(self, unit: Unit) -> Finding:
-        """Look at the next unit; units must come in the order of `units()`."""
+    def batches(self, table: Table) -> Iterator[Batch]:
+        """Walk the table's units."""
+        if self.layout.group_by:
+            yield from self._batches(units(table, self.layout))
+            return
+        for chunk in table.chunks(_CHUNK):
+            yield from self.batches_of_chunk(table, chunk)
+
+    def batches_of_chunk(self, table: Table, chunk: Chunk) -> Iterator[Batch]:
+        """Walk the units of the next rows of a table that has no groups."""
+        found = self._plain_keys(chunk)
+        if found is None:
+            yield from self._batches(units_of_chunk(table, chunk))
+            return
+        firsts = self._seen.setdefaults(found, range(chunk.start, chunk.start + len(chunk)))
+
+        def make() -> list[Finding]:
+            return list(map(_told_apart, map(Finding, units_of_chunk(table, chunk), found), firsts))
+
+        pairs = enumerate(zip(found, firsts, strict=True), chunk.start)
+        keys = [key if first == number else None for number, (key, first) in pairs]
+        yield Batch(keys, [1] * len(keys), make)
+
+    def _plain_keys(self, chunk: Chunk) -> list[str] | None:
+        """The rows' keys where every key cell is plain, as it mostly is; None where one needs a closer look."""
+        columns = [_plain_texts(chunk.column(name)) for name in self.layout.key]
+        texts = [column for column in columns if column is not None]
+        return list(map(_key, zip(*texts, strict=True))) if texts and len(texts) == len(columns) else None
+
+    def _batches(self, walk: Iterator[Unit]) -> Iterator[Batch]:
+        at_once = _AT_ONCE if self.layout.key else self.merged_at_once
+        while found := list(map(self._look_at, islice(walk, at_once))):
+            keys = [item.key for item in found if item.key is not None]
+            numbers = [item.unit.number for item in found if item.key is not None]
+            firsts = iter(self._seen.setdefaults(keys, numbers))
+            yield Batch.of([_told_apart(item, next(firsts)) if item.key is not None else item for item in found])
+
+    def _look_at(self, unit: Unit) -> Finding:
         merged = None
         if self.layout.group_by and self.layout.group_of(unit.values) is None:
             return self._unusable(unit, "group_by", self.layout.group_by)
@@ -196,9 +268,6 @@ class Finder:
             if merged.digest is None:
                 return invalid(unit, None, merged)
             key = merged.digest
-        first = self._seen.setdefault(key, unit.number)
-        if first != unit.number:
-            return Finding(unit, key, status=Status.DUPLICATE, message=f"{unit.where}: same key as row {first}")
         return Finding(unit, key, merged)
 
     def has(self, key: str) -> bool:
@@ -239,13 +308,30 @@ def invalid(unit: Unit, key: str | None, merged: Merged) -> Finding:
     return Finding(unit, key, merged, Status.INVALID, message, tuple(item.error for item in merged.problems))
 
 
+def _told_apart(found: Finding, first: int) -> Finding:
+    unit, key = found.unit, found.key
+    if first == unit.number:
+        return found
+    return Finding(unit, key, status=Status.DUPLICATE, message=f"{unit.where}: same key as row {first}")
+
+
 def _joined(values: Sequence[Any], places: Sequence[int]) -> str | None:
-    if len(places) == 1:
-        return _text(values[places[0]]) or None
     texts = [_text(values[place]) for place in places]
-    if not all(texts):
-        return None
+    return _key(texts) if all(texts) else None
+
+
+def _key(texts: Sequence[str]) -> str:
+    if len(texts) == 1:
+        return texts[0]
     return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
+
+
+def _plain_texts(cells: Sequence[Any]) -> list[str] | None:
+    # The texts of cells that are all text or whole numbers and fit to make a key; else None.
+    if not set(map(type, cells)) <= {str, int}:
+        return None
+    texts = [str(cell).strip() for cell in cells]
+    return texts if all(texts) and not holds_control("".join(texts)) else None
 
 
 def _text(value: Any) -> str:

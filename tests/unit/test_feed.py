@@ -17,7 +17,7 @@ from turbobatch.policy import Status
 from turbobatch.recipients import open_table
 from turbobatch.sendapi import V1, V2
 from turbobatch.testing import fields_of
-from turbobatch.units import Layout, find
+from turbobatch.units import Finder, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -231,7 +231,8 @@ def test_look_up_joins_rows_and_journal(journal: SqliteJournal) -> None:
     """Results walk the table the same way; a duplicate isn't given the first row's entry."""
     record(journal, "a", Status.SENT)
     it = feed(journal, PEOPLE.assign(id=["a", "b", "a"]))
-    joined = list(look_up(find(it.table, it.layout, it.prepare.merger), it.layout, journal))
+    ((batch, entries),) = look_up(Finder(it.layout, it.prepare.merger).batches(it.table), journal)
+    joined = zip(batch.findings, entries, strict=True)
     assert [(item.key, item.status, entry and entry.status) for item, entry in joined] == [
         ("a", None, Status.SENT),
         ("b", None, None),

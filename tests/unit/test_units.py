@@ -35,7 +35,8 @@ def key_of(*values: Any) -> str | None:
 def findings(data: pd.DataFrame, *, key: Sequence[str] = (), group_by: Sequence[str] = ()) -> list[Finding]:
     table = open_table(data)
     layout = Layout(table.columns, tuple(key), tuple(group_by))
-    return list(map(Finder(layout, MESSAGE.bind(table.columns)), units(table, layout)))
+    batches = Finder(layout, MESSAGE.bind(table.columns)).batches(table)
+    return [item for batch in batches for item in batch.findings]
 
 
 def groups(data: pd.DataFrame, *columns: str) -> list[Unit]:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.errors import JournalError
@@ -42,6 +43,16 @@ if TYPE_CHECKING:
 _STATUSES = {str(status): status for status in Status}
 _LATEST = 9e9  # seconds since the epoch, in the year 2255: the last that a report can hold
 _MOST = 32767  # of what a report holds as Int16
+_Column = tuple[tuple[type, ...], float | None]
+_TEXT: _Column = ((str,), None)
+_TEXT_OR_NONE: _Column = ((str, NoneType), None)
+_TIME_OR_NONE: _Column = ((float, NoneType), _LATEST)
+_COLUMNS: tuple[_Column, ...] = (
+    *(_TEXT, _TEXT, _TEXT, _TEXT_OR_NONE, _TEXT_OR_NONE),  # key, status, message, errors, mid
+    *(((int, NoneType), _MOST), ((int,), _MOST)),  # http_status, attempts
+    *(_TIME_OR_NONE, _TIME_OR_NONE, _TEXT_OR_NONE, _TEXT_OR_NONE),  # time, seconds, digest, recipients
+)
+"""What an entry's columns hold: the types, and of numbers the highest; the lowest is 0."""
 
 OPEN: dict[Path, SqliteJournal] = {}
 OPEN_LOCK = threading.RLock()
@@ -173,7 +184,7 @@ class SqliteJournal:
         """What is known of these keys; unknown ones are absent."""
         with self._reading():
             rows = self._db.execute(sql("lookup"), (json.dumps(list(keys)),)).fetchall()
-        return {row[0]: self._entry(row) for row in rows}
+        return {entry.key: entry for entry in self._entries(rows)}
 
     def entries(self, status: Status) -> Iterator[Entry]:
         """Everything with this status, in the order of keys."""
@@ -183,7 +194,7 @@ class SqliteJournal:
                 rows = self._db.execute(sql("entries"), (status, last)).fetchall()
             if not rows:
                 return
-            yield from map(self._entry, rows)
+            yield from self._entries(rows)
             last = rows[-1][0]
 
     def counts(self) -> dict[Status, int]:
@@ -295,26 +306,18 @@ class SqliteJournal:
         if not has_log and length < pages * bytes_each:
             raise damaged(self.path, "its end is missing")
 
-    def _entry(self, row: tuple[Any, ...]) -> Entry:
-        key, text, message, errors, mid, http_status, attempts, time, seconds, digest, recipients = row
-        status = self._status(text)
-        try:
-            found = tuple(json.loads(errors)) if errors else ()
-        except (TypeError, ValueError):
-            found = (None,)
-        if not (
-            isinstance(message, str)
-            and all(isinstance(item, str) for item in found)
-            and (mid is None or isinstance(mid, str))
-            and (digest is None or isinstance(digest, str))
-            and (recipients is None or isinstance(recipients, str))
-            and (http_status is None or _is_count(http_status))
-            and _is_count(attempts)
-            and (time is None or _is_time(time))
-            and (seconds is None or _is_time(seconds))
-        ):
-            raise damaged(self.path, f"what it holds of key {key!r} makes no sense")
-        return Entry(key, status, message, found, mid, http_status, attempts, time, seconds, digest, recipients)
+    def _entries(self, rows: Sequence[tuple[Any, ...]]) -> list[Entry]:
+        """Entries as they were stored; checked by the column, as there may be a million of them."""
+        if not rows:
+            return []
+        columns = list(zip(*rows, strict=True))
+        statuses = list(map(self._status, columns[1]))
+        errors = list(map(_errors, columns[3]))
+        if None not in errors and all(map(_is_sound, columns, _COLUMNS)):
+            return list(map(Entry, columns[0], statuses, columns[2], errors, *columns[4:]))
+        if len(rows) == 1:
+            raise damaged(self.path, f"what it holds of key {rows[0][0]!r} makes no sense")
+        return [entry for row in rows for entry in self._entries([row])]
 
     def _status(self, text: object) -> Status:
         status = _STATUSES.get(text) if isinstance(text, str) else None
@@ -389,8 +392,24 @@ class JournalCopy(SqliteJournal):
         self._db.execute("PRAGMA query_only = ON")
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= _MOST
+def _is_sound(values: tuple[Any, ...], column: _Column) -> bool:
+    kinds, most = column
+    found = set(map(type, values))
+    if not found.issubset(kinds):
+        return False
+    numbers = values if NoneType not in found else [value for value in values if value is not None]
+    return most is None or not numbers or (min(numbers) >= 0 and max(numbers) <= most)
+
+
+def _errors(text: str | None) -> tuple[str, ...] | None:
+    """The list of texts that was stored; None if this is none."""
+    if not text:
+        return ()
+    try:
+        found = tuple(json.loads(text))
+    except (TypeError, ValueError):
+        return None
+    return found if all(isinstance(item, str) for item in found) else None
 
 
 def _is_time(value: object) -> bool:
