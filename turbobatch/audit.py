@@ -23,6 +23,10 @@ _BAD_SENDER = re.compile(r"missing or not valid sender email \(from\)(: '(?P<add
 _MISSING = re.compile(r"missing recipients \((?P<field>to)\)")
 
 
+LEFT_OUT = SETTLED_WELL | {Status.PENDING}
+"""Rows of these statuses have no failed address."""
+
+
 class FailedAddress(NamedTuple):
     """One row of an audit; the source row's own columns follow it."""
 
@@ -96,9 +100,8 @@ def _audit_chunk(chunk: pd.DataFrame, start: int) -> pd.DataFrame:
 
     if missing := [name for name in RESULT_COLUMNS if name not in chunk.columns]:
         raise CampaignError(f"these are no results, they have no column {missing[0]!r}: read reports with read_report")
-    good = {str(status) for status in SETTLED_WELL | {Status.PENDING}}
     places, rows = [], []
-    bad = [place for place, status in enumerate(chunk["send_status"].tolist()) if status not in good]
+    bad = [place for place, status in enumerate(chunk["send_status"].tolist()) if status not in LEFT_OUT]
     failed = chunk.iloc[bad]
     columns = (failed[name].tolist() for name in ("send_status", "send_message", "send_errors", "send_key"))
     for place, status, message, errors, key in zip(bad, *columns, strict=True):

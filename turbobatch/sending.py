@@ -96,12 +96,13 @@ class Counts:
     rows: Counter[str] = field(default_factory=Counter)
     _in_doubt: set[str] = field(default_factory=set)
 
-    def add(self, chunk: pd.DataFrame) -> None:
-        """Count some rows of the results."""
+    def add(self, chunk: pd.DataFrame) -> Counter[str]:
+        """Count some rows of the results; tells these counts."""
         found = Counter(chunk["send_status"].tolist())
         self.rows.update(found)
         if found[Status.IN_DOUBT]:
             self._in_doubt.update(chunk.loc[chunk["send_status"] == Status.IN_DOUBT, "send_key"])
+        return found
 
     def elsewhere(self, in_doubt: Iterable[str]) -> list[str]:
         """Of the keys in doubt at the same moment, those whose rows have left the table."""
@@ -110,6 +111,7 @@ class Counts:
 
 def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter[str], list[str]]:
     """Write the report chunk by chunk and print what it says; rows by status, and doubts that no row tells of."""
+    from turbobatch.audit import LEFT_OUT
     from turbobatch.audit import audit as find_failures
     from turbobatch.progress import reading, ticking
     from turbobatch.report import write_report
@@ -121,8 +123,9 @@ def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter
     def looked_at(results: Results) -> Iterable[pd.DataFrame]:
         with reading("report", bar=is_terminal(sys.stderr), rows=results.table.about) as tick:
             for chunk in ticking(results.frames(), tick):
-                failures.add(find_failures(chunk, start=seen.rows.total()))
-                seen.add(chunk)
+                start = seen.rows.total()
+                if not seen.add(chunk).keys() <= LEFT_OUT:
+                    failures.add(find_failures(chunk, start=start))
                 yield chunk
 
     with campaign.look() as results:

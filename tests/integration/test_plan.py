@@ -274,3 +274,19 @@ def test_a_renamed_campaign_is_told_of_its_other_journal(key: str | None, client
     assert warning.startswith("at least 3 of these emails have left already by journal news.journal.db")
     assert campaign("Something else", key=key, name="news 2").plan(people()).warnings == ()
     assert campaign(key=key).plan(people()).warnings == ()
+
+
+def test_a_table_that_is_sent_is_done(client: tb.TurboClient, sandbox: Sandbox) -> None:
+    """Every row, duplicates and doubts apart; a row more is a row to send."""
+    made = campaign(key="id")
+    assert not made.plan(people()).is_done
+    made.send(people(), client, progress=False)
+    plan = made.plan(people())
+    assert plan.is_done
+    run = made.start(plan, client)
+    assert run.wait(30)
+    assert (run.progress.known, run.progress.rows) == (3, {tb.Status.SENT: 3})
+    assert not made.plan(pd.concat([people(), people(count=1)])).is_done
+    assert not made.plan(people(count=4)).is_done
+    made.send(people(count=4), client, progress=False)
+    assert sandbox.requests_seen() == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from turbobatch.engine import Candidate, Known, Settled
+from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation, is_final, look_up
 from turbobatch.journal import Intent, Outcome, SqliteJournal
 from turbobatch.merge import MailMerge
@@ -21,6 +23,7 @@ from turbobatch.units import Finder, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from turbobatch.engine import FeedItem
 
@@ -225,6 +228,17 @@ class TestLimit:
     def test_of_none_posts_nothing(self, journal: SqliteJournal) -> None:
         """A dry run of a kind."""
         assert list(feed(journal, limit=0)) == []
+
+
+def test_a_table_that_is_sent_is_not_walked(journal: SqliteJournal, tmp_path: Path) -> None:
+    """One told all at once; a file that was changed since is refused all the same."""
+    PEOPLE.to_csv(tmp_path / "people.csv", index=False)
+    table = open_table(tmp_path / "people.csv")
+    walked = dataclasses.replace(feed(journal), table=table)
+    assert list(dataclasses.replace(walked, sent=3)) == [Known(Counter({Status.SENT: 3}))]
+    (tmp_path / "people.csv").write_text("id,email\n")
+    with pytest.raises(CampaignError, match=r"people\.csv was changed while it was in use"):
+        list(dataclasses.replace(walked, sent=3))
 
 
 def test_look_up_joins_rows_and_journal(journal: SqliteJournal) -> None:

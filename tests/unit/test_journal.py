@@ -611,6 +611,21 @@ class TestRefusal:
             with pytest.raises(JournalError, match="damaged"):
                 opener(path, NAME)
 
+    def test_names_the_entry_among_many(self, path: Path) -> None:
+        """They are looked at together."""
+        with open_journal(path, NAME) as journal:
+            journal.commit([intent(f"key {number}") for number in range(300)], [])
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("PRAGMA ignore_check_constraints = ON")
+            database.execute("UPDATE send SET attempts = -1 WHERE key = 'key 77'")
+        with open_journal(path, NAME) as journal:
+            for look in (
+                lambda: journal.lookup(f"key {number}" for number in range(300)),
+                lambda: list(journal.entries(Status.IN_DOUBT)),
+            ):
+                with pytest.raises(JournalError, match="what it holds of key 'key 77' makes no sense"):
+                    look()
+
     def test_of_a_damaged_page_when_it_is_read(self, path: Path) -> None:
         """Rubbish in the middle is no "unknown key"."""
         with open_journal(path, NAME) as journal:

@@ -532,7 +532,7 @@ class TestFrame:
             chunks = open_table(frame).chunks(size=2)
             assert next(chunks).column("tree") == ["x", [1]]
             last = next(chunks)
-            for read in (last.rows, lambda: last.column("tree")):  # noqa: B023 - read at once
+            for read in (last.rows, last.frame, lambda: last.column("tree")):  # noqa: B023 - read at once
                 with pytest.raises(CampaignError) as caught:
                     read()
                 expected = "row 3, column 'tree' of the DataFrame is nested more than 48 levels deep: flatten it"

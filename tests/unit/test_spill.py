@@ -37,6 +37,16 @@ def check(steps: list[tuple[str, int, bool]]) -> None:
         assert (key + "a" in spill) is (key + "a" in model)
 
 
+@given(st.lists(st.lists(KEYS, max_size=4), max_size=6), st.integers(0, 5))
+def test_many_at_once_are_remembered_one_after_the_other(batches: list[list[str]], few: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spill_module, "_FEW", few)
+        spill, model = Spill[int](), dict[str, int]()
+        for number, keys in enumerate(batches):
+            values = range(10 * number, 10 * number + len(keys))
+            assert spill.setdefaults(keys, values) == list(map(model.setdefault, keys, values))
+
+
 def test_what_was_never_remembered_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="b"):
         Spill[str]()["b"]

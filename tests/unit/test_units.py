@@ -243,6 +243,28 @@ class TestFinder:
             "row 0: column 'id' holds a line break or control character, and it is the key; remove it"
         )
 
+    @given(
+        st.lists(st.tuples(st.one_of(texts, st.integers(0, 9)), st.sampled_from(["a", " b", 7])), max_size=9),
+        st.sampled_from([["id"], ["id", "month"]]),
+    )
+    def test_keys_are_the_same_beside_cells_that_need_a_closer_look(
+        self, cells: list[tuple[str | int, str | int]], key: list[str]
+    ) -> None:
+        """Plain texts and whole numbers are read many at a time; a blank or a float among them changes nothing."""
+        plain = [{"id": one, "month": other, "email": "a@example.org"} for one, other in cells]
+        odd = [{"id": None, "month": 7.5, "email": "a@example.org"}]
+        found, among = (findings(pd.DataFrame(rows, dtype=object), key=key) for rows in (plain or odd, [*plain, *odd]))
+        for item, other in zip(found[: len(plain)], among, strict=False):
+            assert (item.unit.number, item.key, *item[3:]) == (other.unit.number, other.key, *other[3:])
+
+    def test_units_that_the_journal_knows_are_not_made(self) -> None:
+        """Their keys and sizes are there without; a duplicate has no key to ask the journal for."""
+        table = open_table(pd.DataFrame({"id": ["a", "b", "a"], "email": ["a@example.org"] * 3}))
+        (batch,) = Finder(Layout(table.columns, ("id",)), MESSAGE.bind(table.columns)).batches(table)
+        assert (batch.keys, batch.sizes) == (["a", "b", None], [1, 1, 1])
+        assert "findings" not in vars(batch)
+        assert [item.status for item in batch.findings] == [None, None, Status.DUPLICATE]
+
 
 class TestSteadyKeys:
     """A key must be the same in every run, whatever happens to the table between them."""

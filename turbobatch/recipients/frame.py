@@ -46,16 +46,25 @@ class FrameChunk:
         return None
 
     def frame(self) -> pd.DataFrame:
-        """Return the rows as they are in the DataFrame."""
+        """Return the rows as they are in the DataFrame.
+
+        Raises:
+            CampaignError: a cell is nested too deeply.
+        """
+        for index in range(len(self.columns)):
+            self._check_depth(index)
         return self.slice
 
     def _cells(self, index: int) -> list[Any]:
+        self._check_depth(index)
+        return plain_cells(self.slice.iloc[:, index], whole=index in self.whole)
+
+    def _check_depth(self, index: int) -> None:
         cells = self.slice.iloc[:, index]
         if cells.dtype.kind == "O" and not isinstance(cells.dtype, pd.StringDtype):
             for place, cell in enumerate(cells):
                 if cell.__class__ is not str and is_nested(cell) and is_deep(cell):
                     raise too_deep(f"row {self.start + place}, column {self.columns[index]!r} of the DataFrame")
-        return plain_cells(cells, whole=index in self.whole)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ import csv
 import re
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from turbobatch.errors import CampaignError
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _SEPARATOR_LINE = re.compile(r"\ufeff?sep=(?P<delimiter>[^\"\r\n\0])(\r\n?|\n)?", re.IGNORECASE)  # Excel's own
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 64 * 1024  # octets
+_Records = tuple[list[int], list[list[str]]]
+"""The lines on which some records begin, and their cells."""
+
+_NOTHING: _Records = [0], [[]]
 _CELL_LIMIT = 16 * 2**20  # characters: beyond any email, and where a quote that is never closed stops being read
 
 
@@ -85,8 +89,8 @@ class TextTable:
             _check_delimiter(delimiter)
         else:
             delimiter = "\t" if path.suffix.lower() == ".tsv" else _find_delimiter(path, encoding)
-        with closing(_records(path, encoding, delimiter)) as records:
-            line, header = next(records, (0, []))
+        with closing(_records(path, encoding, delimiter, repeat(1))) as records:
+            (line,), (header,) = next(records, _NOTHING)
         if not header:
             raise CampaignError(f"{one_line(path.name)} is empty: its first line must name the columns")
         columns = _column_names(header, f"line {line} of {one_line(path.name)}")
@@ -116,20 +120,21 @@ class TextTable:
             CampaignError: a row has more or fewer cells than the header, a quote isn't closed, or the file was changed
                 since it was opened.
         """
-        with closing(_records(self.version.path, self.encoding, self.delimiter, self.version)) as records:
+        sizes = chain((1,), repeat(size))
+        with closing(_records(self.version.path, self.encoding, self.delimiter, sizes, self.version)) as records:
             next(records, None)  # the header
             start = 0
-            while batch := self._batch(records, size):
-                lines, cells = zip(*batch, strict=True)
+            while batch := self._batch(records):
+                lines, cells = batch
                 self._check_widths(start, lines, cells)
                 self._drop_nameless_columns(start, lines, cells)
                 yield TextChunk(start, self.columns, cells, lines)
-                start += len(batch)
+                start += len(cells)
 
-    def _batch(self, records: Iterator[tuple[int, list[str]]], size: int) -> list[tuple[int, list[str]]]:
+    def _batch(self, records: Iterator[_Records]) -> _Records | None:
         # The end counts as read too: a file that is being written anew may be short for a moment.
         with self.version.reading():
-            return list(islice(records, size))
+            return next(records, None)
 
     def _check_widths(self, start: int, lines: Sequence[int], cells: Sequence[list[str]]) -> None:
         width = len(self.header)
@@ -156,9 +161,9 @@ class TextTable:
 
 
 def _records(
-    path: Path, encoding: str, delimiter: str, version: FileVersion | None = None
-) -> Generator[tuple[int, list[str]], None, None]:
-    """Yield each record that isn't blank, with the line on which it begins; of that version of the file, if given.
+    path: Path, encoding: str, delimiter: str, sizes: Iterable[int], version: FileVersion | None = None
+) -> Generator[_Records, None, None]:
+    """Yield the records that aren't blank, so many at a time; of that version of the file, if given.
 
     Spreadsheets leave rows of delimiters alone behind, and begin with `sep=;` where they want to be told the delimiter.
     """
@@ -171,17 +176,26 @@ def _records(
             skipped = _skip_preamble(file)
             line += skipped
             reader = csv.reader(file, delimiter=delimiter, strict=True)
-            for record in reader:
-                if len(record) == 1 or any(record):
-                    yield line, record
-                line = skipped + reader.line_num + 1
+            for size in sizes:
+                lines: list[int] = []
+                cells: list[list[str]] = []
+                for record in reader:
+                    if len(record) == 1 or any(record):
+                        lines.append(line)
+                        cells.append(record)
+                    line = skipped + reader.line_num + 1
+                    if len(cells) == size:
+                        break
+                if not cells:
+                    return
+                yield lines, cells
     except csv.Error as error:
         last = skipped + reader.line_num
-        lines = f"line {line}" if last <= line else f"lines {line} to {last}"
+        place = f"line {line}" if last <= line else f"lines {line} to {last}"
         trouble, cure = "a quoted cell isn't closed properly", "close it, and write a quote inside a quoted cell twice"
         if "larger than field limit" in str(error):
             trouble, cure = "a cell is too long", "shorten it, or close the quote that it begins with"
-        raise CampaignError(f"{name}, {lines}: {trouble} ({one_line(error)}); {cure}") from error
+        raise CampaignError(f"{name}, {place}: {trouble} ({one_line(error)}); {cure}") from error
     except UnicodeError as error:
         raise CampaignError(f"{name} can't be read as {encoding} from line {line} on: {one_line(error)}") from error
 
@@ -209,10 +223,10 @@ def _find_delimiter(path: Path, encoding: str) -> str:
 
 def _fit(path: Path, encoding: str, delimiter: str) -> tuple[int, bool]:
     cells = 0
-    with closing(_records(path, encoding, delimiter)) as records:
+    with closing(_records(path, encoding, delimiter, repeat(1))) as records:
         try:
-            cells = len(next(records, (0, []))[1])
-            return cells, len(next(records, (0, []))[1]) == cells
+            cells = len(next(records, _NOTHING)[1][0])
+            return cells, len(next(records, _NOTHING)[1][0]) == cells
         except CampaignError:
             return cells, False  # what is wrong is told once the delimiter is chosen
 
