@@ -136,9 +136,8 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Html:
 
 def fold(title: str, content: Html, *, is_open: bool = True) -> Html:
     """Something that can be folded away."""
-    return Html(
-        f"<details{' open' if is_open else ''}><summary>{escaped(title)}</summary>{content}</details>",
-    )
+    begin = f'<details style="margin-top:8px"{" open" if is_open else ""}>'
+    return Html(f"{begin}<summary>{escaped(title)}</summary>{content}</details>")
 
 
 def preformatted(text: str) -> Html:
@@ -167,5 +166,5 @@ def _cell(side: str, cell: object) -> str:
     if isinstance(cell, Html):
         return f'<td style="{_CELL.format(side)}">{cell}</td>'
     text = str(cell)
-    width = ";min-width:14em;max-width:32em;overflow-wrap:anywhere" if len(text) > _LONG else ""
+    width = ";min-width:10em;max-width:32em;overflow-wrap:anywhere" if len(text) > _LONG else ""
     return f'<td style="{_CELL.format(side)}{width}">{escaped(shortened(text))}</td>'

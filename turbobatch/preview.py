@@ -112,7 +112,7 @@ def email_markup(email: Email, *, title: str = "") -> Html:
     """
     parts = [fold("Text", preformatted(email.content or email.mime_raw or "(no text part)"))]
     if email.html_content:
-        parts.append(fold(f"HTML, {len(email.html_content):,} characters", _framed(email)))
+        parts.append(fold(f"HTML, {len(email.html_content):,} characters (shown in trusted notebooks)", _framed(email)))
     return box(*([line(title)] if title else []), facts(_facts(email)), *parts)
 
 
