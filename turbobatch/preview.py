@@ -31,7 +31,7 @@ _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""")
 
 # In a notebook nothing of the email runs or is fetched: a remote picture would tell its sender that it was looked at.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_FRAME = '<iframe sandbox="" style="width:100%;height:30em;border:0;background:white" srcdoc="{}"></iframe>'
+_FRAME = '<iframe sandbox="" style="width:100%;height:{};border:0;background:white" srcdoc="{}"></iframe>'
 _SHOWN_HTML = 500_000  # characters of HTML, inline images included, that a notebook is to keep
 _SHOWN_LINES = 100  # of a preview in a terminal
 
@@ -112,16 +112,19 @@ def email_markup(email: Email, *, title: str = "") -> Html:
     """
     parts = [fold("Text", preformatted(email.content or email.mime_raw or "(no text part)"))]
     if email.html_content:
-        parts.append(fold(f"HTML, {len(email.html_content):,} characters (shown in trusted notebooks)", _framed(email)))
+        size = f"{len(email.html_content):,} characters"
+        frame = framed(email)
+        if len(frame) > _SHOWN_HTML:
+            parts.append(line(f"HTML, {size}: with its images too much for a notebook to keep"))
+        else:
+            parts.append(fold(f"HTML, {size} (shown in trusted notebooks)", frame))
     return box(*([line(title)] if title else []), facts(_facts(email)), *parts)
 
 
-def _framed(email: Email) -> Html:
-    page = as_html(email)
-    if len(page) > _SHOWN_HTML:
-        return line(f"too long to be shown here ({len(page):,} characters with its images): render('html') gives it")
+def framed(email: Email, *, height: str = "30em") -> Html:
+    """The HTML part in a frame of so much height (CSS), to stand in another page: it runs and loads nothing."""
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-    return Html(_FRAME.format(escaped(policy + page)))
+    return Html(_FRAME.format(height, escaped(policy + as_html(email))))
 
 
 def as_eml(email: Email) -> str:

@@ -183,7 +183,7 @@ def test_an_email_shows_its_head_its_text_and_a_frame() -> None:
     assert 'sandbox="" ' in shown
     assert 'srcdoc="&lt;meta http-equiv=&quot;Content-Security-Policy&quot; content=&quot;default-src' in shown
     assert "iframe" not in read(email()).elements
-    assert "too long to be shown" in read(email(html_content="x" * 600_000)).text
+    assert "too much for a notebook to keep" in read(email(html_content="x" * 600_000)).text
 
 
 def test_reprs_are_short() -> None:
