@@ -13,8 +13,11 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import turbobatch as tb
+from turbobatch.engine import Settled
 from turbobatch.frames import AuditFrame, CheckFrame, Frame, ResultFrame, as_results, framed
 from turbobatch.markup import Options, cause, escaped, masked
+from turbobatch.preview import Preview
+from turbobatch.progress import log_event
 from turbobatch.results import RowVerdict, joined
 
 if TYPE_CHECKING:
@@ -287,7 +290,9 @@ def test_every_display_is_masked_and_no_data_is() -> None:
     inbox = framed(Frame, pd.DataFrame({"to": ["ana.rossi@example.org"]}))
     whole = email(html_content="<a href='mailto:ana.rossi@example.org'>", content="We wrote to ana.rossi@example.org")
     result = tb.SendResult(status=tb.Status.REJECTED, message="error", errors=("'ana.rossi@example.org' not valid",))
-    for item in (found, table, many, levels, audited, inbox, whole, result):
+    seen = Preview(row=0, key="ana.rossi@example.org", email=whole)
+    unseen = Preview(row=0, key=None, email=None, message="row 0: 'broken@@x' 'to' email not valid")
+    for item in (found, table, many, levels, audited, inbox, whole, result, seen, unseen):
         for text in (repr(item), str(item), markup(item)):
             assert "@" in text
             assert not [local for local in ("ana.", "rossi", "b@@", "broken", "shop@") if local in text]
@@ -295,6 +300,13 @@ def test_every_display_is_masked_and_no_data_is() -> None:
     assert list(table["email"]) == [f"ana.{number}@example.org" for number in range(3)]
     assert "ana.0@example.org" in table.to_csv()
     assert whole.content == "We wrote to ana.rossi@example.org"
+
+
+@pytest.mark.usefixtures("masking")
+def test_log_lines_are_masked(caplog: pytest.LogCaptureFixture) -> None:
+    """They stand in saved notebooks too."""
+    log_event(Settled(number=1, size=1, key="k", status=tb.Status.INVALID, message="'broken@@x' 'to' email not valid"))
+    assert caplog.messages == ["row 1 invalid: 'b…@@x' 'to' email not valid"]
 
 
 @pytest.mark.parametrize(
