@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         NotSentError,
         TurboBatchError,
     )
+    from turbobatch.markup import options
     from turbobatch.merge import MailMerge
     from turbobatch.policy import Status
     from turbobatch.report import read_report, write_report
@@ -61,6 +62,7 @@ __all__ = [
     "TurboClient",
     "__version__",
     "audit",
+    "options",
     "read_report",
     "write_report",
 ]
@@ -80,12 +82,19 @@ _HOMES = {
         "NotSentError",
         "TurboBatchError",
     ),
+    "markup": ("options",),
     "merge": ("MailMerge",),
     "policy": ("Status",),
     "report": ("read_report", "write_report"),
     "run": ("Progress", "Run"),
     "sandbox": ("Sandbox",),
 }
+
+
+def _register_accessor() -> None:
+    """Give DataFrames their `turbobatch`, if somebody has imported pandas: nobody is to wait for it."""
+    if sys.modules.get("pandas") is not None:
+        import_module("turbobatch.accessor")
 
 
 class _Package(ModuleType):
@@ -95,12 +104,16 @@ class _Package(ModuleType):
         if name == "audit" and isinstance(value, ModuleType):
             value = value.audit
         super().__setattr__(name, value)
+        if name == "frames":  # the first results, check or audit: by now pandas is there
+            _register_accessor()
 
 
 sys.modules[__name__].__class__ = _Package
+_register_accessor()
 
 
 def __getattr__(name: str) -> Any:
+    _register_accessor()
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"turbobatch.{module}"), name)

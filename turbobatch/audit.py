@@ -54,8 +54,10 @@ def audit(results: pd.DataFrame | Iterable[pd.DataFrame], *, start: int = 0) -> 
     """
     import pandas as pd
 
+    from turbobatch.frames import AuditFrame, framed
+
     chunks = [results] if isinstance(results, pd.DataFrame) else results
-    return pd.concat(audit_chunks(chunks, start=start), ignore_index=True)
+    return framed(AuditFrame, pd.concat(audit_chunks(chunks, start=start), ignore_index=True))
 
 
 def audit_chunks(results: Iterable[pd.DataFrame], *, start: int = 0) -> Iterator[pd.DataFrame]:

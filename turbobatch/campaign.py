@@ -149,7 +149,9 @@ class Campaign:
         Raises:
             CampaignError: the table or a template can't be used at all.
         """
-        return whole(self.checking(recipients, api=api))
+        from turbobatch.frames import CheckFrame, framed
+
+        return framed(CheckFrame, whole(self.checking(recipients, api=api)))
 
     def checking(
         self, recipients: Recipients | None = None, *, api: str | None = None, progress: bool = False
@@ -365,7 +367,9 @@ class Campaign:
         """
         import pandas as pd
 
-        return pd.concat(list(self.result_chunks(recipients)))
+        from turbobatch.frames import as_results
+
+        return as_results(pd.concat(list(self.result_chunks(recipients))))
 
     def result_chunks(self, recipients: Recipients | None = None) -> Iterator[pd.DataFrame]:
         """The same in chunks of some thousand rows, at least one, for tables that don't fit into memory."""

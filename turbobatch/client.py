@@ -16,6 +16,7 @@ from turbobatch.errors import (
     NotSentError,
     did_you_mean,
 )
+from turbobatch.markup import badge, box, facts, line, masked
 from turbobatch.policy import Status
 from turbobatch.sendapi import V1, V2, VerdictKind, judge
 from turbobatch.transport import Job, Transport
@@ -49,6 +50,16 @@ class SendResult:
     errors: tuple[str, ...] = ()
     mid: str | None = None
     http_status: int | None = None
+
+    def __repr__(self) -> str:
+        said = "; ".join((self.message, *self.errors))
+        named = [f"{name} {value}" for name, value in (("mid", self.mid), ("HTTP", self.http_status)) if value]
+        return masked(f"<SendResult {self.status}: {', '.join((said, *named))}>")
+
+    def _repr_html_(self) -> str:
+        named = {"mid": self.mid, "HTTP status": self.http_status}
+        known = [("errors", item) for item in self.errors] + [(name, item) for name, item in named.items() if item]
+        return box(line(badge(self.status), self.message), facts(known))
 
 
 class TurboClient:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.addresses import CONTROL, Address, AddressError, holds_control, split_list
 from turbobatch.errors import CampaignError, Fault, InvalidEmail
+from turbobatch.markup import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,6 +30,7 @@ _CONTENT_ID = re.compile(r"[\w.+-]+(@[\w.-]+)?", re.ASCII)
 _OWN_FIELDS = frozenset({"from", "to", "cc", "bcc", "subject", "mime-version", "content-type"})
 _OWN_FIELDS_PREFIX = "content-"
 _CHANGING_HEADERS = frozenset({"date", "message-id", "mime-version", "content-type"})
+_SHOWN = 60  # characters of the subject in a repr
 _QUOTED = 400  # characters of a malformed address; a good one has at most 254, and a name
 
 
@@ -86,7 +88,8 @@ class Attachment:
         return cls(content, name or path.name, type, content_id)
 
 
-@dataclass(frozen=True, init=False)  # no slots: all of a table's emails are made and copied, at a fifth of the cost
+# No slots: all of a table's emails are made and copied, at a fifth of the cost.
+@dataclass(frozen=True, init=False, repr=False)
 class Email:
     """One email, checked when it is made. Fields carry the API's names; `from_` is its `from`.
 
@@ -220,6 +223,19 @@ class Email:
         from turbobatch.sendapi import wire_fields
 
         return wire_fields(self, api)
+
+    def __repr__(self) -> str:
+        subject = self.subject if len(self.subject) <= _SHOWN else f"{self.subject[: _SHOWN - 1]}…"
+        others = len(self.recipients) - 1
+        to = f"{self.recipients[0].email}{f' and {others} more' if others else ''}"
+        files = len(self.attachments)
+        attached = f", {files} {'attachment' if files == 1 else 'attachments'}" if files else ""
+        return masked(f"<Email {subject!r} from {self.from_.email} to {to}{attached}>")
+
+    def _repr_html_(self) -> str:
+        from turbobatch.preview import email_markup
+
+        return email_markup(self)
 
 
 def _remade(given: dict[str, Any]) -> Email:

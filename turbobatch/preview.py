@@ -6,11 +6,11 @@ import base64
 import json
 import re
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.addresses import encoded_word
 from turbobatch.errors import CampaignError, did_you_mean
+from turbobatch.markup import Html, badge, box, escaped, facts, fold, line, masked, preformatted
 from turbobatch.sendapi import wire_fields
 from turbobatch.sendapi.v1 import mime
 from turbobatch.units import invalid
@@ -31,7 +31,9 @@ _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""")
 
 # In a notebook nothing of the email runs or is fetched: a remote picture would tell its sender that it was looked at.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_FRAME = '<iframe sandbox="" style="width: 100%; height: 30em; border: 1px solid #ccc" srcdoc="{}"></iframe>'
+_FRAME = '<iframe sandbox="" style="width:100%;height:{};border:0;background:white" srcdoc="{}"></iframe>'
+_SHOWN_HTML = 500_000  # characters of HTML, inline images included, that a notebook is to keep
+_SHOWN_LINES = 100  # of a preview in a terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +65,14 @@ class Preview:
         raise CampaignError(f"there is no format {form!r}: {did_you_mean(form, FORMATS)}")
 
     def __repr__(self) -> str:
-        return as_text(self.email) if self.email is not None else self.message
+        lines = masked(as_text(self.email) if self.email is not None else self.message).splitlines()
+        more = [f"… ({len(lines) - _SHOWN_LINES} more lines)"] if len(lines) > _SHOWN_LINES else []
+        return "\n".join([*lines[:_SHOWN_LINES], *more])
 
     def _repr_html_(self) -> str:
-        if self.email is None or not self.email.html_content:
-            return f"<pre>{escape(repr(self))}</pre>"
-        page = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">{as_html(self.email)}'
-        return f"<pre>{escape(_head(self.email))}</pre>{_FRAME.format(escape(page))}"
+        if self.email is None:
+            return box(line(badge("invalid"), self.message))
+        return email_markup(self.email, title=f"Row {self.row}, key {self.key}")
 
 
 def preview_row(findings: Iterator[Finding], merger: Merger, row: int, campaign: str) -> Preview | None:
@@ -102,6 +105,28 @@ def as_html(email: Email) -> str:
     return _CID.sub(embedded, email.html_content)
 
 
+def email_markup(email: Email, *, title: str = "") -> Html:
+    """An email for a notebook: its head, its text, and its HTML in a frame that runs and fetches nothing.
+
+    Where nobody has declared the notebook trusted, the frame alone is stripped.
+    """
+    parts = [fold("Text", preformatted(email.content or email.mime_raw or "(no text part)"))]
+    if email.html_content:
+        size = f"{len(email.html_content):,} characters"
+        frame = framed(email)
+        if len(frame) > _SHOWN_HTML:
+            parts.append(line(f"HTML, {size}: with its images too much for a notebook to keep"))
+        else:
+            parts.append(fold(f"HTML, {size} (shown in trusted notebooks)", frame))
+    return box(*([line(title)] if title else []), facts(_facts(email)), *parts)
+
+
+def framed(email: Email, *, height: str = "30em") -> Html:
+    """The HTML part in a frame of so much height (CSS), to stand in another page: it runs and loads nothing."""
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    return Html(_FRAME.format(height, escaped(policy + as_html(email))))
+
+
 def as_eml(email: Email) -> str:
     """A whole message with headers, for a mail program to open."""
     lists = {"To": email.to, "Cc": email.cc}
@@ -116,15 +141,17 @@ def as_eml(email: Email) -> str:
 
 
 def _head(email: Email) -> str:
+    return "\n".join(f"{name}: {value}" for name, value in _facts(email))
+
+
+def _facts(email: Email) -> Iterator[tuple[str, str]]:
     lists = {"To": email.to, "Cc": email.cc, "Bcc": email.bcc}
-    lines = [
-        f"From: {email.from_}",
-        *(f"{name}: {', '.join(map(str, found))}" for name, found in lists.items() if found),
-        f"Subject: {email.subject}",
-        *(f"{name}: {value}" for name, value in email.headers.items()),
-        *(f"Attachment: {item.name} ({item.type}, {len(item.content)} bytes)" for item in email.attachments),
-    ]
-    return "\n".join(lines)
+    yield "From", str(email.from_)
+    yield from ((name, ", ".join(map(str, found))) for name, found in lists.items() if found)
+    yield "Subject", email.subject
+    yield from email.headers.items()
+    for item in email.attachments:
+        yield "Attachment", f"{item.name} ({item.type}, {len(item.content)} bytes)"
 
 
 def _ascii_address(address: Address) -> str:

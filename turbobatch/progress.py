@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.engine import Retrying, Settled, Waiting
+from turbobatch.markup import masked
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ def log_event(event: RunEvent) -> None:
     """Write an event to the `turbobatch` logger: trouble as warnings, the rest at debug level."""
     match event:
         case Settled(status=Status.SENT, number=number, key=key):
-            log.debug("row %d (%s) sent", number, key)
+            log.debug("row %d (%s) sent", number, masked(key or ""))
         case Settled(number=number, status=status, message=message):
-            log.warning("row %d %s: %s", number, status, message)
+            log.warning("row %d %s: %s", number, status, masked(message))
         case Retrying(number=number, message=message, seconds=seconds):
-            log.warning("row %d not accepted: %s; next try in %.0f s", number, message, seconds)
+            log.warning("row %d not accepted: %s; next try in %.0f s", number, masked(message), seconds)
         case Waiting(reason=reason, until=until) if reason:
             ends = f" until {clock_time(until)}" if until > time.time() else ""  # nobody knows when Resume is pressed
             log.warning("waiting for %s%s", reason, ends)

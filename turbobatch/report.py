@@ -101,10 +101,12 @@ def read_report(path: str | Path) -> pd.DataFrame:
     """
     import pandas as pd
 
+    from turbobatch.frames import as_results
+
     frames = list(report_chunks(path))
     whole = pd.concat(frames)
     whole.attrs = frames[0].attrs
-    return whole
+    return as_results(whole)
 
 
 def report_chunks(path: str | Path) -> Iterator[pd.DataFrame]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from turbobatch.engine import Known, Settled, Waiting
 from turbobatch.errors import AuthenticationError, CampaignError, NotSentError
+from turbobatch.markup import Html, badge, box, line
 from turbobatch.policy import Status, StopReason
 from turbobatch.recipients import Table
 
@@ -163,6 +164,17 @@ class Run:
     def __repr__(self) -> str:
         now = self.progress
         return f"<Run {now.state}: {now.done} of {now.total} rows>"
+
+    def _repr_html_(self) -> str:
+        now = self.progress
+        bar = Html(f'<progress value="{now.done}" max="{max(now.total, 1)}" style="width:20em"></progress>')
+        counts = [badge(status, now.rows[status]) for status in Status if now.rows.get(status)]
+        pace = f"{now.rows_per_second:,.1f} rows/s" if now.rows_per_second else ""
+        left = f"{now.seconds_left:,.0f} s left" if now.seconds_left and not self._finished.is_set() else ""
+        waits = f"waiting for {now.waiting}" if now.waiting else ""
+        why = describe_stop(self.stop_reason, self.stop_message) if self.stop_reason else str(self._error or "")
+        told = [line(*filter(None, some)) for some in (counts, (pace, left, waits), (why,)) if any(some)]
+        return box(line(badge(now.state), bar, f"{now.done:,} of {now.total:,} rows"), *told)
 
     def _state(self) -> RunState:
         if self._finished.is_set():

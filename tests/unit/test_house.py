@@ -24,16 +24,17 @@ HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2")
 
 # Each imports only from those before it. The command line comes last, since it starts the sandbox too.
 ORDER = (
-    "errors", "addresses", "email", "sendapi", "recipients", "merge", "suppression", "rates", "policy", "journal",
-    "transport", "client", "spill", "units", "engine", "feed", "plan", "run", "progress", "arrow", "results", "page",
-    "delimited", "report", "audit", "check", "preview", "trial", "settlement", "settings", "descriptors", "campaign",
-    "console", "sandbox", "testing", "samples", "summary", "demo", "terminal", "sending", "cli",
+    "errors", "addresses", "markup", "email", "sendapi", "recipients", "merge", "suppression", "rates", "policy",
+    "journal", "transport", "client", "spill", "units", "engine", "feed", "plan", "run", "progress", "check", "frames",
+    "arrow", "results", "page", "delimited", "report", "audit", "preview", "trial", "settlement", "settings",
+    "descriptors", "campaign", "accessor", "console", "sandbox", "testing", "samples", "summary", "demo", "terminal",
+    "sending", "cli",
 )  # fmt: skip
 FACE = {"__init__", "__main__", "_version"}  # the package's own doors
 
-# Email.to_wire shows what would travel: a shortcut for people, which is why it imports inside the method. Nothing that
-# an Email is or does depends on it.
-SHORTCUTS = {("email", "sendapi", "to_wire")}
+# Email.to_wire shows what would travel, and a notebook what arrives: shortcuts for people, which is why they import
+# inside the method. Nothing that an Email is or does depends on them.
+SHORTCUTS = {("email", "sendapi", "to_wire"), ("email", "preview", "_repr_html_")}
 
 # The design's order of the modules that it names; the rest has found its place between them.
 DESIGN = (

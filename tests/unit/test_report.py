@@ -611,7 +611,7 @@ def test_a_report_is_read_back_the_same_in_chunks(
     monkeypatch.setattr(report_module, "_CHUNK", size)
     chunks = list(report_module.report_chunks(written))
     assert max(map(len, chunks)) == (4 if ending == ".xlsx" else min(size, 4))
-    assert_frame_equal(pd.concat(chunks), whole)
+    assert_frame_equal(whole, pd.concat(chunks))
     assert_frame_equal(read_report(written), whole)
     assert_frame_equal(audit(chunks), audit(whole))
 

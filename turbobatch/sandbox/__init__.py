@@ -160,9 +160,11 @@ class Sandbox:
         """What was accepted, one row per message in the order of arrival; duplicates show twice."""
         import pandas as pd
 
+        from turbobatch.frames import Frame, framed
+
         frame = pd.DataFrame(self._store.summaries(), columns=list(_COLUMNS))
         frame["time"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601")
-        return frame.astype({"id": "int64", "size": "int64"})
+        return framed(Frame, frame.astype({"id": "int64", "size": "int64"}))
 
     def messages(self) -> list[dict[str, Any]]:
         """The same as JSON-able dicts with everything.
