@@ -127,7 +127,7 @@ def open_notebook(page: Page, lab: JupyterLab) -> Open:
 
 def as_notebook(cells: list[str]) -> dict[str, Any]:
     """A notebook of these code cells, in its file's format."""
-    code = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    code: dict[str, Any] = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
     return {
         "cells": [{**code, "id": f"cell-{number}", "source": source} for number, source in enumerate(cells)],
         "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
