@@ -17,16 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.lab import JupyterLab, Notebook
+from tests.browser.looks import WIDE, photograph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from playwright.sync_api import Browser, Page, ViewportSize
+    from playwright.sync_api import Browser, Page
 
     Open = Callable[..., Notebook]
-
-SCREENSHOTS = Path(__file__).parent / "screenshots"
-WIDE: ViewportSize = {"width": 1280, "height": 800}
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _QUIET = (
@@ -134,11 +132,3 @@ def as_notebook(cells: list[str]) -> dict[str, Any]:
         "nbformat": 4,
         "nbformat_minor": 5,
     }
-
-
-def photograph(page: Page, name: str) -> Path:
-    """Keep a picture of the page."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    path = SCREENSHOTS / f"{name}.png"
-    page.screenshot(path=path)
-    return path
