@@ -31,7 +31,7 @@ _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""")
 
 # In a notebook nothing of the email runs or is fetched: a remote picture would tell its sender that it was looked at.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_FRAME = '<iframe sandbox="" style="width: 100%; height: 30em; border: 1px solid #ccc" srcdoc="{}"></iframe>'
+_FRAME = '<iframe sandbox="" style="width: 100%; height: {}; border: 1px solid #ccc" srcdoc="{}"></iframe>'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,7 @@ class Preview:
     def _repr_html_(self) -> str:
         if self.email is None or not self.email.html_content:
             return f"<pre>{escape(repr(self))}</pre>"
-        page = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">{as_html(self.email)}'
-        return f"<pre>{escape(_head(self.email))}</pre>{_FRAME.format(escape(page))}"
+        return f"<pre>{escape(_head(self.email))}</pre>{framed(self.email)}"
 
 
 def preview_row(findings: Iterator[Finding], merger: Merger, row: int, campaign: str) -> Preview | None:
@@ -100,6 +99,12 @@ def as_html(email: Email) -> str:
         return f"data:{image.type};base64,{base64.b64encode(image.content).decode()}" if image else match[0]
 
     return _CID.sub(embedded, email.html_content)
+
+
+def framed(email: Email, *, height: str = "30em") -> str:
+    """The HTML part in a frame of so much height (CSS), to stand in another page: it runs and loads nothing."""
+    page = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">{as_html(email)}'
+    return _FRAME.format(height, escape(page))
 
 
 def as_eml(email: Email) -> str:

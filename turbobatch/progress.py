@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from turbobatch.engine import RunEvent
     from turbobatch.run import Progress, Run
 
+    Tick = Callable[[int], object]
+    """Is told how many rows were read since it was told last."""
+
 _PATIENCE = 0.5  # seconds that reading a table may take without a word
 _LOOK = 0.1  # seconds between two looks at a run: ten updates a second are as many as anyone sees
 
@@ -38,8 +41,14 @@ def log_event(event: RunEvent) -> None:
 
 
 @contextmanager
-def reading(*, bar: bool) -> Iterator[Callable[[int], object]]:
-    """Show a bar of the rows that are read before anything is sent, if that takes long; gives what to add rows with."""
+def reading(*, bar: bool | Tick) -> Iterator[Tick]:
+    """Show a bar of the rows that are read before anything is sent, if that takes long; gives what to add rows with.
+
+    Where there is something else to show them, `bar` is that.
+    """
+    if not isinstance(bar, bool):
+        yield bar
+        return
     if not bar:
         yield lambda _rows: None
         return

@@ -26,8 +26,8 @@ HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2")
 ORDER = (
     "errors", "addresses", "email", "sendapi", "recipients", "merge", "suppression", "rates", "policy", "journal",
     "transport", "client", "spill", "units", "engine", "feed", "plan", "run", "progress", "arrow", "results", "page",
-    "report", "audit", "check", "preview", "trial", "settlement", "settings", "descriptors", "campaign", "console",
-    "sandbox", "testing", "samples", "summary", "demo", "terminal", "sending", "cli",
+    "report", "audit", "check", "preview", "trial", "settlement", "settings", "descriptors", "summary", "campaign",
+    "console", "sandbox", "testing", "samples", "demo", "terminal", "sending", "cli",
 )  # fmt: skip
 FACE = {"__init__", "__main__", "_version"}  # the package's own doors
 
