@@ -182,15 +182,7 @@ class Campaign:
         """
         source = self.source(recipients)
         with self._journal_to_write() as journal, reading(bar=progress) as tick:
-            plan = make_plan(
-                source.table,
-                source.layout,
-                source.merger,
-                journal,
-                resend=resend,
-                sender=self.message.sender,
-                tick=tick,
-            )
+            plan = make_plan(*source, journal, resend=resend, sender=self.message.sender, tick=tick)
         own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
         renamed = sent_by_neighbours(self.journal_path, plan.sample, plan.emails)
         return replace(plan, warnings=tuple(filter(None, (*own, *renamed))))

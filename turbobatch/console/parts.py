@@ -128,11 +128,12 @@ def badge_html(text: str, tone: Tone) -> str:
 
 def table_html(rows: Iterable[tuple[str, str]], *, mono: bool = False) -> str:
     """Names and values, each pair on a line."""
-    value = f"{INK}; {TIGHT}; white-space: pre-wrap; padding: 0; text-align: left; {MONO if mono else ''}"
-    name = f"{FAINT}; padding: 0 12px 0 0; vertical-align: top; white-space: nowrap; text-align: left"
-    pairs = (f'<td style="{name}">{escape(key)}</td><td style="{value}">{escape(text)}</td>' for key, text in rows)
-    lines = "".join(f'<tr style="background: none">{pair}</tr>' for pair in pairs)
-    return f'<table style="border: 0; border-collapse: collapse; margin: 0; width: 100%">{lines}</table>'
+    value = f"{INK}; {TIGHT}; white-space: pre-wrap; min-width: 0; {MONO if mono else ''}"
+    lines = "".join(
+        f'<div style="{FAINT}; {TIGHT}">{escape(name)}</div><div style="{value}">{escape(text)}</div>'
+        for name, text in rows
+    )
+    return f'<div style="display: grid; grid-template-columns: fit-content(14em) 1fr; gap: 0 16px">{lines}</div>'
 
 
 def pre_html(text: str) -> str:
@@ -148,9 +149,9 @@ class Lines:
         self._values = [0] * length
         self._buttons = [self._button(place, on_pick) for place in range(length)]
         self._texts = [html(flex="1 1 0", min_width="0") for _ in range(length)]
-        layout = widgets.Layout(width="100%", align_items="center", grid_gap="8px")
         pairs = zip(self._buttons, self._texts, strict=True)
-        self._lines = [widgets.HBox(pair, layout=layout) for pair in pairs]
+        look = {"width": "100%", "align_items": "center", "grid_gap": "8px"}  # not one Layout: each is hidden by itself
+        self._lines = [widgets.HBox(pair, layout=look) for pair in pairs]
         self.widget = widgets.VBox(self._lines, layout=widgets.Layout(width="100%", overflow="hidden"))
 
     def fill(self, items: Sequence[tuple[int, str, str]]) -> None:

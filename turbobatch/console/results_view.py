@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 
@@ -121,8 +121,12 @@ def _question(now: Outcome) -> str:
 
 
 def _failure_html(item: Failure) -> str:
-    style = f'style="{parts.FAINT}"'
     address = item.address or (f"key {item.key}" if item.key else "")
-    guess = f" <span {style}>(did you mean {escape(item.suggestion)}?)</span>" if item.suggestion else ""
-    said: list[Any] = [f"<span {style}>{escape(item.status)}</span>", escape(address), escape(item.reason)]
-    return f'<div style="{parts.INK}; {parts.TIGHT}">{" · ".join(filter(None, said))}{guess}</div>'
+    guess = f" (did you mean {item.suggestion}?)" if item.suggestion else ""
+    cells = (
+        f'<span style="{parts.FAINT}">{escape(item.status)}</span>',
+        f"<span>{escape(address)}</span>",
+        f'<span>{escape(item.reason)}<span style="{parts.FAINT}">{escape(guess)}</span></span>',
+    )
+    look = "display: grid; grid-template-columns: 5em minmax(8em, 2fr) 5fr; gap: 0 12px"
+    return f'<div style="{parts.INK}; {parts.TIGHT}; {look}">{"".join(cells)}</div>'

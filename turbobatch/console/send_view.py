@@ -36,14 +36,13 @@ class SendPane:
         self._make_run(actions)
         self._hear(actions)
         self.confirm = parts.bar(self.typed, self.start, self.hint)
-        self.widget = parts.stack(
-            self.running,
+        self.before = parts.stack(
             parts.section("What there is to send", parts.bar(self.plan, self.plan_text), self.facts),
             parts.section("Pace of this run", parts.bar(self.rate, self.concurrency, self.limit)),
-            parts.section("A test to your own address", parts.bar(self.test_to, self.test, self.tested)),
             parts.section("Start", self.accept, self.confirm),
-            self.notice,
         )
+        trial = parts.section("A test to your own address", parts.bar(self.test_to, self.test, self.tested))
+        self.widget = parts.stack(self.running, self.before, self.notice, trial)
 
     def update(self, state: State) -> None:
         """Show what the state says."""
@@ -85,6 +84,8 @@ class SendPane:
 
     def _update_plan(self, now: Sending) -> None:
         self.plan.disabled = not can_plan(now)
+        self.plan.description = "Count again" if now.plan is not None else "Count what there is to send"
+        self.plan.button_style = "" if now.plan is not None else "primary"  # then the main action is Start
         self.plan_text.value = parts.text_html(words.plan_text(now))
         plan = now.plan
         if plan is None:
@@ -100,16 +101,15 @@ class SendPane:
 
     def _update_start(self, now: Sending) -> None:
         is_idle = not now.running and not now.starting
+        parts.show(self.before, is_idle)
         if now.cleared != self._cleared:  # else what is being typed is the field's own
             self._cleared, self.typed.value, self.accept.value = now.cleared, now.typed, now.accepted
         parts.show(self.accept, now.plan is not None and bool(now.plan.objection))
         fault = start_fault(now)
         self.start.disabled = bool(fault)
-        self.hint.value = parts.text_html("" if not is_idle else fault or "ready", faint=True)
-        for widget in (self.rate, self.concurrency, self.limit, self.typed):
-            widget.disabled = not is_idle
-        if is_idle and (wrong := pace_fault(now)):
-            self.hint.value = parts.notice_html(wrong)
+        self.start.button_style = "primary" if now.plan is not None else ""
+        wrong = pace_fault(now)
+        self.hint.value = parts.notice_html(wrong) if wrong else parts.text_html(fault or "ready", faint=True)
 
     def _update_run(self, now: Sending) -> None:
         progress = now.progress

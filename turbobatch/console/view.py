@@ -34,7 +34,7 @@ class View:
         self.tabs = widgets.Tab(
             [pane.widget for pane in self.panes],
             titles=[tab.name.capitalize() for tab in Tab],
-            layout=widgets.Layout(width="100%"),
+            layout=widgets.Layout(width="auto"),
         )
         self.widget = parts.stack(parts.bar(self.head, self.refresh), self.tabs)
         parts.on_change(self.tabs, lambda place: actions.go_to(Tab(place)), "selected_index")

@@ -51,12 +51,11 @@ def badge(state: State) -> tuple[str, Tone]:
 
 def standing(now: Outcome) -> tuple[str, Tone]:
     """Where the campaign is, by its journal."""
-    rows = sum(now.counts.values())
     if now.in_doubt:
         return "in doubt", Tone.BAD
-    if not rows or now.counts.get(Status.PENDING, 0) == rows:
+    if not any(now.counts.get(status) for status in (Status.SENT, Status.REJECTED, Status.FAILED)):
         return "nothing sent", Tone.QUIET
-    if now.counts.get(Status.PENDING, 0):
+    if now.counts.get(Status.PENDING):
         return "partly sent", Tone.QUIET
     bad = sum(now.counts.get(status, 0) for status in (Status.FAILED, Status.INVALID, Status.REJECTED))
     return ("done, with failures", Tone.BAD) if bad else ("done", Tone.GOOD)
