@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 NARROW: ViewportSize = {"width": 900, "height": 800}
+_FRAME = 140  # pixels of JupyterLab's bars above and below
 
 # What a person reads or presses, without what is inside it. A pixel is forgiven: borders are drawn on half ones.
 _FAULTS = """output => {
@@ -51,16 +52,26 @@ def photograph(page: Page, name: str) -> None:
 
 
 def faults_of(notebook: Notebook, output: Locator, name: str) -> list[str]:
-    """What overlaps or is cut off in an output, by window and theme; pictures of each are kept under `name`."""
+    """What overlaps or is cut off in an output, by window and theme; pictures of each are kept under `name`.
+
+    They are taken through a window that is high enough for all of the output.
+    """
     found = []
     page = notebook.page
     for theme in ("light", "dark"):
         notebook.use_theme(dark=theme == "dark")
         for size in (NARROW, WIDE):
-            page.set_viewport_size(size)
+            page.set_viewport_size({**size, "height": max(size["height"], _height(output) + _FRAME)})
             output.scroll_into_view_if_needed()
             page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
             photograph(page, f"{name}-{size['width']}-{theme}")
             found += [f"{name}, {size['width']} px, {theme}: {fault}" for fault in output.evaluate(_FAULTS)]
     notebook.use_theme(dark=False)
+    page.set_viewport_size(WIDE)
     return found
+
+
+def _height(output: Locator) -> int:
+    box = output.bounding_box()
+    assert box is not None
+    return round(box["height"])

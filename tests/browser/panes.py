@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +48,13 @@ class Panes:
         """A line to type in, by what stands in it while it is empty."""
         return self.output.get_by_placeholder(placeholder, exact=True).locator("visible=true")
 
-    def choose(self, option: Pattern[str]) -> None:
-        """Pick an option, whichever list it stands in."""
-        found = self.output.locator("select:visible", has=self.output.page.locator("option", has_text=option))
-        found.select_option(label=found.locator("option", has_text=option).first.inner_text())
+    def choose(self, beginning: str) -> None:
+        """Pick the option that begins like this, whichever list it stands in."""
+        pattern = re.compile(rf"^{re.escape(beginning)}".replace(r"\ ", r"\s"))  # lists write their blanks as no-break ones
+        option = self.output.page.locator("option", has_text=pattern)
+        found = self.output.locator("select:visible", has=option)
+        texts = found.locator("option").all_text_contents()
+        found.select_option(index=next(place for place, text in enumerate(texts) if pattern.match(text)))
 
     def says(self, text: str | Pattern[str]) -> None:
         """Wait until this is to be read somewhere."""
