@@ -329,7 +329,8 @@ class Actions:
             how = str(error)
         except Exception as error:  # noqa: BLE001 - whatever broke the run is to be seen
             how = unexpected_text(error)
-        self.store.change(lambda now: sending(now, send_state.ended, run.progress, how))
+        # As one step: what the journal told before the run isn't taken for what it tells after it.
+        self.store.change(lambda now: results(sending(now, send_state.ended, run.progress, how), results_state.loading))
         self.load()
 
     # Results
