@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from turbobatch.check import Checked
     from turbobatch.client import SendResult
+    from turbobatch.engine import RunEvent
     from turbobatch.merge import MailMerge
     from turbobatch.progress import Tick
     from turbobatch.recipients import Table
@@ -95,6 +96,7 @@ class Campaign:
         self.window = Window.parse(window) if window is not None else None
         # Absolute, all of them: a change of the working directory must not make another campaign of it.
         self.journal_path = Path(journal if journal is not None else f"{name}.journal.db").absolute()
+        self.emit: Callable[[RunEvent], None] = log_event  # hears what happens in a run
         self._recipients = _absolute(recipients)
         self._read_options: dict[str, Any] = {}
         self._file: Path | None = None
@@ -333,7 +335,7 @@ class Campaign:
                 concurrency=concurrency,
                 window=self.window,
                 policy=self.policy,
-                emit=log_event,
+                emit=self.emit,
             )
         except BaseException:
             journal.close()

@@ -31,7 +31,10 @@ _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""")
 
 # In a notebook nothing of the email runs or is fetched: a remote picture would tell its sender that it was looked at.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_FRAME = '<iframe sandbox="" style="width: 100%; height: {}; border: 1px solid #ccc" srcdoc="{}"></iframe>'
+_FRAME = (
+    '<iframe sandbox="" style="width: 100%; height: {}; border: 1px solid #ccc; box-sizing: border-box" srcdoc="{}">'
+    "</iframe>"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,18 +26,18 @@ _LOOK = 0.1  # seconds between two looks at a run: ten updates a second are as m
 log = logging.getLogger("turbobatch")
 
 
-def log_event(event: RunEvent) -> None:
-    """Write an event to the `turbobatch` logger: trouble as warnings, the rest at debug level."""
+def log_event(event: RunEvent, level: int = logging.WARNING) -> None:
+    """Write an event to the `turbobatch` logger: trouble as warnings, or at another level, the rest at debug level."""
     match event:
         case Settled(status=Status.SENT, number=number, key=key):
             log.debug("row %d (%s) sent", number, key)
         case Settled(number=number, status=status, message=message):
-            log.warning("row %d %s: %s", number, status, message)
+            log.log(level, "row %d %s: %s", number, status, message)
         case Retrying(number=number, message=message, seconds=seconds):
-            log.warning("row %d not accepted: %s; next try in %.0f s", number, message, seconds)
+            log.log(level, "row %d not accepted: %s; next try in %.0f s", number, message, seconds)
         case Waiting(reason=reason, until=until) if reason:
             ends = f" until {clock_time(until)}" if until > time.time() else ""  # nobody knows when Resume is pressed
-            log.warning("waiting for %s%s", reason, ends)
+            log.log(level, "waiting for %s%s", reason, ends)
 
 
 @contextmanager

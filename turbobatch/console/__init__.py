@@ -17,6 +17,7 @@ from turbobatch.console.words import counts_of
 from turbobatch.errors import TurboBatchError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pandas as pd
@@ -28,14 +29,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Console"]
 
-_shown: weakref.WeakValueDictionary[tuple[Path, str], Console] = weakref.WeakValueDictionary()
-"""The console of each campaign that is shown: a new one takes its place."""
+_shown: weakref.WeakValueDictionary[tuple[Path, str], View] = weakref.WeakValueDictionary()
+"""The view of each campaign that is shown, by journal and name: a new one takes its place."""
+
+_REPLACED = "Another console of this campaign has been opened."
 
 
 class Console:
     """A campaign's console for a notebook; let it be a cell's last line. Running the cell again finds the run again.
 
-    Where there are no widgets it reads as plain text.
+    Where there are no widgets it reads as plain text. Colab shows what happens in the background only when Refresh is
+    pressed; `Campaign.send`, which waits and shows a bar, is the other way there.
 
     Args:
         campaign: the campaign.
@@ -71,19 +75,17 @@ class Console:
 
             identity = self._campaign.journal_path, self._campaign.name
             if (before := _shown.get(identity)) is not None:
-                before.close()
-            _shown[identity] = self
-            self._view = View(self._actions)
+                before.close(_REPLACED)
+            self._view = _shown[identity] = View(self._actions)
             self._actions.open()
         return self._view
 
     def close(self) -> None:
         """Show nothing more, and read nothing more; a run goes on."""
-        self._actions.close()
         if self._view is not None:
-            self._view.close("Another console of this campaign has been opened.")
+            self._view.close("Closed.")
 
-    def wait(self, is_so: Any, timeout: float) -> bool:
+    def wait(self, is_so: Callable[[State], bool], timeout: float) -> bool:
         """Wait until a function of the state holds, `timeout` seconds at most; tells whether it does."""
         return self._actions.store.wait(is_so, timeout)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from turbobatch.console.send_state import Facts, Phase, limit_of
 from turbobatch.console.state import Form, Listed, State, Tab, current, results, sending
 from turbobatch.console.work import VIEWS, Jobs, Store
 from turbobatch.errors import CampaignError, TurboBatchError
+from turbobatch.progress import log_event
 from turbobatch.rates import Pacer
 from turbobatch.recipients.table import one_line
 from turbobatch.run import describe_stop
@@ -243,7 +245,15 @@ class Actions:
             if plan is None:
                 raise CampaignError("count anew what there is to send")
             paced = self._campaign.paced(rate=before.rate.strip() or None, concurrency=send_state.places(before))
-            run = paced.start(plan, self._account(), limit=limit_of(before), accept_changes=before.accepted)
+            paced.emit = partial(
+                log_event, level=logging.DEBUG
+            )  # the console shows it, a cell would be flooded with it
+            try:
+                run = paced.start(plan, self._account(), limit=limit_of(before), accept_changes=before.accepted)
+            except CampaignError:
+                self.attach()  # another console, or a cell, may have been quicker
+                raise
+            self._campaign = paced  # it knows which version of the table was sent
             self._watch(run)
 
         self.jobs.start("start", work, lambda said: partial(sending, change=send_state.start_failed, notice=said))
@@ -319,7 +329,8 @@ class Actions:
             how = str(error)
         except Exception as error:  # noqa: BLE001 - whatever broke the run is to be seen
             how = unexpected_text(error)
-        self.store.change(lambda now: sending(now, send_state.ended, run.progress, how))
+        # As one step: what the journal told before the run isn't taken for what it tells after it.
+        self.store.change(lambda now: results(sending(now, send_state.ended, run.progress, how), results_state.loading))
         self.load()
 
     # Results

@@ -41,7 +41,9 @@ def load_results(campaign: Campaign, recipients: Recipients | None, tick: Callab
             failures += _failures(found.head(MOST_FAILURES - len(failures)))
         doubts = results.in_doubt()
         in_use = results.in_use
+    sent = campaign.sent_version
     return Outcome(
+        warning=(sent.change() or "") if sent is not None else "",
         read=counts.total(),
         counts=dict(counts),
         failures=tuple(failures),

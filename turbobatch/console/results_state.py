@@ -40,6 +40,7 @@ class Outcome:
         failures: the first of `failed` addresses.
         doubts: the first of `in_doubt` keys.
         in_use: another process seems to be sending.
+        warning: that the table isn't the one that was sent.
         first: place of the first failure that is shown, among those that the filters let through.
         asked: what the keys in doubt are to be settled as; it wants to be confirmed.
         notice: what went wrong; `answer`: what went well.
@@ -53,6 +54,7 @@ class Outcome:
     doubts: tuple[str, ...] = ()
     in_doubt: int = 0
     in_use: bool = False
+    warning: str = ""
     status: str = ""
     text: str = ""
     first: int = 0

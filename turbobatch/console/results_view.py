@@ -48,7 +48,7 @@ class ResultsPane:
         self.text.value = parts.text_html(words.results_text(now), faint=True)
         counts = [(f"{count:,} {status}", MEANINGS[status]) for status, count in words.counts_of(now.counts)]
         self.counts.value = parts.table_html(counts) if counts else ""
-        self.notice.value = parts.notice_html(now.notice)
+        self.notice.value = parts.notice_html(now.notice) + parts.notice_html(now.warning)
         self.answer.value = parts.notice_html(now.answer, words.Tone.GOOD)
         self._update_failures(now)
         self._update_doubts(now, is_idle=not state.send.running)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
@@ -25,12 +26,15 @@ class View:
     """All widgets of one console; `widget` is what is displayed."""
 
     def __init__(self, actions: Actions) -> None:
+        self._actions = actions
         self._store = actions.store
+        self._lock = threading.RLock()
+        self._is_closed = False
         self.preview, self.check = PreviewPane(actions), CheckPane(actions)
         self.send, self.results = SendPane(actions), ResultsPane(actions)
         self.panes = (self.preview, self.check, self.send, self.results)
         self.head = parts.html(flex="1 1 20em", width="auto")
-        self.refresh = parts.button("Refresh", actions.refresh, tooltip="look at the table and the journal anew")
+        self.refresh = parts.button("Refresh", self._refresh, tooltip="look at the table and the journal anew")
         self.tabs = widgets.Tab(
             [pane.widget for pane in self.panes],
             titles=[tab.name.capitalize() for tab in Tab],
@@ -43,17 +47,37 @@ class View:
 
     def paint(self) -> None:
         """Show the state as it is now."""
-        state = self._store.state
-        with parts.painting():
+        with self._lock, parts.painting():
+            if self._is_closed:
+                return
+            state = self._store.state
             self.head.value = _head_html(state)
             self.tabs.selected_index = int(state.tab)
             for pane in self.panes:
                 pane.update(state)
 
     def close(self, said: str) -> None:
-        """Show nothing any more but a line."""
+        """Show nothing any more but a line, and read nothing; a run goes on."""
+        self._actions.close()
         self._store.listener = lambda: None
-        self.widget.children = (parts.html(parts.text_html(said, faint=True)),)
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            before = self.widget.children
+            self.widget.children = (parts.html(parts.text_html(said, faint=True)),)
+            for widget in before:
+                _close(widget)
+
+    def _refresh(self) -> None:
+        self._actions.refresh()
+        self.paint()  # in the thread of the click: Colab shows nothing of what other threads draw
+
+
+def _close(widget: Any) -> None:
+    for child in getattr(widget, "children", ()):
+        _close(child)
+    widget.close()
 
 
 def _head_html(state: State) -> str:
