@@ -29,11 +29,17 @@ _SHOWN_BASE64 = 60  # characters of an attachment that the wire form shows
 
 _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""")
 
-# In a notebook nothing of the email runs or is fetched: a remote picture would tell its sender that it was looked at.
+# In a notebook nothing of the email runs or is fetched: a remote picture would tell its sender that it was looked at, and
+# a click on "unsubscribe" would unsubscribe the customer. Links want new windows, which the frame may not open; those that
+# name another target take no clicks.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_GUARD = (
+    f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    '<base target="_blank"><style>:any-link { pointer-events: none !important }</style>'
+)
 _FRAME = (
-    '<iframe sandbox="" style="width: 100%; height: {}; border: 1px solid #ccc; box-sizing: border-box" srcdoc="{}">'
-    "</iframe>"
+    '<iframe sandbox="" style="width: 100%; height: {}; border: 1px solid #ccc; box-sizing: border-box; '
+    'background: white" srcdoc="{}"></iframe>'
 )
 
 
@@ -106,8 +112,7 @@ def as_html(email: Email) -> str:
 
 def framed(email: Email, *, height: str = "30em") -> str:
     """The HTML part in a frame of so much height (CSS), to stand in another page: it runs and loads nothing."""
-    page = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">{as_html(email)}'
-    return _FRAME.format(height, escape(page))
+    return _FRAME.format(height, escape(_GUARD + as_html(email)))
 
 
 def as_eml(email: Email) -> str:
