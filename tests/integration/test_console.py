@@ -517,7 +517,7 @@ def test_plain_text_where_there_are_no_widgets(sandbox: Sandbox) -> None:
     client = sandbox.client()
     console = tb.Console(campaign(), people(3), client)
     assert repr(console) == (
-        "Campaign 'orders', table the DataFrame\nEmails in the journal: none\n"
+        "Campaign 'orders', journal orders.journal.db\nEmails in the journal: none\n"
         "The console needs a notebook with widgets; without: campaign.check(), campaign.send()"
     )
     campaign().send(people(3), client, progress=False)
@@ -525,9 +525,16 @@ def test_plain_text_where_there_are_no_widgets(sandbox: Sandbox) -> None:
     bundle = console._repr_mimebundle_()
     assert bundle["text/plain"] == repr(console)
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    missing = tb.Console(campaign(), "no.csv")
-    assert "no.csv doesn't exist" in repr(missing)
-    assert missing.view.widget.children
+
+
+def test_a_table_that_cant_be_read_is_told_in_each_pane() -> None:
+    """The console opens all the same."""
+    opened = Opened(campaign(), "no.csv")
+    assert "no.csv doesn&#x27;t exist" in text_of(opened.view.preview.notice)
+    assert "no.csv doesn&#x27;t exist" in text_of(opened.view.results.notice)
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.STOPPED)
+    assert "no.csv doesn&#x27;t exist" in text_of(opened.view.check.notice)
 
 
 def test_no_secret_is_in_any_widget(sandbox: Sandbox) -> None:
