@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import turbobatch as tb
+from turbobatch.console.parts import painting
 from turbobatch.console.send_state import Phase
 from turbobatch.console.state import Form, Listed, Tab
 from turbobatch.policy import Policy, Status
@@ -139,6 +140,20 @@ def test_stepping_through_the_rows(receipts: tb.Campaign, sandbox: Sandbox) -> N
         opened.view.paint()
         assert "<iframe" not in text_of(pane.body)
         assert said in text_of(pane.body)
+
+
+def test_what_is_drawn_late_presses_nothing() -> None:
+    """A view of a moment ago moves the widgets, not the state: that belongs to the user's hands alone."""
+    opened = Opened(campaign(), people())
+    before = opened.now
+    opened.view.preview.slider.value = 9
+    opened.shows_row(9)
+    with painting():
+        opened.view.preview.update(before)
+        assert opened.view.preview.slider.value == 0
+    assert opened.now.preview.place == 9
+    opened.view.paint()
+    assert opened.view.preview.slider.value == 9
 
 
 def test_searching_and_stepping_through_what_is_found(receipts: tb.Campaign) -> None:
