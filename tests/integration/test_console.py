@@ -210,7 +210,7 @@ def test_a_check_by_cause_and_one_click_to_the_row(receipts: tb.Campaign) -> Non
     opened.view.tabs.selected_index = int(Tab.CHECK)
     pane.check.click()
     opened.sees(lambda now: now.check.phase is Phase.DONE)
-    assert "All 204 rows are checked: 8 problems of 6 kinds; 5 rows can&#x27;t be sent." in text_of(pane.text)
+    assert "Checked all 204 rows: 8 problems of 6 kinds; 5 rows can&#x27;t be sent." in text_of(pane.text)
     causes = opened.now.check.causes
     place = next(place for place, cause in enumerate(causes) if "email not valid" in cause.text)
     assert pane.causes._buttons[place].description == "2 rows"
