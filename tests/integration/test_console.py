@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import turbobatch as tb
+from turbobatch.console.parts import painting
 from turbobatch.console.send_state import Phase
 from turbobatch.console.state import Form, Listed, Tab
 from turbobatch.policy import Policy, Status
@@ -141,6 +142,20 @@ def test_stepping_through_the_rows(receipts: tb.Campaign, sandbox: Sandbox) -> N
         assert said in text_of(pane.body)
 
 
+def test_what_is_drawn_late_presses_nothing() -> None:
+    """A view of a moment ago moves the widgets, not the state: that belongs to the user's hands alone."""
+    opened = Opened(campaign(), people())
+    before = opened.now
+    opened.view.preview.slider.value = 9
+    opened.shows_row(9)
+    with painting():
+        opened.view.preview.update(before)
+        assert opened.view.preview.slider.value == 0
+    assert opened.now.preview.place == 9
+    opened.view.paint()
+    assert opened.view.preview.slider.value == 9
+
+
 def test_searching_and_stepping_through_what_is_found(receipts: tb.Campaign) -> None:
     """In one column; then all rows are there again."""
     opened = Opened(receipts)
@@ -195,7 +210,7 @@ def test_a_check_by_cause_and_one_click_to_the_row(receipts: tb.Campaign) -> Non
     opened.view.tabs.selected_index = int(Tab.CHECK)
     pane.check.click()
     opened.sees(lambda now: now.check.phase is Phase.DONE)
-    assert "All 204 rows are checked: 8 problems of 6 kinds; 5 rows can&#x27;t be sent." in text_of(pane.text)
+    assert "Checked all 204 rows: 8 problems of 6 kinds; 5 rows can&#x27;t be sent." in text_of(pane.text)
     causes = opened.now.check.causes
     place = next(place for place, cause in enumerate(causes) if "email not valid" in cause.text)
     assert pane.causes._buttons[place].description == "2 rows"
@@ -517,7 +532,7 @@ def test_plain_text_where_there_are_no_widgets(sandbox: Sandbox) -> None:
     client = sandbox.client()
     console = tb.Console(campaign(), people(3), client)
     assert repr(console) == (
-        "Campaign 'orders', table the DataFrame\nEmails in the journal: none\n"
+        "Campaign 'orders', journal orders.journal.db\nEmails in the journal: none\n"
         "The console needs a notebook with widgets; without: campaign.check(), campaign.send()"
     )
     campaign().send(people(3), client, progress=False)
@@ -525,9 +540,16 @@ def test_plain_text_where_there_are_no_widgets(sandbox: Sandbox) -> None:
     bundle = console._repr_mimebundle_()
     assert bundle["text/plain"] == repr(console)
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    missing = tb.Console(campaign(), "no.csv")
-    assert "no.csv doesn't exist" in repr(missing)
-    assert missing.view.widget.children
+
+
+def test_a_table_that_cant_be_read_is_told_in_each_pane() -> None:
+    """The console opens all the same."""
+    opened = Opened(campaign(), "no.csv")
+    assert "no.csv doesn&#x27;t exist" in text_of(opened.view.preview.notice)
+    assert "no.csv doesn&#x27;t exist" in text_of(opened.view.results.notice)
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.STOPPED)
+    assert "no.csv doesn&#x27;t exist" in text_of(opened.view.check.notice)
 
 
 def test_no_secret_is_in_any_widget(sandbox: Sandbox) -> None:

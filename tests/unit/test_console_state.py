@@ -113,7 +113,7 @@ def test_a_check_fills_the_rows_that_the_preview_can_step_through() -> None:
     assert current(now.preview) == 3
     now = state.check_began(state.stepped(now, 1))
     assert (now.preview.listed, current(now.preview), now.preview.problems) == (Listed.ALL, 7, ())
-    assert words.check_text(state.check_ended(now, Phase.DONE).check) == "All 0 rows are checked: no problems."
+    assert words.check_text(state.check_ended(now, Phase.DONE).check) == "Checked all 0 rows: no problems."
 
 
 # The preview
@@ -239,13 +239,13 @@ def test_a_run_from_start_to_end() -> None:
     progress = Progress(state=RunState.RUNNING, total=12, rows={Status.SENT: 6}, known=2, seconds=2.0)
     now = sending(now, send_state.sampled, progress)
     assert words.badge(now) == ("running", words.Tone.BUSY)
-    assert words.run_text(now.send) == "6 of 12 rows; 2.0 rows/s; about 3 s left"
+    assert words.run_text(now.send) == "6 of 12 rows; 2.0 rows/s; about 3.0 s left"
     assert (now.send.plan, send_state.can_plan(now.send), can_start(now)) == (None, False, False)
     stopping = sending(now, send_state.sampled, replace(progress, state=RunState.STOPPING))
     assert send_state.is_stopping(stopping.send)
     now = sending(now, send_state.ended, replace(progress, state=RunState.STOPPED), "stopped by the user")
     assert words.badge(now) == ("stopped", words.Tone.BAD)
-    assert words.run_text(now.send) == "6 of 12 rows; 2.0 rows/s over 2 s"
+    assert words.run_text(now.send) == "6 of 12 rows; 2.0 rows/s over 2.0 s"
     assert send_state.can_plan(now.send)
 
 
@@ -370,7 +370,15 @@ def test_where_a_campaign_is(counts: dict[str, int], in_doubt: int, word: str) -
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.2, "0 s"), (45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (3 * 86_400 + 5, "3 days"), (-1, "0 s")],
+    [
+        (0.2, "0.2 s"),
+        (0, "0 s"),
+        (45, "45 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (3 * 86_400 + 5, "3 days"),
+        (-1, "0 s"),
+    ],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text

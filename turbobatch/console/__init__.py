@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from turbobatch.console.actions import Actions
 from turbobatch.console.words import counts_of
-from turbobatch.errors import TurboBatchError
+from turbobatch.errors import JournalError
+from turbobatch.journal import read_journal
+from turbobatch.settings import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +56,6 @@ class Console:
         client: TurboClient | None = None,
     ) -> None:
         self._campaign = campaign
-        self._recipients = recipients
         self._actions = Actions(campaign, recipients, client)
         self._view: View | None = None
 
@@ -90,13 +91,13 @@ class Console:
         return self._actions.store.wait(is_so, timeout)
 
     def __repr__(self) -> str:
-        lines = [f"Campaign {self._campaign.name!r}"]
+        path = self._campaign.journal_path
+        lines = [f"Campaign {self._campaign.name!r}, journal {shown(path)}"]
         try:
-            with self._campaign.look(self._recipients) as results:
-                lines[0] += f", table {results.table.name}"
-                counts = ", ".join(f"{count:,} {status}" for status, count in counts_of(results.journal.counts()))
+            with read_journal(path, self._campaign.name) as journal:  # the table alone might take seconds to open
+                counts = ", ".join(f"{count:,} {status}" for status, count in counts_of(journal.counts()))
             lines.append(f"Emails in the journal: {counts or 'none'}")
-        except TurboBatchError as error:
+        except JournalError as error:
             lines.append(str(error))
         if (run := self._campaign.running) is not None:
             lines.append(f"A run is in progress: {run!r}")

@@ -16,6 +16,7 @@ from turbobatch.console.results_state import Outcome, failed_count
 from turbobatch.console.rows import Rows
 from turbobatch.console.send_state import Facts, Phase, limit_of
 from turbobatch.console.state import Form, Listed, State, Tab, current, results, sending
+from turbobatch.console.words import many
 from turbobatch.console.work import VIEWS, Jobs, Store
 from turbobatch.errors import CampaignError, TurboBatchError
 from turbobatch.progress import log_event
@@ -393,7 +394,7 @@ class Actions:
                 job.report(lambda now: results(now, results_state.exporting, rows))
 
             rows = export_results(self._campaign, self._recipients, path, tick)
-            said = f"{rows:,} rows written to {one_line(Path(path).absolute())}"
+            said = f"{many(rows, 'row')} written to {one_line(Path(path).absolute())}"
             job.report(lambda now: results(now, results_state.exported, said))
 
         def may(now: State) -> bool:

@@ -11,7 +11,7 @@ from turbobatch.console import parts
 from turbobatch.console.causes import MOST_CAUSES
 from turbobatch.console.results_state import PAGE
 from turbobatch.console.send_state import Phase
-from turbobatch.console.words import check_text
+from turbobatch.console.words import check_text, many
 
 if TYPE_CHECKING:
     from turbobatch.console.actions import Actions
@@ -48,7 +48,9 @@ class CheckPane:
         self.text.value = parts.text_html(check_text(now))
         self.notice.value = parts.notice_html(now.notice)
         parts.show(self.by_cause, bool(now.causes))
-        self.causes.fill([(place, _times(cause.count), _cause_html(cause)) for place, cause in enumerate(now.causes)])
+        self.causes.fill(
+            [(place, many(cause.count, "row"), _cause_html(cause)) for place, cause in enumerate(now.causes)]
+        )
         cause = now.causes[now.picked] if now.picked is not None else None
         parts.show(self.of_cause, cause is not None)
         if cause is not None:
@@ -56,10 +58,6 @@ class CheckPane:
             self.rows.fill([(row.number, f"row {row.number}", _row_html(row.where, row.text)) for row in shown])
             more = f"; {cause.count:,} in all" if cause.count > len(cause.rows) else ""
             self.pager.update(now.first, len(shown), len(cause.rows), more)
-
-
-def _times(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _cause_html(cause: Cause) -> str:

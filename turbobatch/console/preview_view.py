@@ -72,6 +72,7 @@ class PreviewPane:
         page = now.page if now.page is not None and now.page.row == current(now) else None
         if page is not None or now.notice or not rows:  # else the page before stays until the next one is there
             self.head.value = _head_html(page)
+            parts.show(self.form, page is not None and not page.problem)
             self.body.value = _body_html(page, now.form)
 
     def _fill_choices(self, now: Looking) -> None:

@@ -105,7 +105,7 @@ class ResultsPane:
         self.doubts.value = now.chosen
         more = f" (the first {len(now.doubts):,} are listed)" if now.in_doubt > len(now.doubts) else ""
         advice = "look them up in the vendor's panel, then settle each as sent or pending"
-        said = f"A POST of {now.in_doubt:,} emails began and no verdict came{more}: {advice}."
+        said = f"{words.many(now.in_doubt, 'email')} may have left, no verdict came{more}: {advice}."
         self.doubt_text.value = parts.text_html(IN_PROGRESS if now.in_use or not is_idle else said)
         self.as_sent.disabled = self.as_pending.disabled = not is_idle
         parts.show(self.confirm, now.asked is not None)
@@ -117,7 +117,7 @@ def _question(now: Outcome) -> str:
         return ""
     if now.asked is Status.PENDING:
         return f"Settle as pending? {resending_text(len(now.chosen))}"
-    return f"Settle {len(now.chosen):,} as sent? They are never sent again."
+    return f"Settle {words.many(len(now.chosen), 'email')} as sent? What is sent is never sent again."
 
 
 def _failure_html(item: Failure) -> str:

@@ -196,7 +196,8 @@ def opened(state: State, row: int) -> State:
 
 def counted(state: State, rows: Sequence[int], phase: Phase) -> State:
     """Take note of the rows that the table has, so far or in all."""
-    return replace(state, preview=replace(state.preview, rows=rows, counting=phase))
+    now = replace(state, preview=replace(state.preview, rows=rows, counting=phase))
+    return placed(now, now.preview.place)
 
 
 def searched(state: State, text: str) -> State:
@@ -251,8 +252,10 @@ def checked(state: State, part: Checked) -> State:
 
 
 def check_ended(state: State, phase: Phase, notice: str = "") -> State:
-    """The check is through, or was stopped or broken."""
-    return replace(state, check=replace(state.check, phase=phase, notice=notice))
+    """The check is through, or was stopped or broken; the first cause's rows are listed unless another one is."""
+    now = state.check
+    picked = 0 if now.picked is None and now.causes else now.picked
+    return replace(state, check=replace(now, phase=phase, notice=notice, picked=picked))
 
 
 def cause_picked(state: State, place: int | None) -> State:

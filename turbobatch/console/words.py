@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from turbobatch.console.send_state import Sending
     from turbobatch.console.state import Checking, Looking
 
+_FEW = 5  # seconds that have a decimal
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -68,7 +69,7 @@ def where_text(now: Looking) -> str:
         return "reading the table" if now.counting is Phase.BUSY else "no rows"
     page = now.page
     where = page.where if page is not None and page.row == row else f"row {row}"
-    group = f", {page.size} rows" if page is not None and page.row == row and page.size > 1 else ""
+    group = f", {many(page.size, 'row')}" if page is not None and page.row == row and page.size > 1 else ""
     more = " or more" if now.counting is Phase.BUSY and now.listed is Listed.ALL else ""
     return f"{where}{group}; {now.place + 1:,} of {len(rows):,}{more}"
 
@@ -85,26 +86,26 @@ def check_text(now: Checking) -> str:
     if now.phase is Phase.IDLE:
         return "Every row's email is made, and nothing is sent."
     verdict = {
-        Phase.BUSY: f"{now.rows:,} rows checked",
-        Phase.DONE: f"All {now.rows:,} rows are checked",
-        Phase.STOPPED: f"Stopped after {now.rows:,} rows",
+        Phase.BUSY: f"{many(now.rows, 'row')} checked",
+        Phase.DONE: f"Checked all {many(now.rows, 'row')}",
+        Phase.STOPPED: f"Stopped after {many(now.rows, 'row')}",
     }[now.phase]
-    found = f"{now.problems:,} problems of {len(now.causes)} kinds" if now.problems else "no problems"
-    cant = f"; {now.invalid:,} rows can't be sent" if now.invalid else ""
-    changed = (
-        f"; {now.changed:,} rows were sent already and make another email now: they stay sent as they were"
-        if now.changed
-        else ""
-    )
-    return f"{verdict}: {found}{cant}{changed}."
+    found = f"{many(now.problems, 'problem')} of {many(len(now.causes), 'kind')}" if now.problems else "no problems"
+    said = [f"{verdict}: {found}"]
+    if now.invalid:
+        said.append(f"{many(now.invalid, 'row')} can't be sent")
+    if now.changed:
+        said.append(f"sent already, though another email now: {many(now.changed, 'row')}, which stay as they were sent")
+    return "; ".join(said) + "."
 
 
 def plan_text(now: Sending) -> str:
     """What Start would do, in a sentence."""
     if now.plan is None:
-        return f"{now.read:,} rows counted" if now.planning is Phase.BUSY else ""
+        return f"{many(now.read, 'row')} counted" if now.planning is Phase.BUSY else ""
     known = ", ".join(f"{count:,} {status} already" for status, count in now.plan.known.items())
-    return f"{now.plan.rows:,} rows{f' ({known})' if known else ''}: up to {emails_to_send(now):,} emails to send"
+    rows = many(now.plan.rows, "row") + (f" ({known})" if known else "")
+    return f"{rows}: up to {many(emails_to_send(now), 'email')} to send"
 
 
 def run_text(now: Sending) -> str:
@@ -112,7 +113,7 @@ def run_text(now: Sending) -> str:
     progress = now.progress
     if progress is None:
         return ""
-    said = [f"{progress.done:,} of {progress.total:,} rows"]
+    said = [f"{progress.done:,} of {many(progress.total, 'row')}"]
     if now.running:
         rows = progress.done - progress.known
         speed = pace(now.samples, Sample(progress.seconds, rows))
@@ -137,13 +138,20 @@ def counts_of(rows: Mapping[Status, int] | Mapping[str, int]) -> Iterator[tuple[
 def results_text(now: Outcome) -> str:
     """What the results pane says of the journal."""
     if now.phase is Phase.BUSY:
-        return f"reading the journal: {now.read:,} rows"
-    return f"{sum(now.counts.values()):,} rows" if now.counts else "no rows"
+        return f"reading the journal: {many(now.read, 'row')}"
+    return many(sum(now.counts.values()), "row")
+
+
+def many(count: int, noun: str) -> str:
+    """So many of something."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: 45 s, 3 min 20 s, 2 h 5 min, 3 days."""
+    """A time as people say it: 1.4 s, 45 s, 3 min 20 s, 2 h 5 min, 3 days."""
     whole = max(round(seconds), 0)
+    if 0 < seconds < _FEW:
+        return f"{seconds:.1f} s"
     if whole < _MINUTE:
         return f"{whole} s"
     if whole < _HOUR:

@@ -85,16 +85,15 @@ class Job:
 
     def report(self, change: Change) -> None:
         """Change the state, unless the job was stopped: what comes late must not undo what came after."""
-        self.look()
         with self._lock:
-            if not self._is_replaced:
-                self._store.change(change)
+            self.look()
+            self._store.change(change)
 
     def stop(self, *, replaced: bool = False) -> None:
         """Let it end; one that is replaced says nothing any more."""
         with self._lock:
             self._is_replaced = self._is_replaced or replaced
-        self._stop.set()
+            self._stop.set()
 
     def run(self) -> None:
         """Do the work; `on_end` makes the last change of what to say, "" for a job that was stopped."""
