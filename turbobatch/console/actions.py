@@ -83,6 +83,7 @@ class Actions:
     def refresh(self) -> None:
         """Look at everything anew."""
         self._rows.reload()
+        self.store.change(state.outdated)
         self.attach()
         self._tell(lambda _run: None)
         self.count()

@@ -147,7 +147,9 @@ def table_known(state: State, table: str, columns: tuple[str, ...]) -> State:
 
 
 def shown(state: State, page: Page) -> State:
-    """Show a row's page."""
+    """Show a row's page, unless the user has gone on since it was asked for."""
+    if page.row != current(state.preview):
+        return state
     return replace(state, preview=replace(state.preview, page=page, notice=""))
 
 
@@ -156,6 +158,11 @@ def preview_noticed(state: State, notice: str) -> State:
     if not notice:
         return state
     return replace(state, preview=replace(state.preview, notice=notice, page=None))
+
+
+def outdated(state: State) -> State:
+    """The page is to be made anew; it is shown until it is."""
+    return replace(state, preview=replace(state.preview, page=None))
 
 
 def search_ended(state: State, notice: str) -> State:
