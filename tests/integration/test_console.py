@@ -17,6 +17,7 @@ from turbobatch.console.state import Form, Listed, Tab
 from turbobatch.policy import Policy, Status
 from turbobatch.run import RunState
 from turbobatch.sandbox import Sandbox
+from turbobatch.testing import FakeTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tests.conftest import Until
     from turbobatch.console.state import State
     from turbobatch.console.view import View
+    from turbobatch.transport import Completion
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
 PATIENCE = 60.0
@@ -201,7 +203,62 @@ def every_widget(widget: Any) -> Iterator[Any]:
         yield from every_widget(child)
 
 
+def test_refresh_shows_a_file_that_was_saved_since(folder: Path) -> None:
+    """Its rows, and the one in view; the place is kept as far as it is there."""
+    path = folder / "people.csv"
+    people(20).to_csv(path, index=False)
+    opened = Opened(campaign(), path)
+    opened.view.preview.slider.value = 15
+    opened.shows_row(15)
+    people(10, name="New").to_csv(path, index=False)
+    opened.view.refresh.click()
+    opened.sees(lambda now: len(now.preview.rows) == 10)
+    opened.shows_row(9)
+    assert "Dear New" in text_of(opened.view.preview.body)
+    opened.sees(lambda now: now.results.counts == {"pending": 10})
+
+
+def test_a_search_for_nothing_ends_the_search() -> None:
+    """All rows are there again, from where the search has led."""
+    opened = Opened(campaign(), people())
+    pane = opened.view.preview
+    pane.text.value = "P 7"
+    opened.shows_row(7)
+    pane.text.value = ""
+    opened.view.paint()
+    assert (pane.listed.value, pane.slider.value, pane.slider.max) == (Listed.ALL, 7, EMAILS - 1)
+
+
 # The check
+
+
+def test_a_check_can_be_stopped() -> None:
+    """What it has found by then stays."""
+    opened = Opened(campaign(), people(20_000))
+    pane = opened.view.check
+    pane.check.click()
+    assert opened.now.check.phase is Phase.BUSY
+    pane.stop.click()
+    opened.sees(lambda now: now.check.phase is Phase.STOPPED)
+    assert opened.now.check.rows < 20_000
+    assert "Stopped after" in text_of(pane.text)
+
+
+def test_many_rows_of_one_cause_have_pages() -> None:
+    """So do many failures."""
+    opened = Opened(campaign(), people(30, email="b@@"))
+    pane = opened.view.check
+    pane.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    assert "1 to 12 of 30" in text_of(pane.pager._text)
+    for _ in range(3):
+        pane.pager._on.click()
+    opened.view.paint()
+    assert "25 to 30 of 30" in text_of(pane.pager._text)
+    assert [button.description for button in shown(pane.rows)] == [f"row {row}" for row in range(24, 30)]
+    pane.pager._back.click()
+    opened.view.paint()
+    assert [button.description for button in shown(pane.rows)] == [f"row {row}" for row in range(12, 24)]
 
 
 def test_a_check_by_cause_and_one_click_to_the_row(receipts: tb.Campaign) -> None:
@@ -416,6 +473,48 @@ def test_without_credentials_it_says_so() -> None:
     opened.view.check.check.click()
     opened.sees(lambda now: now.check.phase is Phase.DONE)
     assert opened.now.check.problems == 0
+
+
+def test_a_run_that_ends_early_says_why(sandbox: Sandbox) -> None:
+    """In the pane, with what to do about it."""
+    stranger = tb.TurboClient(consumer_key="nobody", consumer_secret="nothing", base_url=sandbox.base_url("v2"))
+    opened = Opened(campaign(), people(), stranger)
+    opened.start()
+    assert opened.ends().results.counts == {"pending": EMAILS}
+    assert "check them and count again and start" in text_of(opened.view.send.ended)
+    assert "stopped" in text_of(opened.view.head)
+    stranger.close()
+
+
+def test_a_run_that_breaks_says_so() -> None:
+    """Whatever broke it, nothing of its text is shown: it may hold anything."""
+
+    class Broken(FakeTransport):
+        def poll(self, timeout: float) -> list[Completion]:  # noqa: ARG002 - every transport's
+            raise RuntimeError("a secret cell")
+
+    client = tb.TurboClient(consumer_key="k", consumer_secret="s", transport=lambda _places: Broken())
+    opened = Opened(campaign(), people(), client)
+    opened.start()
+    now = opened.ends()
+    assert "unexpected RuntimeError" in text_of(opened.view.send.ended)
+    assert "secret" not in text_of(opened.view.send.ended)
+    assert now.results.counts == {"pending": EMAILS}
+
+
+def test_a_closed_console_leaves_the_run_alone(slow: Sandbox) -> None:
+    """It shows nothing more; another one finds the run."""
+    orders, client = campaign(rate=SLOWLY), slow.client()
+    opened = Opened(orders, people(), client)
+    opened.start()
+    opened.console.close()
+    assert "Closed." in text_of(opened.view.widget.children[0])
+    assert orders.running is not None
+    assert "A run is in progress: <Run running: " in repr(opened.console)
+    another = Opened(orders, people(), client)
+    another.sees(lambda now: now.send.running)
+    another.view.send.stop.click()
+    another.ends()
 
 
 # Results

@@ -298,6 +298,14 @@ def test_the_pace_is_that_of_the_last_moments() -> None:
     assert throughput(samples)[-1] == (99.0, 20.0)
 
 
+@pytest.mark.parametrize(
+    ("most", "axis"), [(0, "0.1/s"), (0.013, "0.02/s"), (0.9, "1/s"), (1.0, "1/s"), (3.1, "5/s"), (180, "200/s")]
+)
+def test_the_plots_axis_ends_at_a_round_number(most: float, axis: str) -> None:
+    """The next one above what there is to see."""
+    assert f">{axis}</text>" in throughput_svg([(1.0, 0.0), (2.0, most)])
+
+
 def test_a_plot_wants_two_points() -> None:
     assert throughput_image([(1.0, 5.0)]) == ""
     assert throughput_image([(1.0, 5.0), (2.0, 7.0)]).startswith("<img ")
