@@ -244,6 +244,23 @@ def test_a_check_can_be_stopped() -> None:
     assert "Stopped after" in text_of(pane.text)
 
 
+def test_the_preview_tells_what_the_check_has_found(receipts: tb.Campaign) -> None:
+    """That a duplicate, or a suppressed address, gets nothing: its email alone looks as good as any."""
+    opened = Opened(receipts)
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    for row, said in (
+        (160, "duplicate: same key as row 23"),
+        (84, "suppressed: w.ostrowska@example.net is suppressed"),
+    ):
+        opened.view.preview.slider.value = row
+        opened.shows_row(row)
+        assert said in text_of(opened.view.preview.notice)
+    opened.view.preview.slider.value = 85
+    opened.shows_row(85)
+    assert text_of(opened.view.preview.notice) == ""
+
+
 def test_many_rows_of_one_cause_have_pages() -> None:
     """So do many failures."""
     opened = Opened(campaign(), people(30, email="b@@"))
@@ -368,10 +385,10 @@ def test_pause_resume_stop(slow: Sandbox) -> None:
 
 def test_run_again_the_cell_finds_the_run(slow: Sandbox) -> None:
     """The new console shows and steers it; the old one has given way, and neither starts another."""
-    orders, client = campaign(rate=SLOWLY), slow.client()
-    first = Opened(orders, people(), client)
+    client = slow.client()
+    first = Opened(campaign(rate=SLOWLY), people(), client)
     first.start()
-    second = Opened(orders, people(), client)
+    second = Opened(campaign(rate=SLOWLY), people(), client)
     now = second.sees(lambda now: now.send.running)
     assert not second.view.send.running.layout.display
     assert "Another console" in text_of(first.view.widget.children[0])
@@ -462,6 +479,20 @@ def test_a_test_of_the_row_that_is_shown(sandbox: Sandbox) -> None:
     (message,) = sandbox.messages()
     assert (message["subject"], message["to"]) == ("Order 7", "me@example.org")
     assert opened.now.results.counts == {"pending": EMAILS}
+
+
+def test_credentials_of_the_environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are found as everywhere else; the header names the host before anything is counted."""
+    monkeypatch.setenv("TURBOSMTP_AUTHUSER", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_AUTHPASS", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_BASE_URL", sandbox.base_url("v1"))
+    opened = Opened(campaign(), people())
+    assert sandbox.client().host in text_of(opened.view.head)
+    opened.view.preview.form.value = Form.WIRE
+    opened.start()
+    assert opened.ends().results.counts == {"sent": EMAILS}
+    assert {message["api"] for message in sandbox.messages()} == {"v1"}
+    opened.console.close()
 
 
 def test_without_credentials_it_says_so() -> None:

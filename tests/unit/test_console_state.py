@@ -207,8 +207,8 @@ def test_start_takes_the_very_number(typed: str, limit: str) -> None:
         ({"typed": "100"}, "100 is not the number of emails: type 10 to start"),
         ({"limit": "some"}, "send at most 'some': give a whole number above 0, or nothing for all"),
         ({"rate": "abc"}, "rate 'abc': 'abc' is not a number per second, minute, hour or day"),
-        ({"concurrency": "0"}, "at a time '0': give a whole number from 1 to 256"),
-        ({"concurrency": "many"}, "at a time 'many': give a whole number from 1 to 256"),
+        ({"concurrency": "0"}, "at a time '0': give a whole number from 1 to 1000"),
+        ({"concurrency": "many"}, "at a time 'many': give a whole number from 1 to 1000"),
         ({"plan": facts(emails=0), "typed": "0"}, "nothing is left to send"),
         (
             {"plan": facts(objection="sent before")},

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from turbobatch.policy import Status
     from turbobatch.run import Progress
 
-MOST_CONCURRENCY = 256
+MOST_CONCURRENCY = 1000
 
 
 class Phase(StrEnum):

@@ -207,6 +207,12 @@ def counted(state: State, rows: Sequence[int], phase: Phase) -> State:
     return placed(now, now.preview.place)
 
 
+def count_ended(state: State, notice: str) -> State:
+    """The table can't be read to its end; the rows that are known can be looked at."""
+    now = replace(state.preview, counting=Phase.STOPPED, notice=notice or state.preview.notice)
+    return replace(state, preview=now)
+
+
 def searched(state: State, text: str) -> State:
     """Begin a search."""
     now = replace(state.preview, found=(), searched=text, searching=Phase.BUSY, more=False, notice="")
@@ -277,6 +283,15 @@ def check_turned(state: State, by: int) -> State:
         return state
     last = max(len(now.causes[now.picked].rows) - 1, 0) // PAGE * PAGE
     return replace(state, check=replace(now, first=max(0, min(now.first + by * PAGE, last))))
+
+
+def known_problem(state: State) -> str:
+    """What the check has found about the row in view, where it is among those that are held."""
+    row = current(state.preview)
+    found = (
+        f"{cause.status}: {item.text}" for cause in state.check.causes for item in cause.rows if item.number == row
+    )
+    return next(found, "")
 
 
 # The other panes have their transitions to themselves
