@@ -17,6 +17,7 @@ from turbobatch.console.state import Form, Listed, Tab
 from turbobatch.policy import Policy, Status
 from turbobatch.run import RunState
 from turbobatch.sandbox import Sandbox
+from turbobatch.testing import FakeTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from tests.conftest import Until
     from turbobatch.console.state import State
     from turbobatch.console.view import View
+    from turbobatch.transport import Completion
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
 PATIENCE = 60.0
 QUICK = Policy(first_wait=0.01, longest_wait=0.02, first_patience=0.1, patience=0.1)
 EMAILS = 40
+SLOWLY = "10/second"  # a run takes four seconds, unless it is stopped
 
 
 @pytest.fixture(autouse=True)
@@ -200,7 +203,79 @@ def every_widget(widget: Any) -> Iterator[Any]:
         yield from every_widget(child)
 
 
+def test_refresh_shows_a_file_that_was_saved_since(folder: Path) -> None:
+    """Its rows, and the one in view; the place is kept as far as it is there."""
+    path = folder / "people.csv"
+    people(20).to_csv(path, index=False)
+    opened = Opened(campaign(), path)
+    opened.view.preview.slider.value = 15
+    opened.shows_row(15)
+    people(10, name="New").to_csv(path, index=False)
+    opened.view.refresh.click()
+    opened.sees(lambda now: len(now.preview.rows) == 10)
+    opened.shows_row(9)
+    assert "Dear New" in text_of(opened.view.preview.body)
+    opened.sees(lambda now: now.results.counts == {"pending": 10})
+
+
+def test_a_search_for_nothing_ends_the_search() -> None:
+    """All rows are there again, from where the search has led."""
+    opened = Opened(campaign(), people())
+    pane = opened.view.preview
+    pane.text.value = "P 7"
+    opened.shows_row(7)
+    pane.text.value = ""
+    opened.view.paint()
+    assert (pane.listed.value, pane.slider.value, pane.slider.max) == (Listed.ALL, 7, EMAILS - 1)
+
+
 # The check
+
+
+def test_a_check_can_be_stopped() -> None:
+    """What it has found by then stays."""
+    opened = Opened(campaign(), people(20_000))
+    pane = opened.view.check
+    pane.check.click()
+    assert opened.now.check.phase is Phase.BUSY
+    pane.stop.click()
+    opened.sees(lambda now: now.check.phase is Phase.STOPPED)
+    assert opened.now.check.rows < 20_000
+    assert "Stopped after" in text_of(pane.text)
+
+
+def test_the_preview_tells_what_the_check_has_found(receipts: tb.Campaign) -> None:
+    """That a duplicate, or a suppressed address, gets nothing: its email alone looks as good as any."""
+    opened = Opened(receipts)
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    for row, said in (
+        (160, "duplicate: same key as row 23"),
+        (84, "suppressed: w.ostrowska@example.net is suppressed"),
+    ):
+        opened.view.preview.slider.value = row
+        opened.shows_row(row)
+        assert said in text_of(opened.view.preview.notice)
+    opened.view.preview.slider.value = 85
+    opened.shows_row(85)
+    assert text_of(opened.view.preview.notice) == ""
+
+
+def test_many_rows_of_one_cause_have_pages() -> None:
+    """So do many failures."""
+    opened = Opened(campaign(), people(30, email="b@@"))
+    pane = opened.view.check
+    pane.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    assert "1 to 12 of 30" in text_of(pane.pager._text)
+    for _ in range(3):
+        pane.pager._on.click()
+    opened.view.paint()
+    assert "25 to 30 of 30" in text_of(pane.pager._text)
+    assert [button.description for button in shown(pane.rows)] == [f"row {row}" for row in range(24, 30)]
+    pane.pager._back.click()
+    opened.view.paint()
+    assert [button.description for button in shown(pane.rows)] == [f"row {row}" for row in range(12, 24)]
 
 
 def test_a_check_by_cause_and_one_click_to_the_row(receipts: tb.Campaign) -> None:
@@ -276,24 +351,33 @@ def test_a_double_click_starts_one_run(slow: Sandbox) -> None:
     assert opened.now.send.notice == ""
 
 
+def run_state(opened: Opened) -> RunState | None:
+    progress = opened.now.send.progress
+    return progress.state if progress is not None else None
+
+
 def test_pause_resume_stop(slow: Sandbox) -> None:
-    """Stop ends within a second, what isn't sent is pending, and another start sends the rest."""
+    """Each is heard at once; after Stop what isn't sent is pending, and another start sends the rest."""
     opened = Opened(campaign(), people(), slow.client())
-    opened.start()
     pane = opened.view.send
-    opened.sees(lambda now: now.send.progress is not None and now.send.progress.done >= 4)
+    pane.rate.value = SLOWLY
+    opened.start()
+    opened.sees(lambda now: now.send.progress is not None and now.send.progress.done >= 2)
     pane.pause.click()
-    opened.sees(lambda now: now.send.progress is not None and now.send.progress.state is RunState.PAUSED)
+    assert run_state(opened) is RunState.PAUSED
+    opened.view.paint()
     assert (pane.pause.layout.display, pane.resume.layout.display) == ("none", None)
     assert "paused" in text_of(opened.view.head)
     pane.resume.click()
-    opened.sees(lambda now: now.send.progress is not None and now.send.progress.state is RunState.RUNNING)
+    assert run_state(opened) is RunState.RUNNING
     pane.stop.click()
-    assert opened.console.wait(lambda now: not now.send.running, 1.0)
+    assert run_state(opened) in {RunState.STOPPING, RunState.STOPPED}
     now = opened.ends()
     sent = slow.requests_seen()
+    assert 2 <= sent < EMAILS
     assert now.results.counts == {"sent": sent, "pending": EMAILS - sent}
     assert "stopped by the user: the rest is pending; count again and start to go on" in text_of(pane.ended)
+    pane.rate.value = ""
     opened.start()
     assert opened.ends().results.counts == {"sent": EMAILS}
     assert slow.requests_seen() == EMAILS
@@ -301,10 +385,10 @@ def test_pause_resume_stop(slow: Sandbox) -> None:
 
 def test_run_again_the_cell_finds_the_run(slow: Sandbox) -> None:
     """The new console shows and steers it; the old one has given way, and neither starts another."""
-    orders, client = campaign(), slow.client()
-    first = Opened(orders, people(), client)
+    client = slow.client()
+    first = Opened(campaign(rate=SLOWLY), people(), client)
     first.start()
-    second = Opened(orders, people(), client)
+    second = Opened(campaign(rate=SLOWLY), people(), client)
     now = second.sees(lambda now: now.send.running)
     assert not second.view.send.running.layout.display
     assert "Another console" in text_of(first.view.widget.children[0])
@@ -312,6 +396,7 @@ def test_run_again_the_cell_finds_the_run(slow: Sandbox) -> None:
     second.view.send.stop.click()
     now = second.ends()
     assert now.results.counts == {"sent": slow.requests_seen(), "pending": EMAILS - slow.requests_seen()}
+    second.view.send.rate.value = ""
     second.start()
     assert second.ends().results.counts == {"sent": EMAILS}
     assert slow.requests_seen() == EMAILS
@@ -319,17 +404,18 @@ def test_run_again_the_cell_finds_the_run(slow: Sandbox) -> None:
 
 def test_a_run_that_a_cell_has_started_meanwhile(slow: Sandbox) -> None:
     """Start says why it can't, and shows the run that is in progress."""
-    orders, client = campaign(), slow.client()
+    orders, client = campaign(rate=SLOWLY), slow.client()
     opened = Opened(orders, people(), client)
     opened.count()
     run = orders.start(people(), client)
     opened.view.send.typed.value = str(EMAILS)
     opened.view.send.start.click()
-    opened.sees(lambda now: now.send.running or not now.send.starting)
-    opened.sees(lambda now: "in progress" in now.send.notice)
-    run.wait(PATIENCE)
-    assert opened.ends().results.counts == {"sent": EMAILS}
-    assert slow.requests_seen() == EMAILS
+    opened.sees(lambda now: now.send.running and "in progress" in now.send.notice)
+    assert not run.wait(0)
+    opened.view.send.stop.click()
+    sent = opened.ends().results.counts["sent"]
+    assert run.wait(PATIENCE)
+    assert slow.requests_seen() == sent < EMAILS
 
 
 def test_a_consent_of_its_own_where_the_plan_objects(sandbox: Sandbox) -> None:
@@ -395,6 +481,20 @@ def test_a_test_of_the_row_that_is_shown(sandbox: Sandbox) -> None:
     assert opened.now.results.counts == {"pending": EMAILS}
 
 
+def test_credentials_of_the_environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are found as everywhere else; the header names the host before anything is counted."""
+    monkeypatch.setenv("TURBOSMTP_AUTHUSER", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_AUTHPASS", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_BASE_URL", sandbox.base_url("v1"))
+    opened = Opened(campaign(), people())
+    assert sandbox.client().host in text_of(opened.view.head)
+    opened.view.preview.form.value = Form.WIRE
+    opened.start()
+    assert opened.ends().results.counts == {"sent": EMAILS}
+    assert {message["api"] for message in sandbox.messages()} == {"v1"}
+    opened.console.close()
+
+
 def test_without_credentials_it_says_so() -> None:
     """Preview and check work all the same."""
     opened = Opened(campaign(), people())
@@ -404,6 +504,48 @@ def test_without_credentials_it_says_so() -> None:
     opened.view.check.check.click()
     opened.sees(lambda now: now.check.phase is Phase.DONE)
     assert opened.now.check.problems == 0
+
+
+def test_a_run_that_ends_early_says_why(sandbox: Sandbox) -> None:
+    """In the pane, with what to do about it."""
+    stranger = tb.TurboClient(consumer_key="nobody", consumer_secret="nothing", base_url=sandbox.base_url("v2"))
+    opened = Opened(campaign(), people(), stranger)
+    opened.start()
+    assert opened.ends().results.counts == {"pending": EMAILS}
+    assert "check them and count again and start" in text_of(opened.view.send.ended)
+    assert "stopped" in text_of(opened.view.head)
+    stranger.close()
+
+
+def test_a_run_that_breaks_says_so() -> None:
+    """Whatever broke it, nothing of its text is shown: it may hold anything."""
+
+    class Broken(FakeTransport):
+        def poll(self, timeout: float) -> list[Completion]:  # noqa: ARG002 - every transport's
+            raise RuntimeError("a secret cell")
+
+    client = tb.TurboClient(consumer_key="k", consumer_secret="s", transport=lambda _places: Broken())
+    opened = Opened(campaign(), people(), client)
+    opened.start()
+    now = opened.ends()
+    assert "unexpected RuntimeError" in text_of(opened.view.send.ended)
+    assert "secret" not in text_of(opened.view.send.ended)
+    assert now.results.counts == {"pending": EMAILS}
+
+
+def test_a_closed_console_leaves_the_run_alone(slow: Sandbox) -> None:
+    """It shows nothing more; another one finds the run."""
+    orders, client = campaign(rate=SLOWLY), slow.client()
+    opened = Opened(orders, people(), client)
+    opened.start()
+    opened.console.close()
+    assert "Closed." in text_of(opened.view.widget.children[0])
+    assert orders.running is not None
+    assert "A run is in progress: <Run running: " in repr(opened.console)
+    another = Opened(orders, people(), client)
+    another.sees(lambda now: now.send.running)
+    another.view.send.stop.click()
+    another.ends()
 
 
 # Results
@@ -513,8 +655,8 @@ def test_an_export_that_cant_be_written(receipts: tb.Campaign, folder: Path, pat
 def test_a_new_kernel_opens_on_what_the_journal_says(slow: Sandbox) -> None:
     """After a run that ended in its middle, another process's console knows what is sent and what isn't."""
     client = slow.client()
-    run = campaign().start(people(), client)
-    while not run.wait(0.01) and run.progress.done < 6:
+    run = campaign(rate=SLOWLY).start(people(), client)
+    while not run.wait(0.01) and run.progress.done < 2:
         pass
     run.stop()
     run.wait(PATIENCE)

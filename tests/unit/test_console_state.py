@@ -159,6 +159,13 @@ def test_a_row_named_elsewhere_is_opened() -> None:
     assert state.opened(now, 99).preview.notice == "row 99 makes no email of its own"
 
 
+def test_a_page_that_comes_late_isnt_shown() -> None:
+    """The user has gone on, or back, since it was asked for."""
+    now = state.shown(console(rows=9), Page(row=0, where="row 0"))
+    late = state.shown(state.stepped(state.stepped(now, 1), -1), Page(row=1, where="row 1"))
+    assert late.preview.page == now.preview.page
+
+
 def test_a_search_without_a_hit_stays_where_it_was() -> None:
     """And says so."""
     now = state.placed(console(rows=9), 5)
@@ -182,9 +189,9 @@ def test_where_the_preview_is() -> None:
 def test_start_takes_the_very_number(typed: str, limit: str) -> None:
     """Start is there for the number of emails, typed; nothing else starts anything."""
     now = console(plan=facts(emails=10), planning=Phase.DONE, typed=typed, limit=limit)
-    emails = {"": 10, "4": 4, "200": 10, " 7 ": 7}.get(limit, 0)
+    emails = {"4": 4, " 7 ": 7}.get(limit, 10)
     assert emails_to_send(now.send) == emails
-    assert can_start(now) == (emails > 0 and whole(typed) == emails)
+    assert can_start(now) == (limit not in {"0", "x"} and whole(typed) == emails)
 
 
 @pytest.mark.parametrize(
@@ -200,8 +207,8 @@ def test_start_takes_the_very_number(typed: str, limit: str) -> None:
         ({"typed": "100"}, "100 is not the number of emails: type 10 to start"),
         ({"limit": "some"}, "send at most 'some': give a whole number above 0, or nothing for all"),
         ({"rate": "abc"}, "rate 'abc': 'abc' is not a number per second, minute, hour or day"),
-        ({"concurrency": "0"}, "at a time '0': give a whole number from 1 to 256"),
-        ({"concurrency": "many"}, "at a time 'many': give a whole number from 1 to 256"),
+        ({"concurrency": "0"}, "at a time '0': give a whole number from 1 to 1000"),
+        ({"concurrency": "many"}, "at a time 'many': give a whole number from 1 to 1000"),
         ({"plan": facts(emails=0), "typed": "0"}, "nothing is left to send"),
         (
             {"plan": facts(objection="sent before")},
@@ -289,6 +296,14 @@ def test_the_pace_is_that_of_the_last_moments() -> None:
     samples = tuple(Sample(float(second), 0 if second < 50 else (second - 50) * 20) for second in range(100))
     assert pace(samples, Sample(100.0, 1000)) == 20
     assert throughput(samples)[-1] == (99.0, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("most", "axis"), [(0, "0.1/s"), (0.013, "0.02/s"), (0.9, "1/s"), (1.0, "1/s"), (3.1, "5/s"), (180, "200/s")]
+)
+def test_the_plots_axis_ends_at_a_round_number(most: float, axis: str) -> None:
+    """The next one above what there is to see."""
+    assert f">{axis}</text>" in throughput_svg([(1.0, 0.0), (2.0, most)])
 
 
 def test_a_plot_wants_two_points() -> None:

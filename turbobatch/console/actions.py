@@ -51,8 +51,10 @@ class Actions:
 
     def __init__(self, campaign: Campaign, recipients: Recipients | None, client: TurboClient | None) -> None:
         self._campaign = campaign
-        self._recipients = recipients
-        self._client = client
+        # Absolute: a change of the working directory must not make another table of it.
+        self._recipients = Path(recipients).absolute() if isinstance(recipients, (str, Path)) else recipients
+        self._own_client = _from_env(campaign.api) if client is None else None
+        self._client = client = client or self._own_client
         self._plan: Plan | None = None
         self._run: Run | None = None
         self._lock = threading.Lock()
@@ -79,10 +81,13 @@ class Actions:
     def close(self) -> None:
         """Leave what reads; a run goes on."""
         self.jobs.stop_all()
+        if self._own_client is not None:
+            self._own_client.close()
 
     def refresh(self) -> None:
         """Look at everything anew."""
         self._rows.reload()
+        self.store.change(state.outdated)
         self.attach()
         self._tell(lambda _run: None)
         self.count()
@@ -112,7 +117,7 @@ class Actions:
             job.report(lambda now: state.counted(now, rows, Phase.DONE))
             self._show()
 
-        self.jobs.start("count", work, lambda said: partial(state.preview_noticed, notice=said))
+        self.jobs.start("count", work, lambda said: partial(state.count_ended, notice=said))
 
     def place(self, place: int) -> None:
         """Preview the row at this place of those that are stepped through."""
@@ -410,5 +415,13 @@ class Actions:
     def _account(self) -> TurboClient:
         with self._lock:
             if self._client is None:
-                self._client = TurboClient.from_env(api=self._campaign.api)
+                self._client = self._own_client = TurboClient.from_env(api=self._campaign.api)
             return self._client
+
+
+def _from_env(api: str | None) -> TurboClient | None:
+    """The account of the environment; None where there is none yet, which is told when one is needed."""
+    try:
+        return TurboClient.from_env(api=api)
+    except CampaignError:
+        return None

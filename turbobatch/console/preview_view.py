@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 from turbobatch.console import parts
 from turbobatch.console.send_state import Phase
-from turbobatch.console.state import Form, Listed, current, listed
+from turbobatch.console.state import Form, Listed, current, known_problem, listed
 from turbobatch.console.words import listed_options, where_text
 
 if TYPE_CHECKING:
@@ -67,9 +67,10 @@ class PreviewPane:
         self._fill_choices(now)
         self.find.disabled = now.searching is Phase.BUSY
         searching = f"searching for {now.searched!r}" if now.searching is Phase.BUSY else ""
-        self.notice.value = parts.notice_html(now.notice or searching)
-        self.form.value = now.form
         page = now.page if now.page is not None and now.page.row == current(now) else None
+        known = known_problem(state) if page is not None and not page.problem else ""  # else the page says it itself
+        self.notice.value = parts.notice_html(now.notice or searching or known)
+        self.form.value = now.form
         if page is not None or now.notice or not rows:  # else the page before stays until the next one is there
             self.head.value = _head_html(page)
             parts.show(self.form, page is not None and not page.problem)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from turbobatch.policy import Status
     from turbobatch.run import Progress
 
-MOST_CONCURRENCY = 256
+MOST_CONCURRENCY = 1000
 
 
 class Phase(StrEnum):
@@ -108,9 +108,12 @@ def pace_fault(now: Sending) -> str:
 
 def emails_to_send(now: Sending) -> int:
     """How many emails a start would send at most; 0 while that isn't known."""
-    if now.plan is None or pace_fault(now):
+    if now.plan is None:
         return 0
-    limit = limit_of(now)
+    try:
+        limit = limit_of(now)
+    except CampaignError:
+        limit = None
     return now.plan.emails if limit is None else min(now.plan.emails, limit)
 
 

@@ -11,6 +11,7 @@ from turbobatch.console import parts, words
 from turbobatch.console.figures import throughput
 from turbobatch.console.plot import throughput_image
 from turbobatch.console.send_state import Phase, can_plan, emails_to_send, is_stopping, pace_fault, start_fault
+from turbobatch.console.state import current
 from turbobatch.run import RunState
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ class SendPane:
         self._update_plan(now)
         self._update_start(now)
         self._update_run(now)
-        row = state.preview.page.row if state.preview.page is not None else 0
-        self.test.description = f"Send a test of row {row}"
+        self.test.description = f"Send a test of row {current(state.preview) or 0}"
         self.test.disabled = now.testing is Phase.BUSY
         self.tested.value = parts.text_html("sending" if now.testing is Phase.BUSY else now.tested)
         self.notice.value = parts.notice_html(now.notice)

@@ -147,7 +147,9 @@ def table_known(state: State, table: str, columns: tuple[str, ...]) -> State:
 
 
 def shown(state: State, page: Page) -> State:
-    """Show a row's page."""
+    """Show a row's page, unless the user has gone on since it was asked for."""
+    if page.row != current(state.preview):
+        return state
     return replace(state, preview=replace(state.preview, page=page, notice=""))
 
 
@@ -156,6 +158,11 @@ def preview_noticed(state: State, notice: str) -> State:
     if not notice:
         return state
     return replace(state, preview=replace(state.preview, notice=notice, page=None))
+
+
+def outdated(state: State) -> State:
+    """The page is to be made anew; it is shown until it is."""
+    return replace(state, preview=replace(state.preview, page=None))
 
 
 def search_ended(state: State, notice: str) -> State:
@@ -198,6 +205,12 @@ def counted(state: State, rows: Sequence[int], phase: Phase) -> State:
     """Take note of the rows that the table has, so far or in all."""
     now = replace(state, preview=replace(state.preview, rows=rows, counting=phase))
     return placed(now, now.preview.place)
+
+
+def count_ended(state: State, notice: str) -> State:
+    """The table can't be read to its end; the rows that are known can be looked at."""
+    now = replace(state.preview, counting=Phase.STOPPED, notice=notice or state.preview.notice)
+    return replace(state, preview=now)
 
 
 def searched(state: State, text: str) -> State:
@@ -270,6 +283,15 @@ def check_turned(state: State, by: int) -> State:
         return state
     last = max(len(now.causes[now.picked].rows) - 1, 0) // PAGE * PAGE
     return replace(state, check=replace(now, first=max(0, min(now.first + by * PAGE, last))))
+
+
+def known_problem(state: State) -> str:
+    """What the check has found about the row in view, where it is among those that are held."""
+    row = current(state.preview)
+    found = (
+        f"{cause.status}: {item.text}" for cause in state.check.causes for item in cause.rows if item.number == row
+    )
+    return next(found, "")
 
 
 # The other panes have their transitions to themselves

@@ -18,6 +18,8 @@ from turbobatch.console.words import badge
 from turbobatch.console.work import Throttle
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from turbobatch.console.actions import Actions
     from turbobatch.console.state import State
 
@@ -66,18 +68,22 @@ class View:
             self._is_closed = True
             before = self.widget.children
             self.widget.children = (parts.html(parts.text_html(said, faint=True)),)
-            for widget in before:
-                _close(widget)
+            for widget in [item for child in before for item in _all(child)]:
+                widget.close()
 
     def _refresh(self) -> None:
         self._actions.refresh()
-        self.paint()  # in the thread of the click: Colab shows nothing of what other threads draw
+        self.paint()
+        # In the thread of the click, all of it: Colab shows nothing of what other threads draw.
+        for widget in _all(self.widget):
+            widget.layout.send_state()
+            widget.send_state()
 
 
-def _close(widget: Any) -> None:
+def _all(widget: Any) -> Iterator[Any]:
+    yield widget
     for child in getattr(widget, "children", ()):
-        _close(child)
-    widget.close()
+        yield from _all(child)
 
 
 def _head_html(state: State) -> str:

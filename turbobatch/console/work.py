@@ -148,7 +148,9 @@ class Jobs:
 
     def stop_all(self) -> None:
         """Let all of them end."""
-        for name in list(self._running):
+        with self._lock:
+            names = list(self._running)
+        for name in names:
             self.stop(name)
 
     def _work(self, name: str, first: Job) -> None:
