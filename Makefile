@@ -13,7 +13,7 @@ demo: $(INSTALLED) ## the main job on sample data, through a local sandbox
 
 test: $(INSTALLED) ## every test, with branch coverage
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest --numprocesses auto $(TESTS)
+	$(BIN)/coverage run -m pytest --numprocesses auto --dist loadgroup $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from turbobatch.audit import audit
     from turbobatch.campaign import Campaign
     from turbobatch.client import SendResult, TurboClient
+    from turbobatch.console import Console
     from turbobatch.email import Attachment, Email
     from turbobatch.errors import (
         AuthenticationError,
@@ -47,6 +48,7 @@ __all__ = [
     "AuthenticationError",
     "Campaign",
     "CampaignError",
+    "Console",
     "Email",
     "InDoubtError",
     "InvalidEmail",
@@ -72,6 +74,7 @@ _HOMES = {
     "audit": ("audit",),
     "campaign": ("Campaign",),
     "client": ("SendResult", "TurboClient"),
+    "console": ("Console",),
     "email": ("Attachment", "Email"),
     "errors": (
         "AuthenticationError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,12 @@ from turbobatch.journal.neighbours import sent_by_neighbours
 from turbobatch.plan import Plan, make_plan
 from turbobatch.policy import Policy, Status
 from turbobatch.preview import Preview, preview_row
-from turbobatch.progress import log, log_event, reading, watch
+from turbobatch.progress import log, log_event, reading, start_and_watch
 from turbobatch.rates import Pacer, Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.results import Results
-from turbobatch.run import Asked, Run, RunState, active_run, start_run
-from turbobatch.settings import is_one_of, load_settings, mail_merge, name_fault, names, shown
+from turbobatch.run import Asked, Run, active_run, start_run
+from turbobatch.settings import checked_concurrency, is_one_of, load_settings, mail_merge, name_fault, names, shown
 from turbobatch.settlement import doubts_to_settle, settle_by_hand
 from turbobatch.suppression import load_suppressed
 from turbobatch.trial import send_trial
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
     from turbobatch.check import Checked
     from turbobatch.client import SendResult
+    from turbobatch.engine import RunEvent
     from turbobatch.merge import MailMerge
+    from turbobatch.progress import Tick
     from turbobatch.recipients import Table
     from turbobatch.recipients.version import FileVersion
     from turbobatch.sendapi import SendApi
@@ -85,17 +88,16 @@ class Campaign:
     ) -> None:
         if fault := name_fault(name):
             raise CampaignError(f"name {name!r} {fault}")
-        if type(concurrency) is not int or concurrency < 1:
-            raise CampaignError(f"concurrency is {concurrency!r}: give a whole number above 0")
         self.name = name
         self.message = message
         self.api = api
-        self.concurrency = concurrency
+        self.concurrency = checked_concurrency(concurrency)
         self.policy = policy or Policy()
         self.limits = parse_rate(rate)
         self.window = Window.parse(window) if window is not None else None
         # Absolute, all of them: a change of the working directory must not make another campaign of it.
         self.journal_path = Path(journal if journal is not None else f"{name}.journal.db").absolute()
+        self.emit: Callable[[RunEvent], None] = log_event  # hears what happens in a run
         self._recipients = _absolute(recipients)
         self._read_options: dict[str, Any] = {}
         self._file: Path | None = None
@@ -157,7 +159,7 @@ class Campaign:
         self, recipients: Recipients | None = None, *, api: str | None = None, progress: bool = False
     ) -> Iterator[Checked]:
         """The same part by part, at least one, for tables whose problems don't fit into memory, or to show progress."""
-        source = self._source(recipients)
+        source = self.source(recipients)
         prepare = self._preparation(source, any_account(api or self.api or "v2"))
         with reading("checking", bar=progress, rows=source.table.about) as tick:
             for part in checking(source.table, source.layout, prepare, self._journal):
@@ -170,33 +172,27 @@ class Campaign:
         Raises:
             CampaignError: there is no such row.
         """
-        source = self._source(recipients)
+        source = self.source(recipients)
         found = preview_row(source.find(), source.merger, row, self.name)
         if found is None:
             group = " that begins a group" if source.layout.group_by else ""
             raise CampaignError(f"{source.table.name} has no row {row}{group}: rows count from 0")
         return found
 
-    def plan(self, recipients: Recipients | None = None, *, resend: bool = False, progress: bool = False) -> Plan:
+    def plan(
+        self, recipients: Recipients | None = None, *, resend: bool = False, progress: bool | Tick = False
+    ) -> Plan:
         """Read the whole table once, so that what is wrong with it shows before anything is sent, and count.
 
-        `progress` shows a bar if that takes long.
+        `progress` shows a bar if that takes long, or is called with the number of rows that were read since.
 
         Raises:
             CampaignError: the table or a template can't be used.
             JournalError: the journal can't be used.
         """
-        source = self._source(recipients)
+        source = self.source(recipients)
         with self._journal_to_write() as journal, reading(bar=progress, rows=source.table.about) as tick:
-            plan = make_plan(
-                source.table,
-                source.layout,
-                source.merger,
-                journal,
-                resend=resend,
-                sender=self.message.sender,
-                tick=tick,
-            )
+            plan = make_plan(*source, journal, resend=resend, sender=self.message.sender, tick=tick)
         own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
         renamed = sent_by_neighbours(self.journal_path, plan.sample, plan.emails)
         return replace(plan, warnings=tuple(filter(None, (*own, *renamed))))
@@ -256,22 +252,10 @@ class Campaign:
             KeyboardInterrupt: Ctrl-C was pressed before anything was sent, or twice.
             TurboBatchError: what `start` raises, or what broke the run.
         """
-        try:
-            run = self.start(
-                recipients, client, limit=limit, resend=resend, accept_changes=accept_changes, progress=bar
-            )
-            if on_start is not None:
-                on_start(run)
-            watch(run, bar=bar, say=say)
-        except KeyboardInterrupt:
-            # It may strike when POSTs have begun and nobody watches yet.
-            begun = active_run(self._identity)
-            if begun is None or begun.progress.state is RunState.STOPPING:
-                raise
-            run = begun
-            run.stop()
-            watch(run, bar=bar, say=say)
-        return run
+        start = partial(
+            self.start, recipients, client, limit=limit, resend=resend, accept_changes=accept_changes, progress=bar
+        )
+        return start_and_watch(start, lambda: self.running, bar=bar, say=say, on_start=on_start)
 
     def start(
         self,
@@ -308,10 +292,21 @@ class Campaign:
                 f"{plan.objection}; undo the change, or send them all the same with accept_changes=True "
                 "(--accept-changes)"
             )
-        source = self._source(plan.table)  # the same, so that what is sent is what was counted
+        source = self.source(plan.table)  # the same, so that what is sent is what was counted
         make_engine = partial(self._engine, source, client, asked, sent=plan.rows if plan.is_done else 0)
         self.sent_version = source.table.version
         return start_run(self._identity, asked, make_engine, total=plan.rows)
+
+    def paced(self, *, rate: str | None, concurrency: int) -> Self:
+        """The same campaign, with the same journal and run, at another pace; a CampaignError if it can't be kept."""
+        other = copy(self)
+        other.limits, other.concurrency = parse_rate(rate), checked_concurrency(concurrency)
+        return other
+
+    @property
+    def running(self) -> Run | None:
+        """The run in progress in this process."""
+        return active_run(self._identity)
 
     @property
     def _identity(self) -> tuple[Path, str]:
@@ -338,7 +333,7 @@ class Campaign:
                 concurrency=concurrency,
                 window=self.window,
                 policy=self.policy,
-                emit=log_event,
+                emit=self.emit,
             )
         except BaseException:
             journal.close()
@@ -353,7 +348,7 @@ class Campaign:
             CampaignError: the address is none, or the table or a template can't be used.
             AuthenticationError, NotSentError, InDoubtError: as TurboClient.send does.
         """
-        source = self._source(recipients)
+        source = self.source(recipients)
         client = client or TurboClient.from_env(api=self.api)
         pacer = Pacer(self.limits, jitter=_JITTER)
         return send_trial(source.find(), source.merger, client, pacer, to=address, campaign=self.name, emails=rows)
@@ -379,7 +374,7 @@ class Campaign:
     @contextmanager
     def look(self, recipients: Recipients | None = None) -> Iterator[Results]:
         """The same, and what is in doubt, as one moment's journal tells it."""
-        source = self._source(recipients)
+        source = self.source(recipients)
         read, sent = source.table.version, self.sent_version
         if read is not None and sent is not None and read.path == sent.path and (change := sent.change()):
             log.warning("%s", change)
@@ -415,7 +410,7 @@ class Campaign:
             CampaignError: rows can't be settled as that, or a key is not in doubt; nothing was settled then.
             JournalError: the journal can't be used.
         """
-        if active_run(self._identity) is not None:
+        if self.running is not None:
             raise CampaignError("a run of this campaign is in progress: stop it, then settle what is in doubt")
         with self._journal_to_write() as journal:
             return settle_by_hand(journal, status, keys)
@@ -432,7 +427,8 @@ class Campaign:
         """The journal, to oneself; it isn't made yet where there is none, but could be."""
         return open_journal(*self._identity, make=False)
 
-    def _source(self, recipients: Recipients | None) -> Source:
+    def source(self, recipients: Recipients | None = None) -> Source:
+        """The table, opened, with its layout and the merge that is bound to its columns."""
         options = {} if recipients is not None else self._read_options
         given = recipients if recipients is not None else self._recipients
         if given is None:

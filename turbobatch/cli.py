@@ -29,6 +29,7 @@ from turbobatch.terminal import (
     flush,
     interruptible,
     is_terminal,
+    sandbox_text,
     take_signals,
     tell,
     warn,
@@ -427,7 +428,5 @@ def _check_not_own(campaign: Campaign, output: Path) -> None:
 
 def _tell_sandbox(running: Sandbox) -> None:
     """Say where a sandbox listens and how to point the commands at it."""
-    from turbobatch.summary import sandbox_text
-
     tell(sandbox_text(running))
     flush()

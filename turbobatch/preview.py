@@ -29,9 +29,18 @@ _SHOWN_BASE64 = 60  # characters of an attachment that the wire form shows
 
 _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""")
 
-# In a notebook nothing of the email runs or is fetched: a remote picture would tell its sender that it was looked at.
+# In a notebook nothing of the email runs or is fetched: a remote picture would tell its sender that it was looked at,
+# and a click on "unsubscribe" would unsubscribe the customer. Links want new windows, which the frame may not open;
+# those that name another target take no clicks.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_FRAME = '<iframe sandbox="" style="width:100%;height:{};border:0;background:white" srcdoc="{}"></iframe>'
+_GUARD = (
+    f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    '<base target="_blank"><style>:any-link { pointer-events: none !important }</style>'
+)
+_FRAME = (
+    '<iframe sandbox="" style="width:100%;height:{};border:0;box-sizing:border-box;background:white" srcdoc="{}">'
+    "</iframe>"
+)
 _SHOWN_HTML = 500_000  # characters of HTML, inline images included, that a notebook is to keep
 _SHOWN_LINES = 100  # of a preview in a terminal
 
@@ -123,8 +132,7 @@ def email_markup(email: Email, *, title: str = "") -> Html:
 
 def framed(email: Email, *, height: str = "30em") -> Html:
     """The HTML part in a frame of so much height (CSS), to stand in another page: it runs and loads nothing."""
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-    return Html(_FRAME.format(height, escaped(policy + as_html(email))))
+    return Html(_FRAME.format(height, escaped(_GUARD + as_html(email))))
 
 
 def as_eml(email: Email) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from turbobatch.engine import Retrying, Settled, Waiting
 from turbobatch.markup import masked
 from turbobatch.policy import Status
+from turbobatch.run import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,32 +21,38 @@ if TYPE_CHECKING:
     from turbobatch.engine import RunEvent
     from turbobatch.run import Progress, Run
 
+    Tick = Callable[[int], object]
+    """Is told how many rows were read since it was told last."""
+
 _PATIENCE = 0.5  # seconds that reading a table may take without a word
 _LOOK = 0.1  # seconds between two looks at a run: ten updates a second are as many as anyone sees
 
 log = logging.getLogger("turbobatch")
 
 
-def log_event(event: RunEvent) -> None:
-    """Write an event to the `turbobatch` logger: trouble as warnings, the rest at debug level."""
+def log_event(event: RunEvent, level: int = logging.WARNING) -> None:
+    """Write an event to the `turbobatch` logger: trouble as warnings, or at another level, the rest at debug level."""
     match event:
         case Settled(status=Status.SENT, number=number, key=key):
             log.debug("row %d (%s) sent", number, masked(key or ""))
         case Settled(number=number, status=status, message=message):
-            log.warning("row %d %s: %s", number, status, masked(message))
+            log.log(level, "row %d %s: %s", number, status, masked(message))
         case Retrying(number=number, message=message, seconds=seconds):
-            log.warning("row %d not accepted: %s; next try in %.0f s", number, masked(message), seconds)
+            log.log(level, "row %d not accepted: %s; next try in %.0f s", number, masked(message), seconds)
         case Waiting(reason=reason, until=until) if reason:
             ends = f" until {clock_time(until)}" if until > time.time() else ""  # nobody knows when Resume is pressed
-            log.warning("waiting for %s%s", reason, ends)
+            log.log(level, "waiting for %s%s", reason, ends)
 
 
 @contextmanager
-def reading(what: str = "reading", *, bar: bool, rows: int | None = None) -> Iterator[Callable[[int], object]]:
+def reading(what: str = "reading", *, bar: bool | Tick, rows: int | None = None) -> Iterator[Tick]:
     """Show a bar of the rows that are gone through, if that takes long; gives what to add rows with.
 
-    `rows`: how many there are, about.
+    `rows`: how many there are, about. Where there is something else to show them, `bar` is that.
     """
+    if not isinstance(bar, bool):
+        yield bar
+        return
     if not bar:
         yield lambda _rows: None
         return
@@ -147,6 +154,34 @@ def watch(run: Run, *, bar: bool = True, file: Any = None, say: Callable[[str], 
                 run.stop()
                 _is_heard(lambda: say("stopping: waiting for the POSTs in flight; Ctrl-C again to leave at once"))
         display.update(run.progress)
+
+
+def start_and_watch(
+    start: Callable[[], Run],
+    running: Callable[[], Run | None],
+    *,
+    bar: bool,
+    say: Callable[[str], None],
+    on_start: Callable[[Run], object] | None = None,
+) -> Run:
+    """Start a run and wait for it; `running` finds it where a Ctrl-C strikes before `start` returns.
+
+    `on_start` gets the run. The rest, and what is raised, is `watch`'s and `start`'s.
+    """
+    try:
+        run = start()
+        if on_start is not None:
+            on_start(run)
+        watch(run, bar=bar, say=say)
+    except KeyboardInterrupt:
+        # POSTs may have begun, and nobody watches yet.
+        begun = running()
+        if begun is None or begun.progress.state is RunState.STOPPING:
+            raise
+        run = begun
+        run.stop()
+        watch(run, bar=bar, say=say)
+    return run
 
 
 class _Display:

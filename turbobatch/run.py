@@ -284,12 +284,12 @@ def start_run(identity: tuple[Path, str], asked: Asked, make_engine: Callable[[]
             raise
 
 
-def describe_stop(reason: StopReason, message: str) -> str:
-    """One line: why a run ended early, and what to do."""
+def describe_stop(reason: StopReason, message: str, again: str = "run the same command again") -> str:
+    """One line: why a run ended early, and what to do; `again` is how the user goes on."""
     cures = {
-        StopReason.CREDENTIALS: "check them and run the same command again",
-        StopReason.NO_CREDIT: "top it up and run the same command again",
-        StopReason.MISDIRECTED: "check the base URL and run the same command again",
+        StopReason.CREDENTIALS: f"check them and {again}",
+        StopReason.NO_CREDIT: f"top it up and {again}",
+        StopReason.MISDIRECTED: f"check the base URL and {again}",
     }
     said = f" ({message})" if message else ""
-    return f"{reason}{said}: the rest is pending; {cures.get(reason, 'run the same command again to go on')}"
+    return f"{reason}{said}: the rest is pending; {cures.get(reason, f'{again} to go on')}"

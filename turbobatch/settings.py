@@ -173,6 +173,17 @@ def name_fault(name: object) -> str | None:
     return f"must have {_LONGEST} bytes at most; it names the journal" if len(name.encode()) > _LONGEST else None
 
 
+def checked_concurrency(given: int) -> int:
+    """Return it if so many POSTs can be in flight.
+
+    Raises:
+        CampaignError: they can't.
+    """
+    if type(given) is not int or given < 1:
+        raise CampaignError(f"concurrency is {given!r}: give a whole number above 0")
+    return given
+
+
 def _is_blank(value: Any, kind: str, section: str) -> bool:
     """Whether a setting says nothing: an empty text where there could be none, or a list of such."""
     if kind == "str | None":

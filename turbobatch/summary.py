@@ -1,4 +1,4 @@
-"""What the commands print of results (counts and failures) and of a sandbox, as plain text."""
+"""What the commands print of results (counts and failures), as plain text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.check import Checked, CheckedProblem
-    from turbobatch.sandbox import Sandbox
 
 _SHOWN = 20  # failed addresses, or keys, a terminal shows before it names the rest's number
 
@@ -126,18 +125,6 @@ def unexpected_text(error: BaseException) -> str:
     return (
         f"unexpected {type(error).__name__}{place}: please report it, with what TURBOBATCH_DEBUG=1 shows; "
         "the journal knows what was sent, and the same command goes on"
-    )
-
-
-def sandbox_text(running: Sandbox) -> str:
-    """Where a sandbox listens, and how to point the commands at it."""
-    v2, v1 = (f"TURBOSMTP_BASE_URL={running.base_url(api)}" for api in ("v2", "v1"))
-    return (
-        f"Sandbox: {running.url} shows what arrives; nothing is delivered. Ctrl-C ends it.\n"
-        "To send through it, in another terminal:\n"
-        f"  export {v2} TURBOSMTP_CONSUMER_KEY=sandbox TURBOSMTP_CONSUMER_SECRET=sandbox\n"
-        "or, for v1:\n"
-        f"  export {v1} TURBOSMTP_AUTHUSER=sandbox TURBOSMTP_AUTHPASS=sandbox"
     )
 
 

@@ -15,6 +15,8 @@ from turbobatch.errors import CampaignError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from turbobatch.sandbox import Sandbox
+
 SOME_ROWS_NOT_SENT = 1
 NOTHING_SENT = 2
 STOPPED_EARLY = 3
@@ -106,3 +108,15 @@ def fail(error: object, code: int) -> NoReturn:
     """End with one line on stderr."""
     warn(f"error: {' '.join(str(error).splitlines())}")
     sys.exit(code)
+
+
+def sandbox_text(running: Sandbox) -> str:
+    """Where a sandbox listens, and how to point the commands at it."""
+    v2, v1 = (f"TURBOSMTP_BASE_URL={running.base_url(api)}" for api in ("v2", "v1"))
+    return (
+        f"Sandbox: {running.url} shows what arrives; nothing is delivered. Ctrl-C ends it.\n"
+        "To send through it, in another terminal:\n"
+        f"  export {v2} TURBOSMTP_CONSUMER_KEY=sandbox TURBOSMTP_CONSUMER_SECRET=sandbox\n"
+        "or, for v1:\n"
+        f"  export {v1} TURBOSMTP_AUTHUSER=sandbox TURBOSMTP_AUTHPASS=sandbox"
+    )

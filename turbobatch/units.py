@@ -247,13 +247,14 @@ class Finder:
 
     def _batches(self, walk: Iterator[Unit]) -> Iterator[Batch]:
         at_once = _AT_ONCE if self.layout.key else self.merged_at_once
-        while found := list(map(self._look_at, islice(walk, at_once))):
+        while found := list(map(self.look_at, islice(walk, at_once))):
             keys = [item.key for item in found if item.key is not None]
             numbers = [item.unit.number for item in found if item.key is not None]
             firsts = iter(self._seen.setdefaults(keys, numbers))
             yield Batch.of([_told_apart(item, next(firsts)) if item.key is not None else item for item in found])
 
-    def _look_at(self, unit: Unit) -> Finding:
+    def look_at(self, unit: Unit) -> Finding:
+        """What can be told of a unit by itself: whether an earlier one has its key isn't asked."""
         merged = None
         if self.layout.group_by and self.layout.group_of(unit.values) is None:
             return self._unusable(unit, "group_by", self.layout.group_by)

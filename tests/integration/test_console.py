@@ -1,0 +1,717 @@
+"""The console in one process: its real widgets, a real campaign, a sandbox that answers."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+import turbobatch as tb
+from turbobatch.console.parts import painting
+from turbobatch.console.send_state import Phase
+from turbobatch.console.state import Form, Listed, Tab
+from turbobatch.policy import Policy, Status
+from turbobatch.run import RunState
+from turbobatch.sandbox import Sandbox
+from turbobatch.testing import FakeTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import Until
+    from turbobatch.console.state import State
+    from turbobatch.console.view import View
+    from turbobatch.transport import Completion
+
+SAMPLES = Path(__file__).parents[2] / "sample_data"
+PATIENCE = 60.0
+QUICK = Policy(first_wait=0.01, longest_wait=0.02, first_patience=0.1, patience=0.1)
+EMAILS = 40
+SLOWLY = "10/second"  # a run takes four seconds, unless it is stopped
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder, without credentials in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("AUTHUSER", "AUTHPASS", "CONSUMER_KEY", "CONSUMER_SECRET", "BASE_URL", "REGION"):
+        monkeypatch.delenv(f"TURBOSMTP_{name}", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def slow() -> Iterator[Sandbox]:
+    """A sandbox whose answers take long enough to press a button meanwhile."""
+    with Sandbox(latency=0.05) as running:
+        yield running
+
+
+def people(count: int = EMAILS, **changes: Any) -> pd.DataFrame:
+    numbers = range(count)
+    own = {"id": list(numbers), "name": [f"P {n}" for n in numbers], "email": [f"p{n}@example.org" for n in numbers]}
+    return pd.DataFrame(own | changes)
+
+
+def campaign(**changes: Any) -> tb.Campaign:
+    message = tb.MailMerge(
+        from_="Acme <shop@acme.example>", to="{{ email }}", subject="Order {{ id }}", text="Dear {{ name }}",
+        html="<p>Dear {{ name }}</p>",
+    )  # fmt: skip
+    settings: dict[str, Any] = {"name": "orders", "message": message, "key": "id", "concurrency": 2, "policy": QUICK}
+    return tb.Campaign(**(settings | changes))
+
+
+class Opened:
+    """A console, and the hands and eyes of its user."""
+
+    def __init__(self, *args: Any) -> None:
+        self.console = tb.Console(*args)
+        self.view: View = self.console.view
+        self.sees(lambda now: now.results.phase is not Phase.BUSY and now.preview.counting is not Phase.BUSY)
+
+    @property
+    def now(self) -> State:
+        return self.console.state
+
+    def sees(self, is_so: Callable[[State], bool]) -> State:
+        """Wait until the state is so, and let it be shown."""
+        assert self.console.wait(is_so, PATIENCE), self.now
+        self.view.paint()
+        return self.now
+
+    def shows_row(self, row: int) -> None:
+        self.sees(lambda now: now.preview.page is not None and now.preview.page.row == row)
+
+    def count(self) -> None:
+        self.view.send.plan.click()
+        self.sees(lambda now: now.send.planning is not Phase.BUSY)
+
+    def start(self) -> None:
+        """Count, type what was counted, start."""
+        self.count()
+        plan = self.now.send.plan
+        assert plan is not None, self.now.send.notice
+        self.view.send.typed.value = str(plan.emails)
+        self.view.paint()
+        assert not self.view.send.start.disabled
+        self.view.send.start.click()
+        self.sees(lambda now: not now.send.starting)
+
+    def ends(self) -> State:
+        """Wait for the run's end and for the journal's word of it."""
+        self.sees(lambda now: not now.send.running and not now.send.starting)
+        return self.sees(lambda now: now.results.phase is Phase.DONE)
+
+
+@pytest.fixture
+def receipts(folder: Path) -> tb.Campaign:
+    shutil.copytree(SAMPLES / "receipts", folder / "receipts")
+    return tb.Campaign.load(folder / "receipts")
+
+
+def text_of(widget: Any) -> str:
+    return str(widget.value)
+
+
+# The preview
+
+
+def test_stepping_through_the_rows(receipts: tb.Campaign, sandbox: Sandbox) -> None:
+    """Next, previous and the slider show each row's email as it will leave, in four forms."""
+    opened = Opened(receipts, None, sandbox.client())
+    opened.shows_row(0)
+    pane = opened.view.preview
+    assert pane.slider.max == 203
+    assert "row 0 (line 2 of receipts.csv); 1 of 204" in text_of(pane.where)
+    assert pane.back.disabled
+    assert not pane.on.disabled
+    pane.on.click()
+    opened.shows_row(1)
+    pane.slider.value = 203
+    opened.shows_row(203)
+    assert pane.on.disabled
+    pane.back.click()
+    opened.shows_row(202)
+    assert '<iframe sandbox=""' in text_of(pane.body)
+    assert "Your Acme receipt" in text_of(pane.head)
+    for form, said in ((Form.TEXT, "Acme"), (Form.WIRE, "&quot;html_content&quot;"), (Form.CELLS, "order_id")):
+        pane.form.value = form
+        opened.view.paint()
+        assert "<iframe" not in text_of(pane.body)
+        assert said in text_of(pane.body)
+
+
+def test_what_is_drawn_late_presses_nothing() -> None:
+    """A view of a moment ago moves the widgets, not the state: that belongs to the user's hands alone."""
+    opened = Opened(campaign(), people())
+    before = opened.now
+    opened.view.preview.slider.value = 9
+    opened.shows_row(9)
+    with painting():
+        opened.view.preview.update(before)
+        assert opened.view.preview.slider.value == 0
+    assert opened.now.preview.place == 9
+    opened.view.paint()
+    assert opened.view.preview.slider.value == 9
+
+
+def test_searching_and_stepping_through_what_is_found(receipts: tb.Campaign) -> None:
+    """In one column; then all rows are there again."""
+    opened = Opened(receipts)
+    pane = opened.view.preview
+    pane.column.value = "order_id"
+    pane.text.value = "001042"
+    opened.sees(lambda now: now.preview.searching is Phase.DONE)
+    assert opened.now.preview.found == tuple(range(10, 20))
+    opened.shows_row(10)
+    assert pane.listed.value is Listed.FOUND
+    pane.on.click()
+    opened.shows_row(11)
+    pane.listed.value = Listed.ALL
+    opened.view.paint()
+    assert (pane.slider.value, pane.slider.max) == (11, 203)
+    pane.text.value = "nobody at all"
+    opened.sees(lambda now: now.preview.searching is Phase.DONE)
+    assert "no row holds &#x27;nobody at all&#x27;" in text_of(pane.notice)
+
+
+def test_what_a_cell_holds_is_shown_as_text() -> None:
+    """Markup in cells, headers or a campaign's name doesn't become the page's."""
+    evil = "<img src=x onerror=alert(1)>"
+    opened = Opened(
+        campaign(key="name"), people(3, name=[evil, "b", evil], email=["a@example.org", evil, "c@example.org"])
+    )
+    opened.shows_row(0)
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    opened.view.check.causes._buttons[0].click()
+    opened.view.preview.form.value = Form.CELLS
+    opened.view.preview.slider.value = 1
+    opened.shows_row(1)
+    shown = "".join(text_of(widget) for widget in every_widget(opened.view.widget) if hasattr(widget, "value"))
+    assert "<img src=x" not in shown
+    assert "&lt;img src=x" in shown
+
+
+def every_widget(widget: Any) -> Iterator[Any]:
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from every_widget(child)
+
+
+def test_refresh_shows_a_file_that_was_saved_since(folder: Path) -> None:
+    """Its rows, and the one in view; the place is kept as far as it is there."""
+    path = folder / "people.csv"
+    people(20).to_csv(path, index=False)
+    opened = Opened(campaign(), path)
+    opened.view.preview.slider.value = 15
+    opened.shows_row(15)
+    people(10, name="New").to_csv(path, index=False)
+    opened.view.refresh.click()
+    opened.sees(lambda now: len(now.preview.rows) == 10)
+    opened.shows_row(9)
+    assert "Dear New" in text_of(opened.view.preview.body)
+    opened.sees(lambda now: now.results.counts == {"pending": 10})
+
+
+def test_a_search_for_nothing_ends_the_search() -> None:
+    """All rows are there again, from where the search has led."""
+    opened = Opened(campaign(), people())
+    pane = opened.view.preview
+    pane.text.value = "P 7"
+    opened.shows_row(7)
+    pane.text.value = ""
+    opened.view.paint()
+    assert (pane.listed.value, pane.slider.value, pane.slider.max) == (Listed.ALL, 7, EMAILS - 1)
+
+
+# The check
+
+
+def test_a_check_can_be_stopped() -> None:
+    """What it has found by then stays."""
+    opened = Opened(campaign(), people(20_000))
+    pane = opened.view.check
+    pane.check.click()
+    assert opened.now.check.phase is Phase.BUSY
+    pane.stop.click()
+    opened.sees(lambda now: now.check.phase is Phase.STOPPED)
+    assert opened.now.check.rows < 20_000
+    assert "Stopped after" in text_of(pane.text)
+
+
+def test_the_preview_tells_what_the_check_has_found(receipts: tb.Campaign) -> None:
+    """That a duplicate, or a suppressed address, gets nothing: its email alone looks as good as any."""
+    opened = Opened(receipts)
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    for row, said in (
+        (160, "duplicate: same key as row 23"),
+        (84, "suppressed: w.ostrowska@example.net is suppressed"),
+    ):
+        opened.view.preview.slider.value = row
+        opened.shows_row(row)
+        assert said in text_of(opened.view.preview.notice)
+    opened.view.preview.slider.value = 85
+    opened.shows_row(85)
+    assert text_of(opened.view.preview.notice) == ""
+
+
+def test_many_rows_of_one_cause_have_pages() -> None:
+    """So do many failures."""
+    opened = Opened(campaign(), people(30, email="b@@"))
+    pane = opened.view.check
+    pane.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    assert "1 to 12 of 30" in text_of(pane.pager._text)
+    for _ in range(3):
+        pane.pager._on.click()
+    opened.view.paint()
+    assert "25 to 30 of 30" in text_of(pane.pager._text)
+    assert [button.description for button in shown(pane.rows)] == [f"row {row}" for row in range(24, 30)]
+    pane.pager._back.click()
+    opened.view.paint()
+    assert [button.description for button in shown(pane.rows)] == [f"row {row}" for row in range(12, 24)]
+
+
+def test_a_check_by_cause_and_one_click_to_the_row(receipts: tb.Campaign) -> None:
+    """Problems are grouped; a cause lists its rows; a row's button shows its preview."""
+    opened = Opened(receipts)
+    pane = opened.view.check
+    opened.view.tabs.selected_index = int(Tab.CHECK)
+    pane.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    assert "Checked all 204 rows: 8 problems of 6 kinds; 5 rows can&#x27;t be sent." in text_of(pane.text)
+    causes = opened.now.check.causes
+    place = next(place for place, cause in enumerate(causes) if "email not valid" in cause.text)
+    assert pane.causes._buttons[place].description == "2 rows"
+    pane.causes._buttons[place].click()
+    opened.view.paint()
+    assert [button.description for button in pane.rows._buttons[:2]] == ["row 68", "row 131"]
+    pane.rows._buttons[1].click()
+    opened.shows_row(131)
+    assert opened.view.tabs.selected_index == int(Tab.PREVIEW)
+    assert "&#x27;broken2@@@Address2.@@222&#x27; &#x27;to&#x27; email not valid" in text_of(opened.view.preview.head)
+    opened.view.preview.listed.value = Listed.PROBLEMS
+    opened.view.paint()
+    assert opened.view.preview.slider.max == 7
+
+
+# Sending
+
+
+def test_start_takes_the_typed_count(sandbox: Sandbox) -> None:
+    """Nothing is sent before; all of it after; the results are there by themselves."""
+    opened = Opened(campaign(), people(), sandbox.client())
+    pane = opened.view.send
+    pane.start.click()
+    assert opened.now.send.notice == "count first what there is to send"
+    opened.count()
+    assert "Through</div>" in text_of(pane.facts)
+    assert opened.now.host == sandbox.client().host
+    for typed in ("", "39", "forty", "400"):
+        pane.typed.value = typed
+        opened.view.paint()
+        assert pane.start.disabled
+        pane.start.click()
+    assert sandbox.requests_seen() == 0
+    pane.typed.value = "40"
+    opened.view.paint()
+    assert not pane.start.disabled
+    pane.start.click()
+    now = opened.ends()
+    assert now.results.counts == {"sent": EMAILS}
+    assert sorted(sandbox.inbox()["subject"]) == sorted(f"Order {n}" for n in range(EMAILS))
+    assert f"{EMAILS} sent" in text_of(pane.counts)
+    assert (pane.typed.value, pane.start.disabled) == ("", True)
+
+
+def test_a_double_click_starts_one_run(slow: Sandbox) -> None:
+    """From two threads at once too, as some kernels call handlers."""
+    opened = Opened(campaign(), people(), slow.client())
+    opened.count()
+    opened.view.send.typed.value = str(EMAILS)
+    gate = threading.Barrier(4)
+
+    def press() -> None:
+        gate.wait()
+        opened.view.send.start.click()
+
+    threads = [threading.Thread(target=press) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened.ends().results.counts == {"sent": EMAILS}
+    assert slow.requests_seen() == EMAILS
+    assert opened.now.send.notice == ""
+
+
+def run_state(opened: Opened) -> RunState | None:
+    progress = opened.now.send.progress
+    return progress.state if progress is not None else None
+
+
+def test_pause_resume_stop(slow: Sandbox) -> None:
+    """Each is heard at once; after Stop what isn't sent is pending, and another start sends the rest."""
+    opened = Opened(campaign(), people(), slow.client())
+    pane = opened.view.send
+    pane.rate.value = SLOWLY
+    opened.start()
+    opened.sees(lambda now: now.send.progress is not None and now.send.progress.done >= 2)
+    pane.pause.click()
+    assert run_state(opened) is RunState.PAUSED
+    opened.view.paint()
+    assert (pane.pause.layout.display, pane.resume.layout.display) == ("none", None)
+    assert "paused" in text_of(opened.view.head)
+    pane.resume.click()
+    assert run_state(opened) is RunState.RUNNING
+    pane.stop.click()
+    assert run_state(opened) in {RunState.STOPPING, RunState.STOPPED}
+    now = opened.ends()
+    sent = slow.requests_seen()
+    assert 2 <= sent < EMAILS
+    assert now.results.counts == {"sent": sent, "pending": EMAILS - sent}
+    assert "stopped by the user: the rest is pending; count again and start to go on" in text_of(pane.ended)
+    pane.rate.value = ""
+    opened.start()
+    assert opened.ends().results.counts == {"sent": EMAILS}
+    assert slow.requests_seen() == EMAILS
+
+
+def test_run_again_the_cell_finds_the_run(slow: Sandbox) -> None:
+    """The new console shows and steers it; the old one has given way, and neither starts another."""
+    client = slow.client()
+    first = Opened(campaign(rate=SLOWLY), people(), client)
+    first.start()
+    second = Opened(campaign(rate=SLOWLY), people(), client)
+    now = second.sees(lambda now: now.send.running)
+    assert not second.view.send.running.layout.display
+    assert "Another console" in text_of(first.view.widget.children[0])
+    assert second.view.send.plan.disabled
+    second.view.send.stop.click()
+    now = second.ends()
+    assert now.results.counts == {"sent": slow.requests_seen(), "pending": EMAILS - slow.requests_seen()}
+    second.view.send.rate.value = ""
+    second.start()
+    assert second.ends().results.counts == {"sent": EMAILS}
+    assert slow.requests_seen() == EMAILS
+
+
+def test_a_run_that_a_cell_has_started_meanwhile(slow: Sandbox) -> None:
+    """Start says why it can't, and shows the run that is in progress."""
+    orders, client = campaign(rate=SLOWLY), slow.client()
+    opened = Opened(orders, people(), client)
+    opened.count()
+    run = orders.start(people(), client)
+    opened.view.send.typed.value = str(EMAILS)
+    opened.view.send.start.click()
+    opened.sees(lambda now: now.send.running and "in progress" in now.send.notice)
+    assert not run.wait(0)
+    opened.view.send.stop.click()
+    sent = opened.ends().results.counts["sent"]
+    assert run.wait(PATIENCE)
+    assert slow.requests_seen() == sent < EMAILS
+
+
+def test_a_consent_of_its_own_where_the_plan_objects(sandbox: Sandbox) -> None:
+    """Emails that look as if they had left: the typed count alone doesn't start them."""
+    client = sandbox.client()
+    campaign().send(people(6), client, progress=False)
+    opened = Opened(campaign(), people(6, id=[f"new {n}" for n in range(6)]), client)
+    opened.count()
+    pane = opened.view.send
+    assert "6 emails of this campaign have left" in text_of(pane.facts)
+    assert pane.accept.layout.display is None
+    pane.typed.value = "6"
+    pane.start.click()
+    opened.view.paint()
+    assert (pane.start.disabled, sandbox.requests_seen()) == (True, 6)
+    assert "tick that the emails are to be sent all the same" in text_of(pane.hint)
+    opened.count()
+    pane.typed.value = "6"
+    pane.accept.value = True
+    pane.start.click()
+    opened.sees(lambda now: now.send.running or now.send.progress is not None)
+    opened.ends()
+    assert sandbox.requests_seen() == 12
+    assert not pane.accept.value
+
+
+def test_the_pace_that_was_typed_is_kept(slow: Sandbox) -> None:
+    """Rate, concurrency and the most emails go with this run; the campaign itself stays as it is."""
+    orders = campaign()
+    opened = Opened(orders, people(), slow.client())
+    pane = opened.view.send
+    pane.rate.value, pane.concurrency.value = "abc", "3"
+    opened.view.paint()
+    assert "rate &#x27;abc&#x27;" in text_of(pane.hint)
+    pane.rate.value, pane.limit.value = "100/second", "5"
+    opened.count()
+    assert "up to 5 emails to send" in text_of(pane.plan_text)
+    pane.typed.value = "5"
+    pane.start.click()
+    opened.sees(lambda now: now.send.progress is not None and not now.send.starting)
+    assert opened.ends().results.counts == {"sent": 5, "pending": EMAILS - 5}
+    assert (orders.concurrency, orders.limits) == (2, ())
+
+
+def test_a_test_of_the_row_that_is_shown(sandbox: Sandbox) -> None:
+    """To one's own address, outside the journal; a bad address is told in a line."""
+    opened = Opened(campaign(), people(), sandbox.client())
+    opened.view.preview.slider.value = 7
+    opened.shows_row(7)
+    pane = opened.view.send
+    assert pane.test.description == "Send a test of row 7"
+    for address, said in (
+        ("", "type your own address first"),
+        ("me@@", "&#x27;me@@&#x27; is no address to send a test to"),
+        ("me@example.org", "row 7 to me@example.org: sent"),
+    ):
+        pane.test_to.value = address
+        pane.test.click()
+        opened.sees(lambda now: now.send.testing is Phase.DONE)
+        assert said in text_of(pane.tested)
+    (message,) = sandbox.messages()
+    assert (message["subject"], message["to"]) == ("Order 7", "me@example.org")
+    assert opened.now.results.counts == {"pending": EMAILS}
+
+
+def test_credentials_of_the_environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are found as everywhere else; the header names the host before anything is counted."""
+    monkeypatch.setenv("TURBOSMTP_AUTHUSER", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_AUTHPASS", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_BASE_URL", sandbox.base_url("v1"))
+    opened = Opened(campaign(), people())
+    assert sandbox.client().host in text_of(opened.view.head)
+    opened.view.preview.form.value = Form.WIRE
+    opened.start()
+    assert opened.ends().results.counts == {"sent": EMAILS}
+    assert {message["api"] for message in sandbox.messages()} == {"v1"}
+    opened.console.close()
+
+
+def test_without_credentials_it_says_so() -> None:
+    """Preview and check work all the same."""
+    opened = Opened(campaign(), people())
+    opened.shows_row(0)
+    opened.count()
+    assert "no credentials: set TURBOSMTP_CONSUMER_KEY" in text_of(opened.view.send.notice)
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    assert opened.now.check.problems == 0
+
+
+def test_a_run_that_ends_early_says_why(sandbox: Sandbox) -> None:
+    """In the pane, with what to do about it."""
+    stranger = tb.TurboClient(consumer_key="nobody", consumer_secret="nothing", base_url=sandbox.base_url("v2"))
+    opened = Opened(campaign(), people(), stranger)
+    opened.start()
+    assert opened.ends().results.counts == {"pending": EMAILS}
+    assert "check them and count again and start" in text_of(opened.view.send.ended)
+    assert "stopped" in text_of(opened.view.head)
+    stranger.close()
+
+
+def test_a_run_that_breaks_says_so() -> None:
+    """Whatever broke it, nothing of its text is shown: it may hold anything."""
+
+    class Broken(FakeTransport):
+        def poll(self, timeout: float) -> list[Completion]:  # noqa: ARG002 - every transport's
+            raise RuntimeError("a secret cell")
+
+    client = tb.TurboClient(consumer_key="k", consumer_secret="s", transport=lambda _places: Broken())
+    opened = Opened(campaign(), people(), client)
+    opened.start()
+    now = opened.ends()
+    assert "unexpected RuntimeError" in text_of(opened.view.send.ended)
+    assert "secret" not in text_of(opened.view.send.ended)
+    assert now.results.counts == {"pending": EMAILS}
+
+
+def test_a_closed_console_leaves_the_run_alone(slow: Sandbox) -> None:
+    """It shows nothing more; another one finds the run."""
+    orders, client = campaign(rate=SLOWLY), slow.client()
+    opened = Opened(orders, people(), client)
+    opened.start()
+    opened.console.close()
+    assert "Closed." in text_of(opened.view.widget.children[0])
+    assert orders.running is not None
+    assert "A run is in progress: <Run running: " in repr(opened.console)
+    another = Opened(orders, people(), client)
+    another.sees(lambda now: now.send.running)
+    another.view.send.stop.click()
+    another.ends()
+
+
+# Results
+
+
+def test_failures_are_filtered_and_tried_again(sandbox: Sandbox) -> None:
+    """Retry counts anew and waits for the typed count; what was mended leaves, and nothing else does."""
+    frame = people(5, email=["a@example.org", "b@@", "c@example.org", None, "e@example.org"])
+    orders, client = campaign(), sandbox.client()
+    opened = Opened(orders, frame, client)
+    opened.start()
+    assert opened.ends().results.counts == {"sent": 3, "invalid": 2}
+    pane = opened.view.results
+    pane.search.value = "b@@"
+    opened.view.paint()
+    assert [button.description for button in shown(pane.failures)] == ["row 1"]
+    pane.status.value = "rejected"
+    opened.view.paint()
+    assert shown(pane.failures) == []
+    mended = Opened(
+        orders, people(5, email=["a@example.org", "b@example.org", "c@example.org", None, "e@example.org"]), client
+    )
+    assert not mended.view.results.retry.disabled
+    mended.view.results.retry.click()
+    mended.sees(lambda now: now.send.planning is Phase.DONE)
+    assert mended.view.tabs.selected_index == int(Tab.SEND)
+    plan = mended.now.send.plan
+    assert plan is not None
+    assert (plan.emails, sandbox.requests_seen()) == (2, 3)
+    mended.view.send.typed.value = "2"
+    mended.view.send.start.click()
+    mended.sees(lambda now: now.send.progress is not None and not now.send.starting)
+    assert mended.ends().results.counts == {"sent": 4, "invalid": 1}
+    assert sandbox.requests_seen() == 4
+
+
+def shown(lines: Any) -> list[Any]:
+    pairs = zip(lines._lines, lines._buttons, strict=True)
+    return [button for line, button in pairs if line.layout.display != "none"]
+
+
+def test_doubts_are_settled_after_a_question() -> None:
+    """Chosen ones alone, once the question is answered; those settled as pending leave with the next start."""
+    with Sandbox(faults=["reset-after:100%"]) as broken:
+        opened = Opened(campaign(), people(3), broken.client())
+        opened.start()
+        now = opened.ends()
+    assert now.results.in_doubt >= 1
+    assert opened.view.results.in_doubt.layout.display is None
+    before = now.results.in_doubt
+    pane = opened.view.results
+    pane.as_pending.click()
+    opened.view.paint()
+    assert "choose the emails to settle first" in text_of(pane.notice)
+    key = now.results.doubts[0]
+    pane.doubts.value = (key,)
+    pane.as_pending.click()
+    opened.view.paint()
+    assert "may arrive twice" in text_of(pane.question)
+    assert opened.now.results.in_doubt == before
+    pane.yes.click()
+    now = opened.sees(lambda now: now.results.in_doubt == before - 1)
+    assert key not in now.results.doubts
+    pane.all.click()
+    pane.as_sent.click()
+    pane.yes.click()
+    opened.sees(lambda now: not now.results.in_doubt)
+    assert opened.now.results.counts.get(Status.SENT, 0) == before - 1
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
+def test_export(sandbox: Sandbox, folder: Path, ending: str) -> None:
+    """The drop-down picks the format; the file has every row."""
+    opened = Opened(campaign(), people(), sandbox.client())
+    pane = opened.view.results
+    pane.format.value = ending
+    assert pane.path.value == f"orders-results{ending}"
+    pane.export.click()
+    opened.sees(lambda now: now.results.exporting is not Phase.BUSY)
+    assert "40 rows written to" in text_of(pane.answer)
+    assert list(tb.read_report(folder / f"orders-results{ending}")["send_status"]) == ["pending"] * EMAILS
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("", "name a file to write"),
+        ("nowhere/x.csv", "there is no folder"),
+        ("x.doc", "there is no report format"),
+        ("receipts/receipts.csv", "is a file of the campaign itself"),
+    ],
+)
+def test_an_export_that_cant_be_written(receipts: tb.Campaign, folder: Path, path: str, said: str) -> None:
+    """One line, and no file is touched."""
+    before = {item: item.read_bytes() for item in folder.rglob("*") if item.is_file()}
+    opened = Opened(receipts)
+    opened.view.results.path.value = path
+    opened.view.results.export.click()
+    opened.sees(lambda now: now.results.exporting is Phase.STOPPED)
+    assert said in opened.now.results.notice
+    assert {item: item.read_bytes() for item in folder.rglob("*") if item.is_file()} == before
+
+
+# What there is without a page
+
+
+def test_a_new_kernel_opens_on_what_the_journal_says(slow: Sandbox) -> None:
+    """After a run that ended in its middle, another process's console knows what is sent and what isn't."""
+    client = slow.client()
+    run = campaign(rate=SLOWLY).start(people(), client)
+    while not run.wait(0.01) and run.progress.done < 2:
+        pass
+    run.stop()
+    run.wait(PATIENCE)
+    sent = slow.requests_seen()
+    opened = Opened(campaign(), people(), client)
+    assert opened.now.results.counts == {"sent": sent, "pending": EMAILS - sent}
+    assert "partly sent" in text_of(opened.view.head)
+    opened.start()
+    assert opened.ends().results.counts == {"sent": EMAILS}
+    assert slow.requests_seen() == EMAILS
+
+
+def test_plain_text_where_there_are_no_widgets(sandbox: Sandbox) -> None:
+    """The journal's counts, and what to call instead; credentials are nowhere in it."""
+    client = sandbox.client()
+    console = tb.Console(campaign(), people(3), client)
+    assert repr(console) == (
+        "Campaign 'orders', journal orders.journal.db\nEmails in the journal: none\n"
+        "The console needs a notebook with widgets; without: campaign.check(), campaign.send()"
+    )
+    campaign().send(people(3), client, progress=False)
+    assert "Emails in the journal: 3 sent" in repr(console)
+    bundle = console._repr_mimebundle_()
+    assert bundle["text/plain"] == repr(console)
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_a_table_that_cant_be_read_is_told_in_each_pane() -> None:
+    """The console opens all the same."""
+    opened = Opened(campaign(), "no.csv")
+    assert "no.csv doesn&#x27;t exist" in text_of(opened.view.preview.notice)
+    assert "no.csv doesn&#x27;t exist" in text_of(opened.view.results.notice)
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.STOPPED)
+    assert "no.csv doesn&#x27;t exist" in text_of(opened.view.check.notice)
+
+
+def test_no_secret_is_in_any_widget(sandbox: Sandbox) -> None:
+    """Nor in the console's texts."""
+    with Sandbox(consumer_key="K3yFm4Ht", consumer_secret="S3cr3tBn8Lg") as guarded:
+        opened = Opened(campaign(), people(4), guarded.client())
+        opened.view.preview.form.value = Form.WIRE
+        opened.start()
+        opened.ends()
+    states = [str(widget.get_state()) for widget in every_widget(opened.view.widget)]
+    texts = "".join([*states, repr(opened.console), repr(opened.now)])
+    assert "K3yFm4Ht" not in texts
+    assert "S3cr3tBn8Lg" not in texts
+    assert sandbox.requests_seen() == 0
+
+
+def test_threads_end_when_nothing_goes_on(sandbox: Sandbox, until: Until) -> None:
+    """An open console that does nothing costs nothing."""
+    before = set(threading.enumerate())
+    opened = Opened(campaign(), people(), sandbox.client())
+    opened.start()
+    opened.ends()
+    until(lambda: not [thread for thread in set(threading.enumerate()) - before if "turbobatch" in thread.name])

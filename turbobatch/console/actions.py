@@ -1,0 +1,427 @@
+"""What the console's buttons do: short handlers that change the state, set an Event, or hand work to a thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turbobatch.client import TurboClient
+from turbobatch.console import results_state, send_state, state
+from turbobatch.console.loading import export_results, load_results
+from turbobatch.console.results_state import Outcome, failed_count
+from turbobatch.console.rows import Rows
+from turbobatch.console.send_state import Facts, Phase, limit_of
+from turbobatch.console.state import Form, Listed, State, Tab, current, results, sending
+from turbobatch.console.words import many
+from turbobatch.console.work import VIEWS, Jobs, Store
+from turbobatch.errors import CampaignError, TurboBatchError
+from turbobatch.progress import log_event
+from turbobatch.rates import Pacer
+from turbobatch.recipients.table import one_line
+from turbobatch.run import describe_stop
+from turbobatch.summary import unexpected_text
+from turbobatch.trial import send_trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+
+    from turbobatch.campaign import Campaign
+    from turbobatch.console.work import Job
+    from turbobatch.plan import Plan
+    from turbobatch.policy import Status
+    from turbobatch.recipients import Table
+    from turbobatch.run import Run
+    from turbobatch.units import Source
+
+    Recipients = pd.DataFrame | Table | str | Path
+
+
+class Actions:
+    """One campaign's console without its widgets. All methods return at once and may be called from any thread.
+
+    Attributes:
+        store: the state.
+    """
+
+    def __init__(self, campaign: Campaign, recipients: Recipients | None, client: TurboClient | None) -> None:
+        self._campaign = campaign
+        # Absolute: a change of the working directory must not make another table of it.
+        self._recipients = Path(recipients).absolute() if isinstance(recipients, (str, Path)) else recipients
+        self._own_client = _from_env(campaign.api) if client is None else None
+        self._client = client = client or self._own_client
+        self._plan: Plan | None = None
+        self._run: Run | None = None
+        self._lock = threading.Lock()
+        api = client.api.name if client is not None else campaign.api or "v2"
+        self._api = api
+        self._rows = Rows(self._source, campaign.name, api)
+        rate = ", ".join(map(str, campaign.limits))
+        self.store = Store(
+            State(
+                campaign=campaign.name,
+                table="",
+                host=client.host if client is not None else "",
+                send=send_state.Sending(rate=rate, concurrency=str(campaign.concurrency)),
+            )
+        )
+        self.jobs = Jobs(self.store)
+
+    def open(self) -> None:
+        """Find out what is the case: the table's rows, the journal's word, a run in progress."""
+        self.count()
+        self.attach()
+        self.load()
+
+    def close(self) -> None:
+        """Leave what reads; a run goes on."""
+        self.jobs.stop_all()
+        if self._own_client is not None:
+            self._own_client.close()
+
+    def refresh(self) -> None:
+        """Look at everything anew."""
+        self._rows.reload()
+        self.store.change(state.outdated)
+        self.attach()
+        self._tell(lambda _run: None)
+        self.count()
+        self.load()
+
+    def go_to(self, tab: Tab) -> None:
+        """Show another pane."""
+        self.store.change(lambda now: replace(now, tab=tab))
+
+    # The preview
+
+    def count(self) -> None:
+        """Count the table's emails, so that the preview can step through them."""
+
+        def work(job: Job) -> None:
+            table, columns = self._rows.table(), self._rows.columns()
+            job.report(lambda now: state.table_known(now, table, columns))
+            job.report(lambda now: state.counted(now, now.preview.rows, Phase.BUSY))
+
+            def look(rows: Sequence[int]) -> None:
+                job.look()
+                if rows and not self.store.state.preview.rows:
+                    job.report(lambda now: state.counted(now, rows, Phase.BUSY))
+                    self._show()
+
+            rows = self._rows.count(look)
+            job.report(lambda now: state.counted(now, rows, Phase.DONE))
+            self._show()
+
+        self.jobs.start("count", work, lambda said: partial(state.count_ended, notice=said))
+
+    def place(self, place: int) -> None:
+        """Preview the row at this place of those that are stepped through."""
+        self._look_at(partial(state.placed, place=place))
+
+    def step(self, by: int) -> None:
+        """Preview the next row, or the one before."""
+        self._look_at(partial(state.stepped, by=by))
+
+    def switch(self, which: Listed) -> None:
+        """Step through other rows."""
+        self._look_at(partial(state.switched, which=which))
+
+    def show_row(self, row: int) -> None:
+        """Preview a row that was named elsewhere."""
+        self._look_at(partial(state.opened, row=row))
+
+    def show_form(self, form: Form) -> None:
+        """Show the email in another form."""
+        self.store.change(partial(state.form_chosen, form=form))
+
+    def search(self, text: str, column: str | None) -> None:
+        """Step through the rows that hold a text."""
+        if not text:
+            self._look_at(partial(state.switched, which=Listed.ALL))
+            return
+
+        def work(job: Job) -> None:
+            hits: list[int] = []
+            more = False
+            for row in self._rows.search(text, column, job.look):
+                if more := len(hits) == state.MOST_FOUND:
+                    break
+                hits.append(row)
+            job.report(lambda now: state.found(now, tuple(hits), more=more))
+            self._show()
+
+        self.store.change(partial(state.searched, text=text))
+        self.jobs.start("search", work, lambda said: partial(state.search_ended, notice=said))
+
+    def _look_at(self, change: Callable[[State], State]) -> None:
+        self.store.change(change)
+        self._show()
+
+    def _show(self) -> None:
+        """Make the page of the row that the state names."""
+        row, page = current(self.store.state.preview), self.store.state.preview.page
+        if row is None or (page is not None and page.row == row):
+            return
+
+        def work(job: Job) -> None:
+            page = self._rows.page(row, job.look)
+            job.report(lambda now: state.shown(now, page))
+
+        self.jobs.start("preview", work, lambda said: partial(state.preview_noticed, notice=said))
+
+    # The check
+
+    def check(self) -> None:
+        """Make every row's email, and send nothing."""
+
+        def work(job: Job) -> None:
+            for part in self._campaign.checking(self._recipients, api=self._api):
+                job.report(partial(state.checked, part=part))
+            job.report(partial(state.check_ended, phase=Phase.DONE))
+
+        if self.store.change_if(lambda now: now.check.phase is not Phase.BUSY, state.check_began) is not None:
+            self.jobs.start("check", work, lambda said: partial(state.check_ended, phase=Phase.STOPPED, notice=said))
+
+    def stop_check(self) -> None:
+        """Leave the check."""
+        self.jobs.stop("check")
+
+    def pick_cause(self, place: int) -> None:
+        """List a cause's rows."""
+        self.store.change(partial(state.cause_picked, place=place))
+
+    def turn_check(self, by: int) -> None:
+        """Turn the page of a cause's rows."""
+        self.store.change(partial(state.check_turned, by=by))
+
+    # Sending
+
+    def change_send(self, **fields: str | bool) -> None:
+        """Take what was typed or ticked in the pane."""
+        self.store.change(lambda now: replace(now, send=replace(now.send, **fields)))  # type: ignore[arg-type]  # each of its own type
+
+    def plan(self) -> None:
+        """Count what there is to send."""
+
+        def work(job: Job) -> None:
+            def tick(rows: int) -> None:
+                job.report(lambda now: sending(now, send_state.counting, rows))
+
+            client = self._account()
+            plan = self._campaign.plan(self._recipients, progress=tick)
+            facts = Facts(
+                rows=plan.rows,
+                emails=plan.emails,
+                known=plan.known,
+                sender=plan.sender,
+                host=client.host,
+                api=client.api.name,
+                warnings=plan.warnings,
+                objection=plan.objection,
+            )
+            with self._lock:
+                self._plan = plan
+            job.report(lambda now: replace(sending(now, send_state.planned, facts), host=client.host))
+
+        def end(said: str) -> Callable[[State], State]:
+            return partial(sending, change=send_state.plan_ended, phase=Phase.STOPPED, notice=said)
+
+        def may(now: State) -> bool:
+            return send_state.can_plan(now.send)
+
+        if self.store.change_if(may, lambda now: sending(now, send_state.planning)) is not None:
+            self.jobs.start("plan", work, end)
+
+    def start(self) -> None:
+        """Send, if what was typed allows it; a second press does nothing."""
+        state_before = self.store.change_if(state.can_start, lambda now: sending(now, send_state.starting))
+        if state_before is None:
+            self.store.change(lambda now: sending(now, send_state.refused))
+            return
+        before = state_before.send
+
+        def work(job: Job) -> None:  # noqa: ARG001 - once begun, it isn't stopped half-way
+            with self._lock:
+                plan, self._plan = self._plan, None
+            if plan is None:
+                raise CampaignError("count anew what there is to send")
+            paced = self._campaign.paced(rate=before.rate.strip() or None, concurrency=send_state.places(before))
+            paced.emit = partial(
+                log_event, level=logging.DEBUG
+            )  # the console shows it, a cell would be flooded with it
+            try:
+                run = paced.start(plan, self._account(), limit=limit_of(before), accept_changes=before.accepted)
+            except CampaignError:
+                self.attach()  # another console, or a cell, may have been quicker
+                raise
+            self._campaign = paced  # it knows which version of the table was sent
+            self._watch(run)
+
+        self.jobs.start("start", work, lambda said: partial(sending, change=send_state.start_failed, notice=said))
+
+    def attach(self) -> None:
+        """Show the run in progress, if there is one."""
+        run = self._campaign.running
+        if run is not None and run is not self._run:
+            self._watch(run)
+
+    def pause(self) -> None:
+        """Begin no new POSTs."""
+        self._tell(lambda run: run.pause())
+
+    def resume(self) -> None:
+        """Go on."""
+        self._tell(lambda run: run.resume())
+
+    def stop(self) -> None:
+        """End the run soon."""
+        self._tell(lambda run: run.stop())
+
+    def test(self) -> None:
+        """Send the email of the previewed row, or of the first one, to the address that was typed."""
+        now = self.store.state
+        address, row = now.send.test_to.strip(), current(now.preview) or 0
+
+        def work(job: Job) -> None:
+            if not address:
+                raise CampaignError("type your own address first")
+            source, finding = self._rows.finding(row, job.look)
+            sent = send_trial(
+                iter([finding]),
+                source.merger,
+                self._account(),
+                Pacer(()),
+                to=address,
+                campaign=self._campaign.name,
+                emails=1,
+            )
+            for number, answer in sent:
+                said = answer if isinstance(answer, str) else "; ".join((str(answer.status), *answer.errors))
+                text = f"row {number} to {address}: {said}"
+                job.report(lambda now, text=text: sending(now, send_state.tested, text))  # type: ignore[misc]  # bound
+
+        def may(state_now: State) -> bool:
+            return state_now.send.testing is not Phase.BUSY
+
+        if self.store.change_if(may, lambda now: sending(now, send_state.testing)) is not None:
+            self.jobs.start("test", work, lambda said: partial(sending, change=send_state.tested, text=said))
+
+    def _tell(self, order: Callable[[Run], None]) -> None:
+        run = self._run
+        if run is not None and self.store.state.send.running:
+            order(run)
+            self.store.change(lambda now: sending(now, send_state.sampled, run.progress) if now.send.running else now)
+
+    def _watch(self, run: Run) -> None:
+        self._run = run
+        self.store.change(lambda now: sending(now, send_state.sampled, run.progress))
+        threading.Thread(target=self._follow, args=(run,), name="turbobatch-watch", daemon=True).start()
+
+    def _follow(self, run: Run) -> None:
+        how = ""
+        try:
+            while not run.wait(VIEWS):
+                if self._run is not run:
+                    return  # another one has begun since; its own thread tells of it
+                self.store.change(lambda now: sending(now, send_state.sampled, run.progress))
+            if run.stop_reason is not None:
+                how = describe_stop(run.stop_reason, run.stop_message, "count again and start")
+        except TurboBatchError as error:
+            how = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever broke the run is to be seen
+            how = unexpected_text(error)
+        # As one step: what the journal told before the run isn't taken for what it tells after it.
+        self.store.change(lambda now: results(sending(now, send_state.ended, run.progress, how), results_state.loading))
+        self.load()
+
+    # Results
+
+    def load(self) -> None:
+        """Read what the journal tells of the table."""
+
+        def work(job: Job) -> None:
+            def tick(rows: int) -> None:
+                job.report(lambda now: results(now, results_state.reading, rows))
+
+            found: Outcome = load_results(self._campaign, self._recipients, tick)
+            job.report(lambda now: results(now, results_state.loaded, found))
+
+        self.store.change(lambda now: results(now, results_state.loading))
+        self.jobs.start("results", work, lambda said: partial(results, change=results_state.failed, notice=said))
+
+    def narrow(self, *, status: str | None = None, text: str | None = None) -> None:
+        """Show other failures."""
+        self.store.change(lambda now: results(now, results_state.narrowed, status=status, text=text))
+
+    def turn(self, by: int) -> None:
+        """Turn the failures' page."""
+        self.store.change(lambda now: results(now, results_state.turned, by))
+
+    def retry(self) -> None:
+        """Count again: what failed is sent again by a new run, which wants its own count typed."""
+        if failed_count(self.store.state.results):
+            self.go_to(Tab.SEND)
+            self.plan()
+
+    def choose(self, keys: tuple[str, ...]) -> None:
+        """Choose emails in doubt."""
+        self.store.change(lambda now: results(now, results_state.chosen, keys))
+
+    def ask_to_settle(self, status: Status | None) -> None:
+        """Ask whether what is chosen is to be settled; None asks no more."""
+        self.store.change(lambda now: results(now, results_state.ask, status))
+
+    def settle(self) -> None:
+        """Settle what is chosen as it was asked."""
+        now = self.store.state.results
+        keys, status = now.chosen, now.asked
+        if status is None or not keys:
+            return
+
+        def work(job: Job) -> None:
+            count = self._campaign.settle(status, keys)
+            job.report(lambda now: results(now, results_state.answered, f"{count} settled as {status}"))
+            self.load()
+
+        self.ask_to_settle(None)
+        self.jobs.start("settle", work, lambda said: partial(results, change=results_state.failed, notice=said))
+
+    def export(self, path: str) -> None:
+        """Write the results to a file; its ending picks the format."""
+
+        def work(job: Job) -> None:
+            def tick(rows: int) -> None:
+                job.report(lambda now: results(now, results_state.exporting, rows))
+
+            rows = export_results(self._campaign, self._recipients, path, tick)
+            said = f"{many(rows, 'row')} written to {one_line(Path(path).absolute())}"
+            job.report(lambda now: results(now, results_state.exported, said))
+
+        def may(now: State) -> bool:
+            return now.results.exporting is not Phase.BUSY
+
+        if self.store.change_if(may, lambda now: results(now, results_state.exporting, 0)) is not None:
+            end = results_state.export_failed
+            self.jobs.start("export", work, lambda said: partial(results, change=end, notice=said))
+
+    def _source(self) -> Source:
+        return self._campaign.source(self._recipients)
+
+    def _account(self) -> TurboClient:
+        with self._lock:
+            if self._client is None:
+                self._client = self._own_client = TurboClient.from_env(api=self._campaign.api)
+            return self._client
+
+
+def _from_env(api: str | None) -> TurboClient | None:
+    """The account of the environment; None where there is none yet, which is told when one is needed."""
+    try:
+        return TurboClient.from_env(api=api)
+    except CampaignError:
+        return None

@@ -1,0 +1,97 @@
+"""What the journal tells of a table, counted chunk by chunk, and its way into a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from turbobatch.audit import audit_chunks
+from turbobatch.console.results_state import Failure, Outcome
+from turbobatch.errors import CampaignError
+from turbobatch.report import check_report_path, write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pandas as pd
+
+    from turbobatch.campaign import Campaign, Recipients
+    from turbobatch.results import Results
+
+MOST_FAILURES = 5000
+"""Failed addresses that are held to be looked at; the others are counted."""
+
+MOST_DOUBTS = 1000
+
+
+def load_results(campaign: Campaign, recipients: Recipients | None, tick: Callable[[int], object]) -> Outcome:
+    """Read the whole table with its verdicts; `tick` gets the number of rows read so far.
+
+    Raises:
+        CampaignError: the table can't be read.
+        JournalError: the journal can't be used.
+    """
+    counts: Counter[str] = Counter()
+    failures: list[Failure] = []
+    failed = 0
+    with campaign.look(recipients) as results:
+        for found in audit_chunks(_counted(results, counts, tick)):
+            failed += len(found)
+            failures += _failures(found.head(MOST_FAILURES - len(failures)))
+        doubts = results.in_doubt()
+        in_use = results.in_use
+    sent = campaign.sent_version
+    return Outcome(
+        warning=(sent.change() or "") if sent is not None else "",
+        read=counts.total(),
+        counts=dict(counts),
+        failures=tuple(failures),
+        failed=failed,
+        doubts=tuple(doubts[:MOST_DOUBTS]),
+        in_doubt=len(doubts),
+        in_use=in_use,
+    )
+
+
+def export_results(campaign: Campaign, recipients: Recipients | None, path: str, tick: Callable[[int], object]) -> int:
+    """Write the results to a file, and return how many rows.
+
+    Raises:
+        CampaignError: the table can't be read, or the file can't be written or is one of the campaign's own.
+        JournalError: the journal can't be used.
+    """
+    if not path.strip():
+        raise CampaignError("name a file to write")
+    target = Path(path.strip()).expanduser()
+    check_report_path(target)
+    if campaign.reads(target):
+        raise CampaignError(f"{target} is a file of the campaign itself: give the output another name")
+    counts: Counter[str] = Counter()
+    with campaign.look(recipients) as results:
+        write_report(_counted(results, counts, tick), target)
+    return counts.total()
+
+
+def _counted(results: Results, counts: Counter[str], tick: Callable[[int], object]) -> Iterator[pd.DataFrame]:
+    for frame in results.frames():
+        counts.update(map(str, frame["send_status"]))
+        tick(counts.total())
+        yield frame
+
+
+def _failures(found: pd.DataFrame) -> Iterator[Failure]:
+    for item in found.itertuples(index=False):
+        yield Failure(
+            row=int(str(item.row)),
+            key=_text(item.send_key),
+            status=_text(item.status),
+            address=_text(item.address),
+            field=_text(item.field),
+            reason=_text(item.reason),
+            suggestion=_text(item.suggestion),
+        )
+
+
+def _text(cell: object) -> str:
+    return cell if isinstance(cell, str) else ""

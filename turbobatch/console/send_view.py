@@ -1,0 +1,135 @@
+"""Sending's widgets: what there is to send, a test, the pace, the start behind a typed count, the run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from turbobatch.console import parts, words
+from turbobatch.console.figures import throughput
+from turbobatch.console.plot import throughput_image
+from turbobatch.console.send_state import Phase, can_plan, emails_to_send, is_stopping, pace_fault, start_fault
+from turbobatch.console.state import current
+from turbobatch.run import RunState
+
+if TYPE_CHECKING:
+    from turbobatch.console.actions import Actions
+    from turbobatch.console.send_state import Sending
+    from turbobatch.console.state import State
+
+
+class SendPane:
+    """Count, test, start, and watch the run."""
+
+    def __init__(self, actions: Actions) -> None:
+        self._cleared = 0
+        self.plan = parts.button("Count what there is to send", actions.plan, style="primary")
+        self.plan_text, self.facts, self.notice = parts.html(flex="1 1 12em", width="auto"), parts.html(), parts.html()
+        self.accept = widgets.Checkbox(
+            description="Send them all the same", indent=False, layout=widgets.Layout(width="auto")
+        )
+        self.typed = parts.field("Type the number of emails", "18em")
+        self.start = parts.button("Start", actions.start, style="primary")
+        self.hint = parts.html(flex="1 1 12em", width="auto")
+        self._make_settings(actions)
+        self._make_run(actions)
+        self._hear(actions)
+        self.confirm = parts.bar(self.typed, self.start, self.hint)
+        self.before = parts.stack(
+            parts.section("What there is to send", parts.bar(self.plan, self.plan_text), self.facts),
+            parts.section("Pace of this run", parts.bar(self.rate, self.concurrency, self.limit)),
+            parts.section("Start", self.accept, self.confirm),
+        )
+        trial = parts.section("A test to your own address", parts.bar(self.test_to, self.test, self.tested))
+        self.widget = parts.stack(self.running, self.before, self.notice, trial)
+
+    def update(self, state: State) -> None:
+        """Show what the state says."""
+        now = state.send
+        self._update_plan(now)
+        self._update_start(now)
+        self._update_run(now)
+        self.test.description = f"Send a test of row {current(state.preview) or 0}"
+        self.test.disabled = now.testing is Phase.BUSY
+        self.tested.value = parts.text_html("sending" if now.testing is Phase.BUSY else now.tested)
+        self.notice.value = parts.notice_html(now.notice)
+
+    def _make_settings(self, actions: Actions) -> None:
+        now = actions.store.state.send
+        self.rate = parts.field("Rate", "19em", value=now.rate, placeholder="20/second, 5000/day")
+        self.concurrency = parts.field("At a time", "9em", value=now.concurrency)
+        self.limit = parts.field("Send at most", "12em", placeholder="all")
+        self.test_to = parts.field("Address", "22em", placeholder="you@example.org")
+        self.test = parts.button("Send a test", actions.test)
+        self.tested = parts.html(flex="1 1 12em", width="auto")
+
+    def _make_run(self, actions: Actions) -> None:
+        self.pause = parts.button("Pause", actions.pause)
+        self.resume = parts.button("Resume", actions.resume)
+        self.stop = parts.button("Stop", actions.stop, style="danger", tooltip="answers in flight are waited for")
+        self.progress = widgets.IntProgress(min=0, max=1, layout=widgets.Layout(flex="1 1 8em", width="auto"))
+        self.run_text, self.counts, self.plot, self.ended = (parts.html() for _ in range(4))
+        controls = parts.bar(self.pause, self.resume, self.stop, self.progress)
+        self.running = parts.section("Run", controls, self.run_text, self.counts, self.plot, self.ended)
+
+    def _hear(self, actions: Actions) -> None:
+        fields: dict[str, Any] = {
+            "typed": self.typed, "rate": self.rate, "concurrency": self.concurrency, "limit": self.limit,
+            "test_to": self.test_to, "accepted": self.accept,
+        }  # fmt: skip
+        for name, widget in fields.items():
+            parts.on_change(widget, partial(_take, actions, name))
+
+    def _update_plan(self, now: Sending) -> None:
+        self.plan.disabled = not can_plan(now)
+        self.plan.description = "Count again" if now.plan is not None else "Count what there is to send"
+        self.plan.button_style = "" if now.plan is not None else "primary"  # then the main action is Start
+        self.plan_text.value = parts.text_html(words.plan_text(now))
+        plan = now.plan
+        if plan is None:
+            self.facts.value = ""
+            return
+        facts = [
+            ("Emails", f"{emails_to_send(now):,}"),
+            ("From", plan.sender),
+            ("Through", f"{plan.host} ({plan.api})"),
+        ]
+        warnings = "".join(parts.notice_html(warning, words.Tone.BUSY) for warning in plan.warnings)
+        self.facts.value = parts.table_html(facts) + warnings + parts.notice_html(plan.objection)
+
+    def _update_start(self, now: Sending) -> None:
+        is_idle = not now.running and not now.starting
+        parts.show(self.before, is_idle)
+        if now.cleared != self._cleared:  # else what is being typed is the field's own
+            self._cleared, self.typed.value, self.accept.value = now.cleared, now.typed, now.accepted
+        parts.show(self.accept, now.plan is not None and bool(now.plan.objection))
+        fault = start_fault(now)
+        self.start.disabled = bool(fault)
+        self.start.button_style = "primary" if now.plan is not None else ""
+        wrong = pace_fault(now)
+        self.hint.value = parts.notice_html(wrong) if wrong else parts.text_html(fault or "ready", faint=True)
+
+    def _update_run(self, now: Sending) -> None:
+        progress = now.progress
+        parts.show(self.running, progress is not None or now.starting)
+        is_paused = progress is not None and progress.state is RunState.PAUSED
+        parts.show(self.pause, now.running and not is_paused)
+        parts.show(self.resume, now.running and is_paused)
+        parts.show(self.stop, now.running)
+        self.pause.disabled = self.resume.disabled = self.stop.disabled = is_stopping(now)
+        self.ended.value = parts.notice_html(now.ended)
+        self.run_text.value = parts.text_html("starting" if now.starting else words.run_text(now))
+        if progress is None:
+            self.counts.value = self.plot.value = ""
+            self.progress.value = 0
+            return
+        self.progress.max, self.progress.value = max(progress.total, 1), progress.done
+        counts = " · ".join(f"{count:,} {status}" for status, count in words.counts_of(progress.rows))
+        self.counts.value = parts.text_html(counts)
+        self.plot.value = throughput_image(throughput(now.samples))
+
+
+def _take(actions: Actions, name: str, value: str | bool) -> None:
+    actions.change_send(**{name: value})

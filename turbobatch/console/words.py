@@ -1,0 +1,161 @@
+"""The states in words: short sentences, as plain text."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from turbobatch.console.figures import Sample, pace
+from turbobatch.console.send_state import Phase, emails_to_send
+from turbobatch.console.state import Listed, State, current, listed
+from turbobatch.policy import Status
+from turbobatch.run import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from turbobatch.console.results_state import Outcome
+    from turbobatch.console.send_state import Sending
+    from turbobatch.console.state import Checking, Looking
+
+_FEW = 5  # seconds that have a decimal
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+class Tone(StrEnum):
+    """How a badge or a line is meant."""
+
+    QUIET = "quiet"
+    BUSY = "busy"
+    GOOD = "good"
+    BAD = "bad"
+
+
+def badge(state: State) -> tuple[str, Tone]:
+    """What goes on, in a word or two."""
+    send, outcome = state.send, state.results
+    if send.running and send.progress is not None:
+        word = str(send.progress.state)
+        return word, Tone.BAD if word == RunState.PAUSED else Tone.BUSY
+    doing = {
+        "starting": send.starting,
+        "counting": send.planning is Phase.BUSY,
+        "checking": state.check.phase is Phase.BUSY,
+        "in use elsewhere": outcome.in_use,
+    }
+    if word := next((word for word, is_so in doing.items() if is_so), ""):
+        return word, Tone.BUSY
+    if send.ended:
+        return "stopped", Tone.BAD
+    return standing(outcome) if outcome.phase is Phase.DONE else ("reading", Tone.QUIET)
+
+
+def standing(now: Outcome) -> tuple[str, Tone]:
+    """Where the campaign is, by its journal."""
+    if now.in_doubt:
+        return "in doubt", Tone.BAD
+    if not any(now.counts.get(status) for status in (Status.SENT, Status.REJECTED, Status.FAILED)):
+        return "nothing sent", Tone.QUIET
+    if now.counts.get(Status.PENDING):
+        return "partly sent", Tone.QUIET
+    bad = sum(now.counts.get(status, 0) for status in (Status.FAILED, Status.INVALID, Status.REJECTED))
+    return ("done, with failures", Tone.BAD) if bad else ("done", Tone.GOOD)
+
+
+def where_text(now: Looking) -> str:
+    """Which row is shown, and how many there are."""
+    rows, row = listed(now), current(now)
+    if row is None:
+        return "reading the table" if now.counting is Phase.BUSY else "no rows"
+    page = now.page
+    where = page.where if page is not None and page.row == row else f"row {row}"
+    group = f", {many(page.size, 'row')}" if page is not None and page.row == row and page.size > 1 else ""
+    more = " or more" if now.counting is Phase.BUSY and now.listed is Listed.ALL else ""
+    return f"{where}{group}; {now.place + 1:,} of {len(rows):,}{more}"
+
+
+def listed_options(now: Looking) -> list[tuple[str, Listed]]:
+    """The sorts of rows to step through, with their numbers."""
+    more = "+" if now.more else ""
+    counts = {Listed.ALL: len(now.rows), Listed.PROBLEMS: len(now.problems), Listed.FOUND: len(now.found)}
+    return [(f"{which} ({counts[which]:,}{more if which is Listed.FOUND else ''})", which) for which in Listed]
+
+
+def check_text(now: Checking) -> str:
+    """What a check has found."""
+    if now.phase is Phase.IDLE:
+        return "Every row's email is made, and nothing is sent."
+    verdict = {
+        Phase.BUSY: f"{many(now.rows, 'row')} checked",
+        Phase.DONE: f"Checked all {many(now.rows, 'row')}",
+        Phase.STOPPED: f"Stopped after {many(now.rows, 'row')}",
+    }[now.phase]
+    found = f"{many(now.problems, 'problem')} of {many(len(now.causes), 'kind')}" if now.problems else "no problems"
+    said = [f"{verdict}: {found}"]
+    if now.invalid:
+        said.append(f"{many(now.invalid, 'row')} can't be sent")
+    if now.changed:
+        said.append(f"sent already, though another email now: {many(now.changed, 'row')}, which stay as they were sent")
+    return "; ".join(said) + "."
+
+
+def plan_text(now: Sending) -> str:
+    """What Start would do, in a sentence."""
+    if now.plan is None:
+        return f"{many(now.read, 'row')} counted" if now.planning is Phase.BUSY else ""
+    known = ", ".join(f"{count:,} {status} already" for status, count in now.plan.known.items())
+    rows = many(now.plan.rows, "row") + (f" ({known})" if known else "")
+    return f"{rows}: up to {many(emails_to_send(now), 'email')} to send"
+
+
+def run_text(now: Sending) -> str:
+    """How far a run is, how fast, and how long it will take."""
+    progress = now.progress
+    if progress is None:
+        return ""
+    said = [f"{progress.done:,} of {many(progress.total, 'row')}"]
+    if now.running:
+        rows = progress.done - progress.known
+        speed = pace(now.samples, Sample(progress.seconds, rows))
+        said.append(f"{speed:,.1f} rows/s")
+        if speed and progress.state is RunState.RUNNING:
+            said.append(f"about {duration((progress.total - progress.done) / speed)} left")
+    else:
+        said.append(f"{progress.rows_per_second:,.1f} rows/s over {duration(progress.seconds)}")
+    if progress.waiting:
+        said.append(f"waiting for {progress.waiting}")
+    return "; ".join(said)
+
+
+def counts_of(rows: Mapping[Status, int] | Mapping[str, int]) -> Iterator[tuple[Status, int]]:
+    """The counts in the statuses' order, those that are not 0."""
+    plain = {str(status): count for status, count in rows.items()}
+    for status in Status:
+        if plain.get(str(status)):
+            yield status, plain[str(status)]
+
+
+def results_text(now: Outcome) -> str:
+    """What the results pane says of the journal."""
+    if now.phase is Phase.BUSY:
+        return f"reading the journal: {many(now.read, 'row')}"
+    return many(sum(now.counts.values()), "row")
+
+
+def many(count: int, noun: str) -> str:
+    """So many of something."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 1.4 s, 45 s, 3 min 20 s, 2 h 5 min, 3 days."""
+    whole = max(round(seconds), 0)
+    if 0 < seconds < _FEW:
+        return f"{seconds:.1f} s"
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    if whole < 2 * _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} days"
