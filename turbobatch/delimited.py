@@ -23,20 +23,20 @@ def write_delimited(frame: pd.DataFrame, file: TextIO, separator: str, *, header
     size = max(_CELLS // max(frame.shape[1], 1), 1)
     for start in range(0, len(frame), size):
         rows = frame.iloc[start : start + size]
-        columns = [_column(rows.iloc[:, [place]], separator) for place in range(frame.shape[1])]
+        columns = [_column(rows, place, separator) for place in range(frame.shape[1])]
         if len(columns) == 1:  # a line of nothing would be no row
             columns = [[text or '""' for text in columns[0]]]
         lines = zip(*columns, strict=True) if columns else [()] * len(rows)
         file.write("".join([separator.join(cells) + "\n" for cells in lines]))
 
 
-def _column(rows: pd.DataFrame, separator: str) -> list[str]:
-    """The cells of a frame of one column, quoted."""
-    texts = _texts(rows.iloc[:, 0])
+def _column(rows: pd.DataFrame, place: int, separator: str) -> list[str]:
+    """The cells of a column, quoted."""
+    texts = _texts(rows.iloc[:, place])
     if texts is not None:
         return _quoted(texts, separator)
     lines: list[str] = []
-    _by_pandas(rows, lines.append, separator, header=False)
+    _by_pandas(rows.iloc[:, [place]], lines.append, separator, header=False)
     return ["" if line == '""' else line for line in lines]
 
 
@@ -47,7 +47,8 @@ def _texts(cells: pd.Series[Any]) -> list[str] | None:
 
     kind: Any = cells.dtype
     if isinstance(kind, pd.StringDtype):
-        return [text if isinstance(text, str) else "" for text in cells.tolist()]
+        texts = cells.tolist()
+        return [text if isinstance(text, str) else "" for text in texts] if cells.isna().any() else texts
     is_plain = isinstance(kind, np.dtype)
     if is_plain and kind.kind in "biu":
         return list(map(str, cells.tolist()))

@@ -310,11 +310,12 @@ class SqliteJournal:
         """Entries as they were stored; checked by the column, as there may be a million of them."""
         if not rows:
             return []
-        columns = list(zip(*rows, strict=True))
-        statuses = list(map(self._status, columns[1]))
-        errors = list(map(_errors, columns[3]))
-        if None not in errors and all(map(_is_sound, columns, _COLUMNS)):
-            return list(map(Entry, columns[0], statuses, columns[2], errors, *columns[4:]))
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        statuses = {text: self._status(text) for text in set(columns[1])}
+        errors = {text: _errors(text) for text in set(columns[3])}
+        if None not in errors.values() and all(map(_is_sound, columns, _COLUMNS)):
+            columns[1], columns[3] = [statuses[text] for text in columns[1]], [errors[text] for text in columns[3]]
+            return list(map(Entry._make, zip(*columns, strict=True)))
         if len(rows) == 1:
             raise damaged(self.path, f"what it holds of key {rows[0][0]!r} makes no sense")
         return [entry for row in rows for entry in self._entries([row])]
@@ -392,7 +393,7 @@ class JournalCopy(SqliteJournal):
         self._db.execute("PRAGMA query_only = ON")
 
 
-def _is_sound(values: tuple[Any, ...], column: _Column) -> bool:
+def _is_sound(values: Sequence[Any], column: _Column) -> bool:
     kinds, most = column
     found = set(map(type, values))
     if not found.issubset(kinds):
