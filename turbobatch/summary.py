@@ -96,9 +96,13 @@ class Problems:
 
     def text(self) -> str:
         """What a check says last."""
-        changed = f"{self.changed} rows were sent already and make another email now: they stay sent as they were\n"
-        verdict = f"{self.invalid} rows can't be sent" if self.invalid else "Every row can be sent."
-        return (changed if self.changed else "") + verdict
+        changed = ""
+        if self.changed:
+            is_one = self.changed == 1
+            said = "row was sent already and makes" if is_one else "rows were sent already and make"
+            changed = f"{self.changed} {said} another email now: {'it stays' if is_one else 'they stay'} sent\n"
+        rows = "1 row" if self.invalid == 1 else f"{self.invalid} rows"
+        return changed + (f"{rows} can't be sent" if self.invalid else "Every row can be sent.")
 
 
 def problems_text(problems: Iterable[CheckedProblem]) -> str:

@@ -188,7 +188,7 @@ def test_check_tells_what_left_otherwise_than_it_reads_now(turbobatch: Command, 
     bad = sum(",p1" in row for row in rows)
     assert len(lines) == bad + 2
     assert lines[-2:] == [
-        "1 rows were sent already and make another email now: they stay sent as they were",
+        "1 row was sent already and makes another email now: it stays sent",
         f"{bad} rows can't be sent",
     ]
     assert done.returncode == 1
