@@ -715,3 +715,37 @@ def test_threads_end_when_nothing_goes_on(sandbox: Sandbox, until: Until) -> Non
     opened.start()
     opened.ends()
     until(lambda: not [thread for thread in set(threading.enumerate()) - before if "turbobatch" in thread.name])
+
+
+# Masked addresses
+
+
+def test_addresses_can_be_masked_in_every_pane(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+    """What the widgets hold is saved with the notebook: with the one setting it names nobody."""
+    monkeypatch.setattr(tb.options, "mask_addresses", True)
+    emails = ["anna.rossi@example.org", "anna.rossi@@example.org", "anna.rossi@example.org"]
+    message = tb.MailMerge(
+        from_="Acme <shop@acme.example>", to="{{ email }}", subject="To {{ email }}", text="{{ email }}",
+        html="<p>{{ email }}</p>",
+    )  # fmt: skip
+    opened = Opened(campaign(message=message), people(3, email=emails), sandbox.client())
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    opened.start()
+    opened.ends()
+    for row in (0, 1):
+        opened.view.preview.slider.value = row
+        opened.shows_row(row)
+        for form in Form:
+            opened.view.preview.form.value = form
+            opened.view.paint()
+            held = [str(value) for value in held_by(opened.view.widget)]
+            assert any("a…@example.org" in text for text in held)
+            assert not [text for text in held if "anna" in text]
+
+
+def held_by(widget: Any) -> Iterator[Any]:
+    """Everything that a widget and those in it hold of what they show."""
+    yield from (value for name, value in widget.get_state().items() if name not in {"children", "layout", "style"})
+    for child in getattr(widget, "children", ()):
+        yield from held_by(child)

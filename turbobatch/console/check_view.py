@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
@@ -12,6 +11,7 @@ from turbobatch.console.causes import MOST_CAUSES
 from turbobatch.console.results_state import PAGE
 from turbobatch.console.send_state import Phase
 from turbobatch.console.words import check_text, many
+from turbobatch.markup import escaped
 
 if TYPE_CHECKING:
     from turbobatch.console.actions import Actions
@@ -62,11 +62,11 @@ class CheckPane:
 
 def _cause_html(cause: Cause) -> str:
     place = " · ".join(filter(None, (cause.status, cause.field)))
-    cure = f'<span style="{parts.FAINT}">; {escape(cause.cure)}</span>' if cause.cure else ""
-    kind = f'<span style="{parts.FAINT}">{escape(place)}</span> ' if place else ""
-    return f'<div style="{parts.INK}; {parts.TIGHT}">{kind}{escape(cause.text)}{cure}</div>'
+    cure = f'<span style="{parts.FAINT}">; {escaped(cause.cure)}</span>' if cause.cure else ""
+    kind = f'<span style="{parts.FAINT}">{escaped(place)}</span> ' if place else ""
+    return f'<div style="{parts.INK}; {parts.TIGHT}">{kind}{escaped(cause.text)}{cure}</div>'
 
 
 def _row_html(where: str, text: str) -> str:
-    place = f'<span style="{parts.FAINT}">{escape(where)}</span>'
-    return f'<div style="{parts.INK}; {parts.TIGHT}">{place} {escape(text)}</div>'
+    place = f'<span style="{parts.FAINT}">{escaped(where)}</span>'
+    return f'<div style="{parts.INK}; {parts.TIGHT}">{place} {escaped(text)}</div>'

@@ -6,12 +6,12 @@ Colours are JupyterLab's own variables with a fallback, so that both themes, VS 
 from __future__ import annotations
 
 import threading
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from turbobatch.console.words import Tone
+from turbobatch.markup import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -94,7 +94,7 @@ def stack(*children: Any) -> Any:
 
 def section(title: str, *children: Any) -> Any:
     """Widgets below a small heading and a line."""
-    head = html(f'<div style="{FAINT}; font-size: 12px; border-bottom: {EDGE}">{escape(title)}</div>')
+    head = html(f'<div style="{FAINT}; font-size: 12px; border-bottom: {EDGE}">{escaped(title)}</div>')
     return stack(head, *children)
 
 
@@ -110,27 +110,27 @@ def show(widget: Any, on: bool) -> None:
 
 def text_html(text: str, *, faint: bool = False) -> str:
     """A line of text."""
-    return f'<div style="{FAINT if faint else INK}; {TIGHT}">{escape(text)}</div>' if text else ""
+    return f'<div style="{FAINT if faint else INK}; {TIGHT}">{escaped(text)}</div>' if text else ""
 
 
 def notice_html(text: str, tone: Tone = Tone.BAD) -> str:
     """A line that wants to be read; nothing for an empty one."""
     if not text:
         return ""
-    return f'<div style="{INK}; {TIGHT}; border-left: 3px solid {_TONES[tone]}; padding: 2px 8px">{escape(text)}</div>'
+    return f'<div style="{INK}; {TIGHT}; border-left: 3px solid {_TONES[tone]}; padding: 2px 8px">{escaped(text)}</div>'
 
 
 def badge_html(text: str, tone: Tone) -> str:
     """A word in a frame of its tone's colour."""
     style = f"border: 1px solid {_TONES[tone]}; border-radius: 9px; padding: 0 8px; white-space: nowrap"
-    return f'<span style="{style}">{escape(text)}</span>'
+    return f'<span style="{style}">{escaped(text)}</span>'
 
 
 def table_html(rows: Iterable[tuple[str, str]], *, mono: bool = False) -> str:
     """Names and values, each pair on a line."""
     value = f"{INK}; {TIGHT}; white-space: pre-wrap; min-width: 0; {MONO if mono else ''}"
     lines = "".join(
-        f'<div style="{FAINT}; {TIGHT}">{escape(name)}</div><div style="{value}">{escape(text)}</div>'
+        f'<div style="{FAINT}; {TIGHT}">{escaped(name)}</div><div style="{value}">{escaped(text)}</div>'
         for name, text in rows
     )
     return f'<div style="display: grid; grid-template-columns: fit-content(14em) 1fr; gap: 0 16px">{lines}</div>'
@@ -139,7 +139,7 @@ def table_html(rows: Iterable[tuple[str, str]], *, mono: bool = False) -> str:
 def pre_html(text: str) -> str:
     """Text as it is, with its line breaks, in letters of one width."""
     style = f"{INK}; {MONO}; white-space: pre-wrap; overflow-wrap: anywhere; border: {EDGE}; padding: 8px; margin: 0"
-    return f'<pre style="{style}; max-height: 34em; overflow: auto">{escape(text)}</pre>'
+    return f'<pre style="{style}; max-height: 34em; overflow: auto">{escaped(text)}</pre>'
 
 
 class Lines:

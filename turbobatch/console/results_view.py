@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import ipywidgets as widgets
 from turbobatch.console import parts, words
 from turbobatch.console.results_state import PAGE, failed_count, filtered, page_of
 from turbobatch.console.send_state import Phase, can_plan
+from turbobatch.markup import escaped
 from turbobatch.policy import Status
 from turbobatch.summary import IN_PROGRESS, MEANINGS, resending_text
 
@@ -124,9 +124,9 @@ def _failure_html(item: Failure) -> str:
     address = item.address or (f"key {item.key}" if item.key else "")
     guess = f" (did you mean {item.suggestion}?)" if item.suggestion else ""
     cells = (
-        f'<span style="{parts.FAINT}">{escape(item.status)}</span>',
-        f"<span>{escape(address)}</span>",
-        f'<span>{escape(item.reason)}<span style="{parts.FAINT}">{escape(guess)}</span></span>',
+        f'<span style="{parts.FAINT}">{escaped(item.status)}</span>',
+        f"<span>{escaped(address)}</span>",
+        f'<span>{escaped(item.reason)}<span style="{parts.FAINT}">{escaped(guess)}</span></span>',
     )
     look = "display: grid; grid-template-columns: 5em minmax(8em, 2fr) 5fr; gap: 0 12px"
     return f'<div style="{parts.INK}; {parts.TIGHT}; {look}">{"".join(cells)}</div>'

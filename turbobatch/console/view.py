@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -16,6 +15,7 @@ from turbobatch.console.send_view import SendPane
 from turbobatch.console.state import Tab
 from turbobatch.console.words import badge
 from turbobatch.console.work import Throttle
+from turbobatch.markup import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,9 +87,9 @@ def _all(widget: Any) -> Iterator[Any]:
 
 
 def _head_html(state: State) -> str:
-    parts_ = [f"<b>{escape(state.campaign)}</b>"]
+    parts_ = [f"<b>{escaped(state.campaign)}</b>"]
     parts_ += [
-        f'<span style="{parts.FAINT}">{name}</span> {escape(text)}'
+        f'<span style="{parts.FAINT}">{name}</span> {escaped(text)}'
         for name, text in (("table", state.table), ("host", state.host))
         if text
     ]
