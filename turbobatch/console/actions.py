@@ -251,9 +251,8 @@ class Actions:
             if plan is None:
                 raise CampaignError("count anew what there is to send")
             paced = self._campaign.paced(rate=before.rate.strip() or None, concurrency=send_state.places(before))
-            paced.emit = partial(
-                log_event, level=logging.DEBUG
-            )  # the console shows it, a cell would be flooded with it
+            # The console shows what happens; a cell would be flooded with it.
+            paced.emit = partial(log_event, level=logging.DEBUG)
             try:
                 run = paced.start(plan, self._account(), limit=limit_of(before), accept_changes=before.accepted)
             except CampaignError:
