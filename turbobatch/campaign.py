@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -195,7 +195,7 @@ class Campaign:
             plan = make_plan(*source, journal, resend=resend, sender=self.message.sender, tick=tick)
         own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
         renamed = sent_by_neighbours(self.journal_path, plan.sample, plan.emails)
-        return replace(plan, warnings=tuple(filter(None, (*own, *renamed))))
+        return replace(plan, journal=self._identity, warnings=tuple(filter(None, (*own, *renamed))))
 
     def send(
         self,
@@ -272,8 +272,9 @@ class Campaign:
         A Plan goes for the table that it was made of, and isn't made again. `progress` shows a bar while it is made.
 
         Raises:
-            CampaignError: the table or a template can't be used, the emails look like ones that have left already, or
-                a run with another table or other options is in progress; nothing was sent.
+            CampaignError: the table or a template can't be used, the emails look like ones that have left already, the
+                Plan is another campaign's, or a run with another table or other options is in progress; nothing was
+                sent.
             JournalError: the journal can't be used.
         """
         given = recipients.table if isinstance(recipients, Plan) else recipients
@@ -293,7 +294,9 @@ class Campaign:
                 "(--accept-changes)"
             )
         source = self.source(plan.table)  # the same, so that what is sent is what was counted
-        make_engine = partial(self._engine, source, client, asked, sent=plan.rows if plan.is_done else 0)
+        if (plan.journal, plan.layout) != (self._identity, source.layout):
+            raise CampaignError("the plan is another campaign's, or its key has changed since: plan again")
+        make_engine = partial(self._engine, plan, source, client, asked)
         self.sent_version = source.table.version
         return start_run(self._identity, asked, make_engine, total=plan.rows)
 
@@ -312,32 +315,29 @@ class Campaign:
     def _identity(self) -> tuple[Path, str]:
         return self.journal_path.resolve(), self.name
 
-    def _engine(self, source: Source, client: TurboClient, asked: Asked, *, sent: int) -> Engine:
-        journal = open_journal(*self._identity)
+    def _engine(self, plan: Plan, source: Source, client: TurboClient, asked: Asked, held: ExitStack) -> Engine:
         concurrency = affordable(self.concurrency)
-        try:
-            feed = Feed(
-                table=source.table,
-                layout=source.layout,
-                prepare=self._preparation(source, client.api),
-                journal=journal,
-                resend=asked.resend,
-                limit=asked.limit,
-                sent=sent,
-            )
-            return Engine(
-                feed=iter(feed),
-                journal=journal,
-                transport=client.open_transport(concurrency),
-                pacer=Pacer(self.limits, jitter=_JITTER),
-                concurrency=concurrency,
-                window=self.window,
-                policy=self.policy,
-                emit=self.emit,
-            )
-        except BaseException:
-            journal.close()
-            raise
+        journal = open_journal(*self._identity)
+        held.callback(journal.close)
+        feed = Feed(
+            table=source.table,
+            layout=source.layout,
+            prepare=self._preparation(source, client.api),
+            journal=journal,
+            resend=asked.resend,
+            limit=asked.limit,
+            sent=plan.rows if plan.is_done_by(journal) else 0,
+        )
+        return Engine(
+            feed=iter(feed),
+            journal=journal,
+            transport=client.open_transport(concurrency),
+            pacer=Pacer(self.limits, jitter=_JITTER),
+            concurrency=concurrency,
+            window=self.window,
+            policy=self.policy,
+            emit=self.emit,
+        )
 
     def send_test(
         self, address: str, recipients: Recipients | None = None, client: TurboClient | None = None, *, rows: int = 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from turbobatch.errors import CampaignError, JournalError
 from turbobatch.policy import Status
 from turbobatch.sendapi import V1, V2
-from turbobatch.spill import Spill
-from turbobatch.units import Finding, find
+from turbobatch.units import Finder, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from turbobatch.journal import SqliteJournal
     from turbobatch.recipients import Table
     from turbobatch.sendapi import SendApi
-    from turbobatch.units import Layout
+    from turbobatch.units import Batch, Layout
 
 _CHUNK = 1000  # rows
 
@@ -68,17 +68,20 @@ def checking(
     """
     rows = changed = 0
     found: list[CheckedProblem] = []
-    sent = _sent(open_journal) if layout.key else Spill[str]()  # without a key, another email has another one
-    for finding in find(table, layout, prepare.merger):
-        ready = prepare(finding)
-        rows += finding.unit.size
-        if isinstance(ready, Finding):
-            found += _problems(ready, layout)
-        elif sent.get(ready.key, ready.digest) != ready.digest:
-            changed += finding.unit.size
-        if rows >= _CHUNK:
-            yield Checked(rows, changed, tuple(found))
-            rows, changed, found = 0, 0, []
+    with ExitStack() as held:
+        sent = _Sent(open_journal if layout.key else None, held)  # without a key, another email has another one
+        for batch in Finder(layout, prepare.merger, merged_at_once=1).batches(table):
+            digests = sent.digests(batch)
+            for finding in batch.findings:
+                ready = prepare(finding)
+                rows += finding.unit.size
+                if isinstance(ready, Finding):
+                    found += _problems(ready, layout)
+                elif digests.get(ready.key, ready.digest) != ready.digest:
+                    changed += finding.unit.size
+                if rows >= _CHUNK:
+                    yield Checked(rows, changed, tuple(found))
+                    rows, changed, found = 0, 0, []
     yield Checked(rows, changed, tuple(found))
 
 
@@ -95,22 +98,33 @@ def whole(found: Iterable[Checked]) -> pd.DataFrame:
 def _frame(problems: Sequence[CheckedProblem], changed: int) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame(problems, columns=list(CheckedProblem._fields))
+    frame = pd.DataFrame(problems, columns=list(CheckedProblem._fields)).astype({"row": "int64"})  # also without any
     frame.attrs[CHANGED] = changed
     return frame
 
 
-def _sent(open_journal: Callable[[], SqliteJournal]) -> Spill[str]:
-    """The digests of what was sent, by key; the journal isn't held for as long as a check takes."""
-    digests = Spill[str]()
-    try:
-        with open_journal() as journal:
-            for entry in journal.entries(Status.SENT):
-                if entry.digest is not None:
-                    digests[entry.key] = entry.digest
-    except JournalError:
-        return Spill[str]()  # a run in progress holds it, or `send` will say what is wrong with it
-    return digests
+class _Sent:
+    """The digests of what was sent, as a copy of the journal tells them; none where it can't be read.
+
+    A run in progress may hold it, or `send` will say what is wrong with it.
+    """
+
+    def __init__(self, open_journal: Callable[[], SqliteJournal] | None, held: ExitStack) -> None:
+        self._journal: SqliteJournal | None = None
+        if open_journal is not None:
+            with suppress(JournalError):
+                self._journal = held.enter_context(open_journal())
+
+    def digests(self, batch: Batch) -> dict[str, str]:
+        """Of the batch's units that are sent, by key."""
+        if self._journal is None:
+            return {}
+        try:
+            entries = self._journal.lookup(key for key in batch.keys if key is not None)
+        except JournalError:
+            self._journal = None
+            return {}
+        return {key: entry.digest for key, entry in entries.items() if entry.status is Status.SENT and entry.digest}
 
 
 def any_account(api: str) -> SendApi:

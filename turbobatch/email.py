@@ -6,7 +6,7 @@ import hashlib
 import json
 import mimetypes
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from email import message_from_string
 from functools import partial
 from pathlib import Path
@@ -172,14 +172,14 @@ class Email:
             InvalidEmail: an id holds a control character.
         """
         copy = object.__new__(Email)
-        vars(copy).update(self._fields())
+        vars(copy).update(vars(self))
         vars(copy).update(reference_id=self.reference_id or reference_id, campaign_id=self.campaign_id or campaign_id)
         if faults := _line_faults(copy, "reference_id", "campaign_id"):
             raise InvalidEmail(faults)
         return copy
 
     def _fields(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {item.name: getattr(self, item.name) for item in fields(Email)}
 
     @property
     def recipients(self) -> tuple[Address, ...]:

@@ -14,6 +14,7 @@ from turbobatch.units import Finder, units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from turbobatch.journal import Entry, Journal
     from turbobatch.merge import Merger
@@ -40,10 +41,15 @@ class Plan:
         warnings: what the user should know before anything is sent.
         objection: why emails would likely arrive a second time; they leave only with a consent of its own.
         sample: contents (digests) by key of the first emails that no journal entry is known of.
+        sent: emails of the table that are sent.
+        layout: which of the table's columns made the keys and groups.
+        journal: the journal that was asked, and the campaign's name in it.
     """
 
     rows: int
     emails: int
+    sent: int
+    layout: Layout
     known: dict[Status, int]
     elsewhere: int
     table: Table
@@ -51,11 +57,14 @@ class Plan:
     warnings: tuple[str, ...] = ()
     objection: str = ""
     sample: Mapping[str, str] = field(default_factory=dict, repr=False)
+    journal: tuple[Path, str] | None = None
 
-    @property
-    def is_done(self) -> bool:
-        """Whether every row is sent, which nothing changes any more: a run of this table has nothing to look for."""
-        return self.known.get(Status.SENT, 0) == self.rows
+    def is_done_by(self, journal: Journal) -> bool:
+        """Whether every row is sent, which nothing changes any more: a run of this table has nothing to look for.
+
+        The journal is asked again: the file may have been moved away since, and another one begun.
+        """
+        return self.known.get(Status.SENT, 0) == self.rows and journal.counts().get(Status.SENT, 0) >= self.sent
 
 
 def make_plan(
@@ -85,7 +94,7 @@ def make_plan(
     objection = warning = ""
     if elsewhere and walk.emails:
         new = filter(walk.is_new, _ticking(units(table, layout), tick))  # once more, for the addresses alone
-        again = _again(new, layout, merger, _gone(finder, journal))
+        again = _again(new, layout, merger, _gone(finder, journal, tick))
         said = f"{_have_left(elsewhere)}{again.told(walk.emails)}"
         if again.is_likely(min(elsewhere, walk.emails)):
             objection = f"{said}: {_USUAL_WITH_KEY if layout.key else _USUAL_WITHOUT_KEY}"
@@ -96,6 +105,8 @@ def make_plan(
     return Plan(
         rows=walk.rows,
         emails=walk.emails,
+        sent=walk.sent,
+        layout=layout,
         known=dict(walk.known),
         elsewhere=elsewhere,
         table=table,
@@ -124,6 +135,7 @@ class _Walk:
     rows: int = 0
     emails: int = 0
     found: int = 0  # units that are sent or in doubt
+    sent: int = 0
     known: Counter[Status] = field(default_factory=Counter)
     sample: dict[str, Unit] = field(default_factory=dict)
     _new: bytearray = field(default_factory=bytearray)  # by the unit's first row
@@ -133,6 +145,7 @@ class _Walk:
         self.rows += sum(batch.sizes)
         for place, (key, size, entry) in enumerate(zip(batch.keys, batch.sizes, entries, strict=True)):
             self.found += entry is not None and entry.status in _LASTING
+            self.sent += entry is not None and entry.status is Status.SENT
             if entry is not None and is_final(entry, resend=self.resend):
                 self.known[entry.status] += size
             elif key is not None:
@@ -186,10 +199,12 @@ class _Again:
         )
 
 
-def _gone(finder: Finder, journal: Journal) -> _Gone:
+def _gone(finder: Finder, journal: Journal, tick: Callable[[int], object]) -> _Gone:
     gone = _Gone()
     for status in _LASTING:
-        for entry in journal.entries(status):
+        for number, entry in enumerate(journal.entries(status)):
+            if number % _TICK == 0:
+                tick(0)
             if entry.recipients and entry.digest and not finder.has(entry.key):
                 gone.by_recipients[entry.recipients] = gone.by_content[entry.digest] = entry.key
     return gone

@@ -92,7 +92,7 @@ class Bar:
 
     def update(self, now: Progress) -> None:
         """Show the counts, and what the run waits for, if anything."""
-        self._bar.n = now.done
+        self._bar.n, self._bar.initial = now.done, now.known  # the pace is this run's
         self._bar.set_postfix_str(_described(now), refresh=False)
         self._bar.refresh()
 

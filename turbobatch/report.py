@@ -218,7 +218,7 @@ def _iso_times(moments: pd.Series[Any]) -> list[str | None]:
     import numpy as np
 
     # By numpy, in a third of the time that pandas takes.
-    texts = np.datetime_as_string(moments.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
+    texts = np.datetime_as_string(moments.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
     return [None if text == "NaT" else f"{text}Z" for text in texts.tolist()]
 
 

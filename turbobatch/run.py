@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -88,16 +89,18 @@ class Run:
         self._ended: float | None = None
         self._finished = threading.Event()
         self._error: BaseException | None = None
+        self._has_begun = self._is_cancelled = False
         self._listener = engine.emit
         engine.emit = self._hear
         self._thread = threading.Thread(target=self._work, name="turbobatch-run", daemon=True)
         on_begin(self)
         self._thread.start()
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether its thread works, or has worked."""
-        return self._thread.ident is not None
+    def cancel(self) -> bool:
+        """Keep its thread from beginning to work; False if it has begun."""
+        with self._lock:
+            self._is_cancelled = not self._has_begun
+            return self._is_cancelled
 
     @property
     def progress(self) -> Progress:
@@ -198,6 +201,10 @@ class Run:
         self._listener(event)
 
     def _work(self) -> None:
+        with self._lock:
+            if self._is_cancelled:
+                return
+            self._has_begun = True
         try:
             self._engine.run()
         except BaseException as error:  # noqa: BLE001 - whatever broke the thread is raised again in wait()
@@ -253,8 +260,12 @@ def active_run(identity: tuple[Path, str], asked: Asked | None = None) -> Run | 
     return run
 
 
-def start_run(identity: tuple[Path, str], asked: Asked, make_engine: Callable[[], Engine], *, total: int) -> Run:
+def start_run(
+    identity: tuple[Path, str], asked: Asked, make_engine: Callable[[ExitStack], Engine], *, total: int
+) -> Run:
     """Start a run over `total` rows, unless another thread has just started the same.
+
+    `make_engine` leaves with the stack whatever is to be closed at the run's end, but for the transport.
 
     Raises:
         CampaignError: another thread has just started one that does something else.
@@ -263,25 +274,29 @@ def start_run(identity: tuple[Path, str], asked: Asked, make_engine: Callable[[]
     with _starting:
         if (active := active_run(identity, asked)) is not None:
             return active
-        engine = make_engine()
+        engine: Engine | None = None
+        held = ExitStack()
+        held.callback(_forget, identity)
 
         def begin(run: Run) -> None:
             _active[identity] = run, asked
 
-        def end() -> None:
-            with _starting:
-                _active.pop(identity, None)
-            engine.journal.close()
-
         try:
-            return Run(engine, total=total, on_begin=begin, on_end=end)
+            engine = make_engine(held)
+            return Run(engine, total=total, on_begin=begin, on_end=held.close)
         except BaseException:
             # A Ctrl-C strikes anywhere. A run whose POSTs may have begun is found as the campaign's, and ends itself.
             run = active_run(identity)
-            if run is None or not run.has_begun:
-                engine.transport.close()
-                end()
+            if run is None or run.cancel():
+                with held:
+                    if engine is not None:
+                        engine.transport.close()
             raise
+
+
+def _forget(identity: tuple[Path, str]) -> None:
+    with _starting:
+        _active.pop(identity, None)
 
 
 def describe_stop(reason: StopReason, message: str, again: str = "run the same command again") -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import turbobatch as tb
+from turbobatch.journal import read_journal
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -276,17 +277,46 @@ def test_a_renamed_campaign_is_told_of_its_other_journal(key: str | None, client
     assert campaign(key=key).plan(people()).warnings == ()
 
 
+def is_done(made: tb.Campaign, table: pd.DataFrame) -> bool:
+    with read_journal(made.journal_path, made.name) as journal:
+        return made.plan(table).is_done_by(journal)
+
+
+@pytest.mark.parametrize("other", [{"name": "february"}, {"key": ["id", "name"]}, {"journal": "other.db"}])
+def test_a_plan_is_for_the_campaign_that_made_it(
+    other: dict[str, Any], client: tb.TurboClient, sandbox: Sandbox
+) -> None:
+    """What is done for one is not done for another: that run would say that it has sent what it never has."""
+    made = campaign(key="id")
+    made.send(people(), client, progress=False)
+    plan = made.plan(people())
+    with pytest.raises(tb.CampaignError, match="the plan is another campaign's, or its key has changed since"):
+        campaign(**{"key": "id", **other}).start(plan, client)
+    assert sandbox.requests_seen() == 3
+
+
+def test_a_done_plan_asks_the_journal_again(client: tb.TurboClient, sandbox: Sandbox) -> None:
+    """One that was moved away in between is begun anew, and nothing counts as sent that it doesn't know."""
+    made = campaign(key="id")
+    made.send(people(), client, progress=False)
+    plan = made.plan(people())
+    made.journal_path.unlink()
+    assert made.start(plan, client).wait(30)
+    assert sandbox.requests_seen() == 6
+    assert set(made.results(people())["send_status"]) == {"sent"}
+
+
 def test_a_table_that_is_sent_is_done(client: tb.TurboClient, sandbox: Sandbox) -> None:
     """Every row, duplicates and doubts apart; a row more is a row to send."""
     made = campaign(key="id")
-    assert not made.plan(people()).is_done
+    assert not is_done(made, people())
     made.send(people(), client, progress=False)
     plan = made.plan(people())
-    assert plan.is_done
+    assert is_done(made, people())
     run = made.start(plan, client)
     assert run.wait(30)
     assert (run.progress.known, run.progress.rows) == (3, {tb.Status.SENT: 3})
-    assert not made.plan(pd.concat([people(), people(count=1)])).is_done
-    assert not made.plan(people(count=4)).is_done
+    assert not is_done(made, pd.concat([people(), people(count=1)]))
+    assert not is_done(made, people(count=4))
     made.send(people(count=4), client, progress=False)
     assert sandbox.requests_seen() == 4

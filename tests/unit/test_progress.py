@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +162,17 @@ class TestBar:
         assert "3/10000" in shown.getvalue()
         assert "2 sent, 1 rejected" in shown.getvalue()
         assert "4 sent; waiting for the rate of 1/hour" in shown.getvalue()
+
+    def test_the_pace_is_this_runs(self) -> None:
+        """What was known before it isn't counted for the pace and the time left."""
+        shown = io.StringIO()
+        with closing(Bar(1_000_000, file=shown)) as bar:
+            for done in (1, 2, 3):
+                bar.update(replace(moment({Status.SENT: 900_000 + done}), known=900_000))
+        last = shown.getvalue().split("\r")[-1]
+        assert "900003/1000000" in last
+        assert re.search(r"\d{6,}\.\d+row/s", last) is None
+        assert "<00:00" not in last
 
 
 class TestReading:

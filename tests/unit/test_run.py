@@ -297,3 +297,32 @@ class TestEarlyEnd:
         assert text.startswith(f"{reason}: the rest is pending; ")
         assert "run the same command again" in text
         assert "\n" not in text
+
+
+class TestCancel:
+    def test_a_cancelled_run_never_begins(self, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A Ctrl-C that strikes between the making of the thread and its first step: nothing is posted, ever."""
+        going = threading.Event()
+        bootstrap = threading.Thread.run
+
+        def late(thread: threading.Thread) -> None:
+            going.wait(SOON)
+            bootstrap(thread)
+
+        monkeypatch.setattr(threading.Thread, "run", late)
+        transport = FakeTransport()
+        run = start(journal, rows(2), transport=transport)
+        assert run.cancel()
+        going.set()
+        run._thread.join(SOON)
+        assert not run._thread.is_alive()
+        assert transport.requests == []
+
+    def test_one_that_has_begun_goes_on(self, journal: SqliteJournal) -> None:
+        transport = GatedTransport()
+        run = start(journal, rows(1), transport=transport)
+        assert transport.begun.acquire(timeout=SOON)
+        assert not run.cancel()
+        transport.gate.release()
+        assert run.wait(SOON)
+        assert len(transport.requests) == 1

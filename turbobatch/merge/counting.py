@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jinja2.nodes import EvalContext
     from jinja2.runtime import Context
 
-_EXAMINING, _ROUND, _LOOKUP = 20, 20, 16  # steps, beside what is read and done
+_EXAMINING, _ROUND, _LOOKUP, _PRINTING = 20, 20, 16, 5  # steps, beside what is read and done
 
 
 class Bounding(NodeTransformer):
@@ -94,7 +94,13 @@ def _spending(node: nodes.Node) -> nodes.ExprStmt:
 
 
 def _weight(node: nodes.Node) -> int:
-    return sum(_LOOKUP if isinstance(child, nodes.Getattr) else 1 for child in node.find_all(nodes.Node))
+    return sum(_step(child) for child in node.find_all(nodes.Node))
+
+
+def _step(node: nodes.Node) -> int:
+    if isinstance(node, nodes.Output):
+        return 1 + _PRINTING * len(node.nodes)
+    return _LOOKUP if isinstance(node, nodes.Getattr) else 1
 
 
 @pass_context  # else it would count once, when the template is compiled

@@ -151,7 +151,8 @@ class MergeEnvironment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a method, macro or function, and count what that takes."""
-        if obj.__class__ is BuiltinMethodType and obj.__self__.__class__ is str:
+        # Nearly all; of the others the sandbox has more to say.
+        if obj.__class__ is BuiltinMethodType and obj.__self__.__class__ is str and obj.__name__ in _TEXT_METHODS:
             for name in _INNER_ARGUMENTS:  # of Jinja's for functions that get the context
                 kwargs.pop(name, None)
             return made(obj(*before_call(obj, args, kwargs), **kwargs))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _UNKNOWN_NAME = re.compile(r"^No (filter|test) named '(\w+)'")
 _ERROR_LENGTH = 300
+_PIECE = 4  # characters that a piece of a rendering counts for beside its own: it takes memory, also an empty one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class Field:
         size = 0
         template = self.template
         for piece in template.root_render_func(template.new_context(context, shared=True)):
-            size += len(piece)
+            size += len(piece) + _PIECE
             if size > MAX_SIZE:
                 check_size(size, self.label)
             pieces.append(piece)
