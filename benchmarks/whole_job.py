@@ -82,8 +82,8 @@ def entries(scale: float) -> Iterator[Entry]:
             return max(20, round((waiting if slow else fast) * scale))
 
         threads = 64 if slow else 16
-        yield Entry(NAIVE, latency, 1, rows(2000, 200))
-        yield Entry("mailmerge", latency, 1, rows(1000, 200))
+        yield Entry(NAIVE, latency, 1, rows(5000, 500))
+        yield Entry("mailmerge", latency, 1, rows(2000, 200))
         yield Entry("threaded requests", latency, threads, rows(5000, 5000))
         yield Entry("aiohttp", latency, 256, rows(10_000, 10_000))
         for transport in transports():
@@ -155,7 +155,7 @@ def contestant(entry: Entry, folder: Path, url: str) -> list[str | Path]:
     if entry.name.startswith("turbobatch"):
         transport = ["--transport", entry.name.split()[1], "--concurrency", str(entry.lanes)]
         there = url if entry.api == "v1" else f"{url}/v2"
-        report = folder / "report.parquet"
+        report = folder / "report.csv"
         return turbobatch("send", folder, "-o", report, "--base-url", there, "--api", entry.api, "--yes", *transport)
     script = {NAIVE: "naive.py", "threaded requests": "threaded.py", "aiohttp": "aiohttp_loop.py"}[entry.name]
     lanes = [str(entry.lanes)] if entry.lanes > 1 else []
