@@ -31,6 +31,7 @@ class Panes:
     def open(self, name: str) -> None:
         """Show a pane."""
         self.tab(name).click()
+        expect(self.tab(name)).to_have_attribute("aria-selected", "true", timeout=PATIENCE)
 
     def button(self, name: str | Pattern[str]) -> Locator:
         """A button that is to be seen; the same word may stand in two panes."""
@@ -50,7 +51,9 @@ class Panes:
 
     def choose(self, beginning: str) -> None:
         """Pick the option that begins like this, whichever list it stands in."""
-        pattern = re.compile(rf"^{re.escape(beginning)}".replace(r"\ ", r"\s"))  # lists write their blanks as no-break ones
+        pattern = re.compile(
+            rf"^{re.escape(beginning)}".replace(r"\ ", r"\s")
+        )  # lists write their blanks as no-break ones
         option = self.output.page.locator("option", has_text=pattern)
         found = self.output.locator("select:visible", has=option)
         texts = found.locator("option").all_text_contents()

@@ -74,7 +74,7 @@ def preview(panes: Panes) -> None:
     panes.says('"Doe, Jane" <jane.doe@example.org>')
     panes.email.get_by_text("Thank you, Jane!").wait_for()
     panes.press("Text")
-    panes.says("* 6 × Bread knife = 150.00")
+    panes.says(re.compile(r"^\* 6 . Bread knife = 150\.00", re.MULTILINE))
     panes.press("Wire fields")
     panes.says('"reference_id": "0010417"')
     panes.press("HTML")
@@ -85,7 +85,7 @@ def check(panes: Panes) -> None:
     """The problems by cause, and the rows of one cause."""
     panes.open("Check")
     panes.press("Check all rows")
-    panes.says("All 204 rows are checked: 8 problems of 6 kinds; 5 rows can't be sent.")
+    panes.says(re.compile("204 rows: 8 problems of 6 kinds; 5 rows can't be sent"))
     panes.button("2 rows").first.click()
     panes.says("row 131 (line 133 of receipts.csv)")
 
@@ -147,7 +147,7 @@ def settle_what_is_in_doubt(panes: Panes, url: str) -> None:
     assert set(doubts) <= set(keys(url))
     panes.press("Choose all")
     panes.press("Settle as sent")
-    panes.says("Settle 2 as sent? They are never sent again.")
+    panes.says(re.compile("^Settle 2 .*as sent"))
     panes.press("Settle")
     panes.says("2 settled as sent")
     panes.says("189 sent")

@@ -51,20 +51,26 @@ def test_nothing_runs_and_nothing_is_fetched(open_notebook: Open, page: Page, la
     assert lab.url
     with Sandbox() as sandbox:
         notebook = open_notebook("news.ipynb", [SETUP.replace("BASE_URL", repr(sandbox.base_url("v2")))])
+        page.set_viewport_size({"width": 1280, "height": 1600})  # scrolled, a frame may catch the next click elsewhere
         title = page.title()
         panes = Panes(notebook.run(0))
         panes.email.get_by_text("Good news").wait_for()
         for name in ("Read on", "More", "All", "Answer"):
             panes.email.get_by_text(name).click(force=True)  # where it is, whether it answers or not
         panes.email.get_by_text("Read on").press("Enter")
-        for form, shown in (("Text", "Dear <img"), ("Wire fields", '"html_content"'), ("Row", "<script>"), ("HTML", "")):
+        for form, shown in (
+            ("Text", "Dear <img"),
+            ("Wire fields", '"html_content"'),
+            ("Row", "<script>"),
+            ("HTML", ""),
+        ):
             panes.press(form)
             panes.says(re.compile(re.escape(shown)))
         panes.email.get_by_text("Good news").wait_for()
 
         panes.open("Check")
         panes.press("Check all rows")
-        panes.says("All 2 rows are checked: 1 problem of 1 kind; 1 row can't be sent.")
+        panes.says(re.compile("2 rows: 1 problem of 1 kind; 1 row can't be sent"))
         panes.press("1 row")
         panes.press("row 1")
         panes.says(re.compile("makes no email: row 1"))

@@ -70,7 +70,7 @@ def write_people(folder: Path, fates: dict[str, str]) -> None:
 def test_a_campaign_with_everything_that_can_happen(
     open_notebook: Open, page: Page, lab: JupyterLab, sandbox: Sandbox, until: Until
 ) -> None:
-    """Paused, attached to, stopped, started again, its kernel restarted, its table corrected: each email leaves once."""
+    """Paused, attached to, stopped, gone on with, its kernel restarted, its table corrected: each email leaves once."""
     write_people(lab.work, FATES)
     (lab.work / "secret").write_text(SECRET, encoding="utf-8")
     (lab.work / "url").write_text(sandbox.base_url("v2"), encoding="utf-8")
@@ -98,7 +98,9 @@ def test_a_campaign_with_everything_that_can_happen(
     panes.open("Results")
     failures(panes)
     lost = settle(panes, set(keys(sandbox.url)))
-    write_people(lab.work, {**FATES, "060": "b@letters.example", "140": "n@letters.example", "180": "d@letters.example"})
+    write_people(
+        lab.work, {**FATES, "060": "b@letters.example", "140": "n@letters.example", "180": "d@letters.example"}
+    )
     retry_the_corrected(panes, 3 + lost)
 
     assert keys(sandbox.url) == sorted(set(EVERY_KEY) - {"020"})
