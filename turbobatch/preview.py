@@ -30,8 +30,8 @@ _SHOWN_BASE64 = 60  # characters of an attachment that the wire form shows
 _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""")
 
 # In a notebook nothing of the email runs or is fetched: a remote picture would tell its sender that it was looked at, a
-# click on "unsubscribe" would unsubscribe the customer. Links want new windows, which the frame may not open; those that
-# name another target take no clicks.
+# click on "unsubscribe" would unsubscribe the customer. Links want new windows, which the frame may not open; those
+# that name another target take no clicks.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _GUARD = (
     f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'

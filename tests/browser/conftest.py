@@ -97,6 +97,7 @@ def page(browser: Browser, lab: JupyterLab, request: pytest.FixtureRequest) -> I
 
     context.route(lambda url: not url.startswith((lab.url, "data:", "blob:", "about:")), refuse)
     page = context.new_page()
+    page.on("console", lambda said: print(said.text) if said.type == "error" else None)  # shown if the test fails
     try:
         yield page
     finally:

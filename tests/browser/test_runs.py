@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.panes import Panes, keys
 from turbobatch.sandbox import Sandbox
@@ -184,12 +185,15 @@ def settle(panes: Panes, arrived: set[str]) -> int:
     doubts = set(listed.locator("option").all_text_contents())
     assert {"100", "180"} <= doubts
     assert len(doubts) <= CONCURRENCY + 2
+    doubts_left = len(doubts)
     for keys_, status in ((doubts & arrived, "sent"), (doubts - arrived, "pending")):
         listed.select_option(sorted(keys_))
         panes.press(f"Settle as {status}")
         panes.says(re.compile(f"^Settle .*{status}"))
         panes.press("Settle")
         panes.says(f"{len(keys_)} settled as {status}")
+        doubts_left -= len(keys_)
+        expect(listed.locator("option")).to_have_count(doubts_left)  # what is chosen before it is read anew gets lost
     return len(doubts - arrived)
 
 
