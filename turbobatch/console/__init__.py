@@ -46,7 +46,7 @@ class Console:
     Args:
         campaign: the campaign.
         recipients: a DataFrame or the path of a table; else the campaign's own.
-        client: else one with the credentials in the environment, made when it is needed.
+        client: else one with the credentials in the environment; preview and check go without.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Console:
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         plain: dict[str, Any] = {"text/plain": repr(self)}
         try:
-            shown = self.view.widget._repr_mimebundle_()
+            widget = self.view.widget._repr_mimebundle_()
         except ImportError:
             return plain
-        return {**(shown or {}), **plain}
+        return {**(widget or {}), **plain}
