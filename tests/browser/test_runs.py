@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import expect
 
 from tests.browser.panes import Panes, keys
 from turbobatch.sandbox import Sandbox
@@ -181,19 +180,17 @@ def failures(panes: Panes) -> None:
 
 def settle(panes: Panes, arrived: set[str]) -> int:
     """Settle what is in doubt as its recipient would tell: as sent, or as pending; tells how many are pending."""
-    listed = panes.output.locator("select[multiple]")
-    doubts = set(listed.locator("option").all_text_contents())
+    doubts = set(panes.doubts.locator("option").all_text_contents())
     assert {"100", "180"} <= doubts
     assert len(doubts) <= CONCURRENCY + 2
     doubts_left = len(doubts)
     for keys_, status in ((doubts & arrived, "sent"), (doubts - arrived, "pending")):
-        listed.select_option(sorted(keys_))
+        panes.doubts.select_option(sorted(keys_))
         panes.press(f"Settle as {status}")
-        panes.says(re.compile(f"^Settle .*{status}"))
         panes.press("Settle")
         panes.says(f"{len(keys_)} settled as {status}")
         doubts_left -= len(keys_)
-        expect(listed.locator("option")).to_have_count(doubts_left)  # what is chosen before it is read anew gets lost
+        panes.lists(doubts_left)  # what is chosen before it is read anew gets lost
     return len(doubts - arrived)
 
 
