@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import re
 import shutil
@@ -36,6 +37,7 @@ _QUIET = (
     "--disable-sync",
     "--disable-quic",
 )
+log = logging.getLogger(__name__)  # what the page complains of is shown where a test fails
 _failed = pytest.StashKey[bool]()
 
 
@@ -97,6 +99,7 @@ def page(browser: Browser, lab: JupyterLab, request: pytest.FixtureRequest) -> I
 
     context.route(lambda url: not url.startswith((lab.url, "data:", "blob:", "about:")), refuse)
     page = context.new_page()
+    page.on("console", lambda said: log.warning(said.text) if said.type == "error" else None)
     try:
         yield page
     finally:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 NARROW: ViewportSize = {"width": 900, "height": 800}
-_FRAME = 140  # pixels of JupyterLab's bars above and below
+_FRAME = 200  # pixels of JupyterLab's bars above and below
 
 # What a person reads or presses, without what is inside it. A pixel is forgiven: borders are drawn on half ones.
 _FAULTS = """output => {

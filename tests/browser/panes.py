@@ -7,8 +7,6 @@ import re
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from playwright.sync_api import expect
-
 if TYPE_CHECKING:
     from re import Pattern
 
@@ -30,7 +28,10 @@ class Panes:
 
     def open(self, name: str) -> None:
         """Show a pane."""
+        from playwright.sync_api import expect  # here, so that the tests can be collected where it is missing
+
         self.tab(name).click()
+        expect(self.tab(name)).to_have_attribute("aria-selected", "true", timeout=PATIENCE)
 
     def button(self, name: str | Pattern[str]) -> Locator:
         """A button that is to be seen; the same word may stand in two panes."""
@@ -60,7 +61,20 @@ class Panes:
 
     def says(self, text: str | Pattern[str]) -> None:
         """Wait until this is to be read somewhere."""
+        from playwright.sync_api import expect
+
         expect(self.output.get_by_text(text).locator("visible=true").first).to_be_visible(timeout=PATIENCE)
+
+    def lists(self, count: int) -> None:
+        """Wait until so many emails are listed in doubt."""
+        from playwright.sync_api import expect
+
+        expect(self.doubts.locator("option")).to_have_count(count, timeout=PATIENCE)
+
+    @property
+    def doubts(self) -> Locator:
+        """The list of emails in doubt."""
+        return self.output.locator("select[multiple]")
 
     def text(self) -> str:
         """Everything that is to be read."""

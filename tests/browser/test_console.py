@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import expect
 
 import turbobatch as tb
 from tests.browser.looks import faults_of
@@ -43,7 +42,9 @@ def test_the_notebook(open_notebook: Open, lab: JupyterLab) -> None:
     from_a_problem_to_its_row(panes)
     faults += faults_of(notebook, panes.output, "problem")
     send_a_test(panes, url)
-    count_and_start(panes)
+    count(panes)
+    faults += faults_of(notebook, panes.output, "count")
+    start(panes)
     faults += faults_of(notebook, panes.output, "send")
     panes.open("Results")
     panes.says("187 sent")
@@ -74,7 +75,7 @@ def preview(panes: Panes) -> None:
     panes.says('"Doe, Jane" <jane.doe@example.org>')
     panes.email.get_by_text("Thank you, Jane!").wait_for()
     panes.press("Text")
-    panes.says("* 6 \u00d7 Bread knife = 150.00")
+    panes.says(re.compile(r"^\* 6 . Bread knife = 150\.00", re.MULTILINE))
     panes.press("Wire fields")
     panes.says('"reference_id": "0010417"')
     panes.press("HTML")
@@ -85,7 +86,7 @@ def check(panes: Panes) -> None:
     """The problems by cause, and the rows of one cause."""
     panes.open("Check")
     panes.press("Check all rows")
-    panes.says("All 204 rows are checked: 8 problems of 6 kinds; 5 rows can't be sent.")
+    panes.says(re.compile("204 rows: 8 problems of 6 kinds; 5 rows can't be sent"))
     panes.button("2 rows").first.click()
     panes.says("row 131 (line 133 of receipts.csv)")
 
@@ -114,13 +115,17 @@ def send_a_test(panes: Panes, url: str) -> None:
     assert [item["to"] for item in ledger(url)][20:] == ["me@example.org"]
 
 
-def count_and_start(panes: Panes) -> None:
-    """Only the right number starts; a double click starts one run."""
+def count(panes: Panes) -> None:
+    """Nothing but the right number lets a run start."""
     panes.press("Count what there is to send")
     panes.says(re.compile("up to 183 emails"))
     panes.field("Type the number of emails").fill("182")
     panes.says("182 is not the number of emails: type 183 to start")
-    expect(panes.button("Start")).to_be_disabled()
+    assert panes.button("Start").is_disabled()
+
+
+def start(panes: Panes) -> None:
+    """A double click starts one run."""
     panes.field("Type the number of emails").fill("183")
     panes.says("ready")
     panes.button("Start").dblclick()
@@ -142,12 +147,12 @@ def export(panes: Panes, folder: Path) -> None:
 
 def settle_what_is_in_doubt(panes: Panes, url: str) -> None:
     """What the sandbox took without an answer is settled as sent, once that is confirmed."""
-    doubts = panes.output.locator("select[multiple] option").all_inner_texts()
+    doubts = panes.doubts.locator("option").all_text_contents()
     assert len(doubts) == 2
     assert set(doubts) <= set(keys(url))
     panes.press("Choose all")
     panes.press("Settle as sent")
-    panes.says("Settle 2 as sent? They are never sent again.")
+    panes.says(re.compile("^Settle 2 .*as sent"))
     panes.press("Settle")
     panes.says("2 settled as sent")
     panes.says("189 sent")

@@ -16,7 +16,6 @@ from turbobatch.console.actions import Actions
 from turbobatch.console.words import counts_of
 from turbobatch.errors import JournalError
 from turbobatch.journal import read_journal
-from turbobatch.settings import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +91,7 @@ class Console:
 
     def __repr__(self) -> str:
         path = self._campaign.journal_path
-        lines = [f"Campaign {self._campaign.name!r}, journal {shown(path)}"]
+        lines = [f"Campaign {self._campaign.name!r}, journal {path.name}"]
         try:
             with read_journal(path, self._campaign.name) as journal:  # the table alone might take seconds to open
                 counts = ", ".join(f"{count:,} {status}" for status, count in counts_of(journal.counts()))
