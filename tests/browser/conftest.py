@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.lab import JupyterLab, Notebook
-from tests.browser.looks import WIDE, photograph
+from tests.browser.looks import TALL, photograph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -90,7 +90,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, lab: JupyterLab, request: pytest.FixtureRequest) -> Iterator[Page]:
     """An empty page; whatever it asks of another host than this machine is refused, and fails the test."""
-    context = browser.new_context(viewport=WIDE, service_workers="block")
+    context = browser.new_context(viewport=TALL, service_workers="block")
     outside: list[str] = []
 
     def refuse(route: Any) -> None:

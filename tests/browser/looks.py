@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 WIDE: ViewportSize = {"width": 1280, "height": 800}
 NARROW: ViewportSize = {"width": 900, "height": 800}
+# Where nothing needs to be scrolled: after a scroll Chromium may give the next click to a frame that was just there.
+TALL: ViewportSize = {"width": 1280, "height": 2400}
 _FRAME = 200  # pixels of JupyterLab's bars above and below
 
 # What a person reads or presses, without what is inside it. A pixel is forgiven: borders are drawn on half ones.
@@ -67,7 +69,7 @@ def faults_of(notebook: Notebook, output: Locator, name: str) -> list[str]:
             photograph(page, f"{name}-{size['width']}-{theme}")
             found += [f"{name}, {size['width']} px, {theme}: {fault}" for fault in output.evaluate(_FAULTS)]
     notebook.use_theme(dark=False)
-    page.set_viewport_size(WIDE)
+    page.set_viewport_size(TALL)
     return found
 
 

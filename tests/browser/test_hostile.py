@@ -51,7 +51,6 @@ def test_nothing_runs_and_nothing_is_fetched(open_notebook: Open, page: Page, la
     assert lab.url
     with Sandbox() as sandbox:
         notebook = open_notebook("news.ipynb", [SETUP.replace("BASE_URL", repr(sandbox.base_url("v2"))), CONSOLE])
-        page.set_viewport_size({"width": 1280, "height": 1600})  # scrolled, a frame may catch the next click elsewhere
         title = page.title()
         notebook.run(0)
         panes = Panes(notebook.run(1))

@@ -366,6 +366,23 @@ def test_settling_wants_a_choice_and_a_yes() -> None:
     assert results_state.chosen(now, ("a", "b")).asked is None
 
 
+def test_a_question_names_what_it_is_about() -> None:
+    """By key, the first ones: a list that is read anew may have moved under the click that chose them."""
+    now = results_state.ask(results_state.chosen(Outcome(), tuple("abcdefg")), Status.SENT)
+    assert words.settle_text(now) == (
+        "Settle 7 emails as sent, a, b, c, d, e and 2 more? What is sent is never sent again."
+    )
+    now = results_state.ask(results_state.chosen(now, ("a",)), Status.PENDING)
+    assert words.settle_text(now).startswith("Settle 1 email as pending, a? 1 email may have been accepted")
+    assert words.settle_text(results_state.ask(now, None)) == ""
+
+
+def test_retry_is_for_what_was_refused_too() -> None:
+    """Another run sends it if its email has changed; what is pending or in doubt makes no failure."""
+    assert results_state.failed_count(Outcome(counts={"rejected": 2, "invalid": 1, "failed": 4, "sent": 9})) == 7
+    assert results_state.failed_count(Outcome(counts={"pending": 3, "in_doubt": 1, "sent": 9})) == 0
+
+
 @pytest.mark.parametrize(
     ("counts", "in_doubt", "word"),
     [

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 PAGE = 12
 """Lines of a list that are shown at once."""
 
-_AGAIN = (Status.PENDING, Status.FAILED, Status.INVALID)
-"""What a run tries again by itself."""
+_AGAIN = (Status.FAILED, Status.INVALID, Status.REJECTED)
+"""What a run tries again by itself; what was rejected, once the email has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +117,9 @@ def turned(now: Outcome, by: int) -> Outcome:
     return replace(now, first=max(0, min(now.first + by * PAGE, last)))
 
 
-def again_count(now: Outcome) -> int:
-    """Rows that another run would try again, or for the first time."""
-    return sum(now.counts.get(status, 0) for status in _AGAIN)
-
-
 def failed_count(now: Outcome) -> int:
-    """Rows that were tried or made ready in vain, and that another run would try again."""
-    return again_count(now) - now.counts.get(Status.PENDING, 0)
+    """Rows that were tried or made ready in vain, and that another run would look at again."""
+    return sum(now.counts.get(status, 0) for status in _AGAIN)
 
 
 def reading(now: Outcome, rows: int) -> Outcome:

@@ -12,7 +12,7 @@ from turbobatch.console.results_state import PAGE, failed_count, filtered, page_
 from turbobatch.console.send_state import Phase, can_plan
 from turbobatch.markup import escaped
 from turbobatch.policy import Status
-from turbobatch.summary import IN_PROGRESS, MEANINGS, resending_text
+from turbobatch.summary import IN_PROGRESS, MEANINGS
 
 if TYPE_CHECKING:
     from turbobatch.console.actions import Actions
@@ -109,15 +109,7 @@ class ResultsPane:
         self.doubt_text.value = parts.text_html(IN_PROGRESS if now.in_use or not is_idle else said)
         self.as_sent.disabled = self.as_pending.disabled = not is_idle
         parts.show(self.confirm, now.asked is not None)
-        self.question.value = parts.notice_html(_question(now))
-
-
-def _question(now: Outcome) -> str:
-    if now.asked is None:
-        return ""
-    if now.asked is Status.PENDING:
-        return f"Settle as pending? {resending_text(len(now.chosen))}"
-    return f"Settle {words.many(len(now.chosen), 'email')} as sent? What is sent is never sent again."
+        self.question.value = parts.notice_html(words.settle_text(now))
 
 
 def _failure_html(item: Failure) -> str:

@@ -10,6 +10,7 @@ from turbobatch.console.send_state import Phase, emails_to_send
 from turbobatch.console.state import Listed, State, current, listed
 from turbobatch.policy import Status
 from turbobatch.run import RunState
+from turbobatch.summary import resending_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _FEW = 5  # seconds that have a decimal
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_NAMED = 5  # keys that a question names at most
 
 
 class Tone(StrEnum):
@@ -145,6 +147,16 @@ def results_text(now: Outcome) -> str:
 def many(count: int, noun: str) -> str:
     """So many of something."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def settle_text(now: Outcome) -> str:
+    """What is asked before emails are settled; it names them, since a list that is read anew moves under a click."""
+    if now.asked is None:
+        return ""
+    count = len(now.chosen)
+    keys = ", ".join(now.chosen[:_NAMED]) + (f" and {count - _NAMED:,} more" if count > _NAMED else "")
+    means = resending_text(count) if now.asked is Status.PENDING else "What is sent is never sent again."
+    return f"Settle {many(count, 'email')} as {now.asked}, {keys}? {means}"
 
 
 def duration(seconds: float) -> str:
