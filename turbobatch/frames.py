@@ -182,7 +182,8 @@ def _text(cell: Any) -> str:
     if pd.api.types.is_scalar(cell) and pd.isna(cell):
         return ""
     if isinstance(cell, float):
-        return str(round(cell, _PRECISION))
+        shown = round(cell, _PRECISION)
+        return str(shown) if shown or not cell else f"{cell:.3g}"
     if isinstance(cell, datetime):
         return cell.isoformat(" ", "seconds")
     return str(cell)

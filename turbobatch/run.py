@@ -203,6 +203,7 @@ class Run:
     def _work(self) -> None:
         with self._lock:
             if self._is_cancelled:
+                self._finished.set()  # somebody may have found it, and wait
                 return
             self._has_begun = True
         try:

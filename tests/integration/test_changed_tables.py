@@ -137,7 +137,7 @@ def test_a_table_saved_after_it_was_read_is_told_with_the_report(
     save(folder, 3, "Ana")
     code, said = send()
     assert code == 0, said
-    assert said.count("warning: people.csv was changed since it was sent") == 1
+    assert said.count("warning: people.csv was changed since a run read it") == 1
     report = tb.read_report(folder / "r.csv")
     assert report["send_status"].tolist() == ["sent"] * 3
     assert report["name"].tolist() == ["Anna-Maria", "Bea", "Bea"]
@@ -155,7 +155,7 @@ def test_results_in_python_tell_it_too(folder: Path, caplog: pytest.LogCaptureFi
     results = campaign.send(progress=False)
     assert results["send_status"].tolist() == ["sent"] * 3
     (told,) = [record.getMessage() for record in caplog.records if "was changed" in record.getMessage()]
-    assert told.startswith("people.csv was changed since it was sent: the results join the table as it is now")
+    assert told.startswith("people.csv was changed since a run read it: the results join the table as it is now")
     caplog.clear()
     campaign.results(pd.read_csv(folder / "people.csv", dtype=str))
     assert caplog.records == []

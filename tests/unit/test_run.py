@@ -314,8 +314,7 @@ class TestCancel:
         run = start(journal, rows(2), transport=transport)
         assert run.cancel()
         going.set()
-        run._thread.join(SOON)
-        assert not run._thread.is_alive()
+        assert run.wait(SOON)
         assert transport.requests == []
 
     def test_one_that_has_begun_goes_on(self, journal: SqliteJournal) -> None:

@@ -51,7 +51,7 @@ class FileVersion:
         if self.is_current():
             return None
         return (
-            f"{one_line(self.path.name)} was changed since it was sent: the results join the table as it is now; "
+            f"{one_line(self.path.name)} was changed since a run read it: the results join the table as it is now; "
             "what was sent is found by its key"
         )
 
