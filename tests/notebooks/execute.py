@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 PATIENCE = 300  # seconds that a cell may take
 
 
@@ -35,7 +36,7 @@ def executed(path: Path, folder: Path) -> NotebookNode:
         nbclient.exceptions.CellExecutionError: a cell ends with an error.
     """
     for name in ("notebooks", "sample_data"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.journal.db*", ".ipynb_checkpoints"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.journal.db*", ".ipynb_checkpoints", "receipts-demo"))
     secrets = [name for name in os.environ if name.startswith("TURBOSMTP_")]
     environment = {name: value for name, value in os.environ.items() if name not in secrets}
     environment |= {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": str(ROOT)}
@@ -66,6 +67,7 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {})  # type: ignore[no-untyped-call]
         for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)  # it would refer to a kernel that is gone
             if "metadata" in output:
                 output.metadata = nbformat.from_dict({})  # type: ignore[no-untyped-call]
     return notebook
