@@ -206,10 +206,11 @@ def outcome(fields: dict[str, str], cell: str, folder: str) -> dict[str, object]
 
 
 def main() -> None:
-    """Render the cases of standard input in the folder that is named on the command line."""
+    """Render the cases of standard input; the arguments name the folder, and which part of MAX_SIZE is the limit."""
     from turbobatch.merge import meter
 
     meter.MAX_STEPS = STEPS
+    meter.MAX_SIZE //= int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for case in json.load(sys.stdin):

@@ -20,11 +20,14 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("hostile_templates.py")
 
 
-def outcomes(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """What became of each case, in a process with little memory and little time."""
+def outcomes(cases: list[dict[str, Any]], folder: Path, *, part: int = 1) -> list[dict[str, Any]]:
+    """What became of each case, in a process with little memory and little time.
+
+    `part`: 8 for an eighth of the size that is allowed, which takes an eighth of the time where sizes are counted.
+    """
     write_files(folder)
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), str(folder)],
+        [sys.executable, str(PROGRAM), str(folder), str(part)],
         input=json.dumps(cases),
         capture_output=True,
         text=True,
@@ -41,7 +44,7 @@ def outcomes(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
 def test_a_hostile_template_is_its_rows_problem_or_gives_a_bounded_result(kind: str, tmp_path: Path) -> None:
     """Each ends within little memory and time, and never for want of memory."""
     cases = [{"fields": {"text": template}} for template in HOSTILE[kind]]
-    for case, told in zip(cases, outcomes(cases, tmp_path), strict=True):
+    for case, told in zip(cases, outcomes(cases, tmp_path, part=8 if kind == "nesting" else 1), strict=True):
         assert "MemoryError" not in told.get("error", ""), case
         assert told.get("size", 0) <= 2**24, case
 
