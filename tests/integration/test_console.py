@@ -636,6 +636,9 @@ def test_export(sandbox: Sandbox, folder: Path, ending: str) -> None:
         ("nowhere/x.csv", "there is no folder"),
         ("x.doc", "there is no report format"),
         ("receipts/receipts.csv", "is a file of the campaign itself"),
+        ("~no such user/x.csv", "names no file"),
+        ("x\0.csv", "can't hold a NUL"),
+        ("\ud800.csv", "names no file"),
     ],
 )
 def test_an_export_that_cant_be_written(receipts: tb.Campaign, folder: Path, path: str, said: str) -> None:
@@ -647,6 +650,73 @@ def test_an_export_that_cant_be_written(receipts: tb.Campaign, folder: Path, pat
     opened.sees(lambda now: now.results.exporting is Phase.STOPPED)
     assert said in opened.now.results.notice
     assert {item: item.read_bytes() for item in folder.rglob("*") if item.is_file()} == before
+
+
+def exports_to(opened: Opened, path: str) -> str:
+    """Export, and return what is said of it."""
+    opened.view.results.path.value = path
+    opened.view.results.export.click()
+    now = opened.sees(lambda now: now.results.exporting is not Phase.BUSY).results
+    return now.notice or now.answer
+
+
+def test_an_export_never_replaces_the_consoles_own_table(folder: Path) -> None:
+    """However its path is written, and also where the campaign has another table, or none."""
+    table = folder / "orders.csv"
+    people().to_csv(table, index=False)
+    before = table.read_bytes()
+    opened = Opened(campaign(), "orders.csv")
+    for path in ("orders.csv", "./orders.csv", str(table)):
+        assert "is a file of the campaign itself" in exports_to(opened, path)
+    assert table.read_bytes() == before
+
+
+def test_an_export_asks_before_it_replaces_a_file(folder: Path) -> None:
+    """Another's file stays until the question is answered; the console's own export is replaced as it is."""
+    (folder / "taken.csv").write_text("somebody's")
+    opened = Opened(campaign(), people())
+    pane = opened.view.results
+    assert pane.replacing.layout.display == "none"
+    assert exports_to(opened, "taken.csv") == ""
+    assert pane.replacing.layout.display is None
+    assert "taken.csv is there already" in text_of(pane.there)
+    pane.keep.click()
+    opened.view.paint()
+    assert pane.replacing.layout.display == "none"
+    assert (folder / "taken.csv").read_text() == "somebody's"
+    exports_to(opened, "taken.csv")
+    pane.replace.click()
+    opened.sees(lambda now: now.results.exporting is Phase.DONE)
+    assert len(tb.read_report(folder / "taken.csv")) == EMAILS
+    assert "40 rows written" in exports_to(opened, "taken.csv")
+
+
+def test_an_export_lies_beside_the_journal_and_its_ending_follows_the_format(folder: Path) -> None:
+    """A name's own dots stay, and what is no file's name stays as it is."""
+    (folder / "kept").mkdir()
+    opened = Opened(campaign(journal="kept/orders.db"), people())
+    pane = opened.view.results
+    assert pane.path.value == "kept/orders-results.csv"
+    endings = [".parquet", ".csv"]
+    for path, made in (("/", "/"), ("results.2026", "results.2026.parquet"), ("a/b.CSV", "a/b.parquet"), ("", "")):
+        pane.format.value = endings[1]
+        pane.path.value = path
+        pane.format.value = endings[0]
+        assert pane.path.value == made
+
+
+def test_an_export_for_excel(folder: Path) -> None:
+    """The tick makes formulas harmless; formats that know text from formulas don't have it."""
+    opened = Opened(campaign(), people(name=["=1+1"] * EMAILS))
+    pane = opened.view.results
+    assert "40 rows" in exports_to(opened, "plain.csv")
+    pane.for_excel.value = True
+    assert "40 rows" in exports_to(opened, "excel.csv")
+    assert ",=1+1," in (folder / "plain.csv").read_text()
+    assert ",'=1+1," in (folder / "excel.csv").read_text("utf-8-sig")
+    pane.format.value = ".parquet"
+    assert pane.for_excel.layout.display == "none"
+    assert "40 rows" in exports_to(opened, pane.path.value)
 
 
 # What there is without a page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from turbobatch.client import TurboClient
 from turbobatch.console import results_state, send_state, state
-from turbobatch.console.loading import export_results, load_results
+from turbobatch.console.loading import export_results, export_target, load_results
 from turbobatch.console.results_state import Outcome, failed_count
 from turbobatch.console.rows import Rows
 from turbobatch.console.send_state import Facts, Phase, limit_of
@@ -23,6 +24,7 @@ from turbobatch.progress import log_event
 from turbobatch.rates import Pacer
 from turbobatch.recipients.table import one_line
 from turbobatch.run import describe_stop
+from turbobatch.settings import shown
 from turbobatch.summary import unexpected_text
 from turbobatch.trial import send_trial
 
@@ -58,6 +60,7 @@ class Actions:
         self._plan: Plan | None = None
         self._run: Run | None = None
         self._lock = threading.Lock()
+        self._written: set[Path] = set()  # exports of this console: they are replaced without a question
         api = client.api.name if client is not None else campaign.api or "v2"
         self._api = api
         self._rows = Rows(self._source, campaign.name, api)
@@ -390,15 +393,20 @@ class Actions:
         self.ask_to_settle(None)
         self.jobs.start("settle", work, lambda said: partial(results, change=results_state.failed, notice=said))
 
-    def export(self, path: str) -> None:
-        """Write the results to a file; its ending picks the format."""
+    def export(self, path: str, *, for_excel: bool = False, may_replace: bool = False) -> None:
+        """Write the results to a file; its ending picks the format. A file that is there already is asked about."""
 
         def work(job: Job) -> None:
             def tick(rows: int) -> None:
                 job.report(lambda now: results(now, results_state.exporting, rows))
 
-            rows = export_results(self._campaign, self._recipients, path, tick)
-            said = f"{many(rows, 'row')} written to {one_line(Path(path).absolute())}"
+            target = export_target(self._campaign, self._recipients, path)
+            if os.path.lexists(target) and target not in self._written and not may_replace:
+                job.report(lambda now: results(now, results_state.ask_to_replace, path))
+                return
+            rows = export_results(self._campaign, self._recipients, target, tick, for_excel=for_excel)
+            self._written.add(target)
+            said = f"{many(rows, 'row')} written to {one_line(target)}"
             job.report(lambda now: results(now, results_state.exported, said))
 
         def may(now: State) -> bool:
@@ -407,6 +415,20 @@ class Actions:
         if self.store.change_if(may, lambda now: results(now, results_state.exporting, 0)) is not None:
             end = results_state.export_failed
             self.jobs.start("export", work, lambda said: partial(results, change=end, notice=said))
+
+    @property
+    def export_path(self) -> str:
+        """Where an export goes if nothing else is typed: beside the journal, as people write that path."""
+        return str(shown(self._campaign.journal_path.with_name(f"{self._campaign.name}-results.csv")))
+
+    def replace(self, *, for_excel: bool = False) -> None:
+        """Write the results to the file that was asked about."""
+        if path := self.store.state.results.replaces:
+            self.export(path, for_excel=for_excel, may_replace=True)
+
+    def keep(self) -> None:
+        """Leave the file that was asked about as it is."""
+        self.store.change(lambda now: results(now, results_state.ask_to_replace, ""))
 
     def _source(self) -> Source:
         return self._campaign.source(self._recipients)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 _FAILED = (Status.REJECTED, Status.INVALID, Status.FAILED, Status.IN_DOUBT)
 _FORMATS = {"CSV": ".csv", "Parquet": ".parquet", "Excel": ".xlsx", "HTML page": ".html"}
+_ENDINGS = (*_FORMATS.values(), ".tsv")
 
 
 class ResultsPane:
@@ -38,7 +38,7 @@ class ResultsPane:
         self.widget = parts.stack(
             parts.bar(self.read, self.retry, self.text), self.counts, self.notice, self.answer,
             self.failed, self.in_doubt,
-            parts.section("Export", parts.bar(self.path, self.format, self.export, self.exported)),
+            parts.section("Export", parts.bar(self.path, self.format, self.for_excel, self.export, self.exported), self.replacing),
         )  # fmt: skip
 
     def update(self, state: State) -> None:
@@ -54,6 +54,8 @@ class ResultsPane:
         self._update_doubts(now, is_idle=not state.send.running)
         self.export.disabled = now.exporting is Phase.BUSY
         self.exported.value = parts.text_html(f"{now.exported:,} rows" if now.exporting is Phase.BUSY else "")
+        parts.show(self.replacing, bool(now.replaces))
+        self.there.value = parts.notice_html(f"{now.replaces} is there already. Replace it?" if now.replaces else "")
 
     def _make_failures(self, actions: Actions) -> None:
         self.status = parts.choice([("all", ""), *((str(status), str(status)) for status in _FAILED)], "13em", "Status")
@@ -80,16 +82,28 @@ class ResultsPane:
         parts.on_change(self.doubts, lambda keys: actions.choose(tuple(keys)))
 
     def _make_export(self, actions: Actions) -> None:
-        name = actions.store.state.campaign
-        self.path = parts.field("File", "24em", value=f"{name}-results.csv")
+        self.path = parts.field("File", "24em", value=actions.export_path)
         self.format = parts.choice([*_FORMATS.items()], "9em")
-        self.export = parts.button("Export", lambda: actions.export(self.path.value))
+        self.for_excel = widgets.Checkbox(
+            description="for Excel", indent=False, layout=widgets.Layout(width="auto"),
+            tooltip="cells that begin a formula get a ' before them, and the file a byte order mark",
+        )  # fmt: skip
+        self.export = parts.button(
+            "Export", lambda: actions.export(self.path.value, for_excel=self.for_excel.value and self._is_text())
+        )
         self.exported = parts.html(width="auto")
+        self.there = parts.html(flex="1 1 12em", width="auto")
+        replace = parts.button("Replace", lambda: actions.replace(for_excel=self.for_excel.value and self._is_text()))
+        self.replace, self.keep = replace, parts.button("Cancel", actions.keep)
+        self.replacing = parts.bar(self.there, self.replace, self.keep)
         parts.on_change(self.format, self._end_with)
+        parts.on_change(self.path, lambda _: parts.show(self.for_excel, self._is_text()))
 
     def _end_with(self, ending: str) -> None:
-        if self.path.value.strip():
-            self.path.value = str(Path(self.path.value.strip()).with_suffix(ending))
+        self.path.value = with_ending(self.path.value, ending)
+
+    def _is_text(self) -> bool:
+        return self.path.value.strip().lower().endswith((".csv", ".tsv"))
 
     def _update_failures(self, now: Outcome) -> None:
         parts.show(self.failed, bool(now.failures))
@@ -110,6 +124,14 @@ class ResultsPane:
         self.as_sent.disabled = self.as_pending.disabled = not is_idle
         parts.show(self.confirm, now.asked is not None)
         self.question.value = parts.notice_html(_question(now))
+
+
+def with_ending(path: str, ending: str) -> str:
+    """A typed path with the ending of another format; what follows a dot and names no format stays."""
+    path = path.strip()
+    if path.lower().endswith(_ENDINGS):
+        return path[: path.rindex(".")] + ending
+    return path + ending if path and not path.endswith(("/", "\\", ".")) else path
 
 
 def _question(now: Outcome) -> str:
