@@ -418,6 +418,72 @@ def test_a_run_that_a_cell_has_started_meanwhile(slow: Sandbox) -> None:
     assert slow.requests_seen() == sent < EMAILS
 
 
+def test_the_next_run_has_a_plot_and_a_pace_of_its_own(slow: Sandbox) -> None:
+    """Also where a cell has begun it, and the console finds it."""
+    orders, client = campaign(), slow.client()
+    opened = Opened(orders, people(), client)
+    opened.start()
+    opened.ends()
+    old = opened.now.send.samples
+    assert old[-1].rows > 0
+    run = orders.paced(rate="2/second", concurrency=1).start(people(2 * EMAILS), client)
+    opened.view.refresh.click()
+    now = opened.sees(lambda now: now.send.running and now.send.progress is not None)
+    assert not set(old) & set(now.send.samples)
+    assert now.send.ended == ""
+    assert "-" not in text_of(opened.view.send.run_text).split("rows/s")[0].split(";")[-1]
+    run.stop()
+    opened.ends()
+
+
+@pytest.mark.parametrize("press", ["pane", "count", "read"])
+def test_a_run_that_a_cell_has_begun_is_noticed_by_the_next_press(slow: Sandbox, press: str) -> None:
+    """Of any pane or button that tells of the campaign."""
+    orders, client = campaign(rate=SLOWLY), slow.client()
+    opened = Opened(orders, people(), client)
+    run = orders.start(people(), client)
+    match press:
+        case "pane":
+            opened.view.tabs.selected_index = Tab.SEND
+        case "count":
+            opened.view.send.plan.click()
+        case "read":
+            opened.view.results.read.click()
+    opened.sees(lambda now: now.send.running)
+    assert opened.view.send.plan.disabled
+    run.stop()
+    opened.ends()
+
+
+def test_a_count_can_be_stopped(sandbox: Sandbox) -> None:
+    """Nothing is planned then; the next count is whole."""
+    opened = Opened(campaign(), people(20_000), sandbox.client())
+    pane = opened.view.send
+    opened.view.paint()
+    assert pane.stop_plan.layout.display == "none"
+    pane.plan.click()
+    opened.view.paint()
+    assert pane.stop_plan.layout.display is None
+    pane.stop_plan.click()
+    now = opened.sees(lambda now: now.send.planning is Phase.STOPPED)
+    assert (now.send.plan, now.send.notice) == (None, "")
+    assert pane.stop_plan.layout.display == "none"
+    opened.count()
+    assert "20,000 emails" in text_of(pane.plan_text)
+
+
+def test_the_consoles_own_count_is_nobody_elses(sandbox: Sandbox) -> None:
+    """What is read while the count writes is read once it has ended."""
+    opened = Opened(campaign(), people(20_000), sandbox.client())
+    opened.view.send.plan.click()
+    opened.sees(lambda now: now.send.read > 0)
+    opened.view.results.read.click()
+    opened.sees(lambda now: now.send.planning is Phase.DONE)
+    now = opened.sees(lambda now: now.results.phase is Phase.DONE)
+    assert not now.results.in_use
+    assert "in use elsewhere" not in text_of(opened.view.head)
+
+
 def test_a_consent_of_its_own_where_the_plan_objects(sandbox: Sandbox) -> None:
     """Emails that look as if they had left: the typed count alone doesn't start them."""
     client = sandbox.client()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,19 +18,18 @@ from turbobatch.console.results_state import Outcome, failed_count
 from turbobatch.console.rows import Rows
 from turbobatch.console.send_state import Facts, Phase, limit_of
 from turbobatch.console.state import Form, Listed, State, Tab, current, results, sending
+from turbobatch.console.watching import Watch
 from turbobatch.console.words import many
 from turbobatch.console.work import VIEWS, Jobs, Store
-from turbobatch.errors import CampaignError, TurboBatchError
+from turbobatch.errors import CampaignError
 from turbobatch.progress import log_event
 from turbobatch.rates import Pacer
 from turbobatch.recipients.table import one_line
-from turbobatch.run import describe_stop
 from turbobatch.settings import shown
-from turbobatch.summary import unexpected_text
 from turbobatch.trial import send_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from turbobatch.plan import Plan
     from turbobatch.policy import Status
     from turbobatch.recipients import Table
-    from turbobatch.run import Run
     from turbobatch.units import Source
 
     Recipients = pd.DataFrame | Table | str | Path
@@ -58,8 +57,8 @@ class Actions:
         self._own_client = _from_env(campaign.api) if client is None else None
         self._client = client = client or self._own_client
         self._plan: Plan | None = None
-        self._run: Run | None = None
         self._lock = threading.Lock()
+        self._journal_use = threading.Lock()
         self._written: set[Path] = set()  # exports of this console: they are replaced without a question
         api = client.api.name if client is not None else campaign.api or "v2"
         self._api = api
@@ -74,6 +73,7 @@ class Actions:
             )
         )
         self.jobs = Jobs(self.store)
+        self._watch = Watch(self.store, self.load)
 
     def open(self) -> None:
         """Find out what is the case: the table's rows, the journal's word, a run in progress."""
@@ -92,12 +92,13 @@ class Actions:
         self._rows.reload()
         self.store.change(state.outdated)
         self.attach()
-        self._tell(lambda _run: None)
+        self._watch.tell(lambda _run: None)
         self.count()
         self.load()
 
     def go_to(self, tab: Tab) -> None:
         """Show another pane."""
+        self.attach()
         self.store.change(lambda now: replace(now, tab=tab))
 
     # The preview
@@ -210,23 +211,16 @@ class Actions:
 
     def plan(self) -> None:
         """Count what there is to send."""
+        self.attach()
 
         def work(job: Job) -> None:
             def tick(rows: int) -> None:
                 job.report(lambda now: sending(now, send_state.counting, rows))
 
             client = self._account()
-            plan = self._campaign.plan(self._recipients, progress=tick)
-            facts = Facts(
-                rows=plan.rows,
-                emails=plan.emails,
-                known=plan.known,
-                sender=plan.sender,
-                host=client.host,
-                api=client.api.name,
-                warnings=plan.warnings,
-                objection=plan.objection,
-            )
+            with self._turn(job):
+                plan = self._campaign.plan(self._recipients, progress=tick)
+            facts = _facts(plan, client)
             with self._lock:
                 self._plan = plan
             job.report(lambda now: replace(sending(now, send_state.planned, facts), host=client.host))
@@ -240,8 +234,15 @@ class Actions:
         if self.store.change_if(may, lambda now: sending(now, send_state.planning)) is not None:
             self.jobs.start("plan", work, end)
 
+    def stop_plan(self) -> None:
+        """Leave the count."""
+        self.jobs.stop("plan")
+
     def start(self) -> None:
         """Send, if what was typed allows it; a second press does nothing."""
+        if not self.store.state.send.starting and self.attach():
+            self.store.change(lambda now: sending(now, send_state.forestalled))
+            return
         state_before = self.store.change_if(state.can_start, lambda now: sending(now, send_state.starting))
         if state_before is None:
             self.store.change(lambda now: sending(now, send_state.refused))
@@ -262,27 +263,26 @@ class Actions:
                 self.attach()  # another console, or a cell, may have been quicker
                 raise
             self._campaign = paced  # it knows which version of the table was sent
-            self._watch(run)
+            self._watch.show(run)
 
         self.jobs.start("start", work, lambda said: partial(sending, change=send_state.start_failed, notice=said))
 
-    def attach(self) -> None:
-        """Show the run in progress, if there is one."""
+    def attach(self) -> bool:
+        """Show the run in progress, if there is one; tells whether it wasn't shown already."""
         run = self._campaign.running
-        if run is not None and run is not self._run:
-            self._watch(run)
+        return run is not None and self._watch.show(run)
 
     def pause(self) -> None:
         """Begin no new POSTs."""
-        self._tell(lambda run: run.pause())
+        self._watch.tell(lambda run: run.pause())
 
     def resume(self) -> None:
         """Go on."""
-        self._tell(lambda run: run.resume())
+        self._watch.tell(lambda run: run.resume())
 
     def stop(self) -> None:
         """End the run soon."""
-        self._tell(lambda run: run.stop())
+        self._watch.tell(lambda run: run.stop())
 
     def test(self) -> None:
         """Send the email of the previewed row, or of the first one, to the address that was typed."""
@@ -313,44 +313,18 @@ class Actions:
         if self.store.change_if(may, lambda now: sending(now, send_state.testing)) is not None:
             self.jobs.start("test", work, lambda said: partial(sending, change=send_state.tested, text=said))
 
-    def _tell(self, order: Callable[[Run], None]) -> None:
-        run = self._run
-        if run is not None and self.store.state.send.running:
-            order(run)
-            self.store.change(lambda now: sending(now, send_state.sampled, run.progress) if now.send.running else now)
-
-    def _watch(self, run: Run) -> None:
-        self._run = run
-        self.store.change(lambda now: sending(now, send_state.sampled, run.progress))
-        threading.Thread(target=self._follow, args=(run,), name="turbobatch-watch", daemon=True).start()
-
-    def _follow(self, run: Run) -> None:
-        how = ""
-        try:
-            while not run.wait(VIEWS):
-                if self._run is not run:
-                    return  # another one has begun since; its own thread tells of it
-                self.store.change(lambda now: sending(now, send_state.sampled, run.progress))
-            if run.stop_reason is not None:
-                how = describe_stop(run.stop_reason, run.stop_message, "count again and start")
-        except TurboBatchError as error:
-            how = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever broke the run is to be seen
-            how = unexpected_text(error)
-        # As one step: what the journal told before the run isn't taken for what it tells after it.
-        self.store.change(lambda now: results(sending(now, send_state.ended, run.progress, how), results_state.loading))
-        self.load()
-
     # Results
 
     def load(self) -> None:
         """Read what the journal tells of the table."""
+        self.attach()
 
         def work(job: Job) -> None:
             def tick(rows: int) -> None:
                 job.report(lambda now: results(now, results_state.reading, rows))
 
-            found: Outcome = load_results(self._campaign, self._recipients, tick)
+            with self._turn(job):
+                found: Outcome = load_results(self._campaign, self._recipients, tick)
             job.report(lambda now: results(now, results_state.loaded, found))
 
         self.store.change(lambda now: results(now, results_state.loading))
@@ -386,7 +360,8 @@ class Actions:
             return
 
         def work(job: Job) -> None:
-            count = self._campaign.settle(status, keys)
+            with self._turn(job):
+                count = self._campaign.settle(status, keys)
             job.report(lambda now: results(now, results_state.answered, f"{count} settled as {status}"))
             self.load()
 
@@ -430,6 +405,17 @@ class Actions:
         """Leave the file that was asked about as it is."""
         self.store.change(lambda now: results(now, results_state.ask_to_replace, ""))
 
+    @contextmanager
+    def _turn(self, job: Job) -> Iterator[None]:
+        """Wait for the others that use the journal: who writes isn't to be taken for another process by who reads."""
+        while not self._journal_use.acquire(timeout=VIEWS):
+            job.look()
+        try:
+            job.look()
+            yield
+        finally:
+            self._journal_use.release()
+
     def _source(self) -> Source:
         return self._campaign.source(self._recipients)
 
@@ -438,6 +424,19 @@ class Actions:
             if self._client is None:
                 self._client = self._own_client = TurboClient.from_env(api=self._campaign.api)
             return self._client
+
+
+def _facts(plan: Plan, client: TurboClient) -> Facts:
+    return Facts(
+        rows=plan.rows,
+        emails=plan.emails,
+        known=plan.known,
+        sender=plan.sender,
+        host=client.host,
+        api=client.api.name,
+        warnings=plan.warnings,
+        objection=plan.objection,
+    )
 
 
 def _from_env(api: str | None) -> TurboClient | None:

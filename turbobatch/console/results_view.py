@@ -38,7 +38,7 @@ class ResultsPane:
         self.widget = parts.stack(
             parts.bar(self.read, self.retry, self.text), self.counts, self.notice, self.answer,
             self.failed, self.in_doubt,
-            parts.section("Export", parts.bar(self.path, self.format, self.for_excel, self.export, self.exported), self.replacing),
+            parts.section("Export", self.writing, self.replacing),
         )  # fmt: skip
 
     def update(self, state: State) -> None:
@@ -92,6 +92,7 @@ class ResultsPane:
             "Export", lambda: actions.export(self.path.value, for_excel=self.for_excel.value and self._is_text())
         )
         self.exported = parts.html(width="auto")
+        self.writing = parts.bar(self.path, self.format, self.for_excel, self.export, self.exported)
         self.there = parts.html(flex="1 1 12em", width="auto")
         replace = parts.button("Replace", lambda: actions.replace(for_excel=self.for_excel.value and self._is_text()))
         self.replace, self.keep = replace, parts.button("Cancel", actions.keep)

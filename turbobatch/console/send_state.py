@@ -187,6 +187,11 @@ def refused(now: Sending) -> Sending:
     return now if now.running or now.starting else replace(now, notice=start_fault(now))
 
 
+def forestalled(now: Sending) -> Sending:
+    """A run was begun elsewhere: a start begins no other."""
+    return replace(now, notice="a run of this campaign is in progress already, so Start began none")
+
+
 def start_failed(now: Sending, notice: str) -> Sending:
     """No run was made; the plan may be out of date, so another one is wanted."""
     return replace(now, starting=False, plan=None, planning=Phase.IDLE, notice=notice)
@@ -204,6 +209,11 @@ def sampled(now: Sending, progress: Progress) -> Sending:
         progress=progress,
         samples=with_sample(now.samples, sample),
     )
+
+
+def watched(now: Sending, progress: Progress) -> Sending:
+    """Show another run than before: what was shown of that one isn't this one's."""
+    return sampled(replace(now, samples=(), ended=""), progress)
 
 
 def ended(now: Sending, progress: Progress, how: str) -> Sending:
