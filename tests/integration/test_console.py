@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from ipywidgets import widgets
 
 import turbobatch as tb
 from turbobatch.console.parts import painting
@@ -614,6 +615,41 @@ def test_a_closed_console_leaves_the_run_alone(slow: Sandbox) -> None:
     another.ends()
 
 
+def test_a_console_that_was_replaced_can_be_shown_again(slow: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the account of the environment too; what was typed for a start wants to be typed again."""
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_KEY", "k")
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_SECRET", "s")
+    monkeypatch.setenv("TURBOSMTP_BASE_URL", slow.base_url("v2"))
+    orders = campaign(rate=SLOWLY)
+    first = Opened(orders, people())
+    first.count()
+    first.view.send.limit.value = "30"
+    first.view.send.typed.value = "30"
+    second = Opened(orders, people())
+    assert "Another console" in text_of(first.view.widget.children[0])
+    assert "application/vnd.jupyter.widget-view+json" in first.console._repr_mimebundle_()
+    assert "Another console" in text_of(second.view.widget.children[0])
+    first.view = first.console.view
+    first.view.paint()
+    pane = first.view.send
+    assert (pane.limit.value, pane.typed.value, pane.start.disabled) == ("30", "", True)
+    pane.limit.value = ""
+    first.start()
+    assert first.now.send.running
+    pane.stop.click()
+    assert first.ends().results.counts["sent"] == slow.requests_seen()
+
+
+def test_a_cell_that_runs_again_leaves_few_models(sandbox: Sandbox) -> None:
+    """The console that gives way takes its widgets, their layouts and their styles with it."""
+    orders, client = campaign(), sandbox.client()
+    held = []
+    for _ in range(3):
+        Opened(orders, people(3), client)
+        held.append(len(models()))
+    assert held[2] - held[0] <= 20
+
+
 # Results
 
 
@@ -648,6 +684,11 @@ def test_failures_are_filtered_and_tried_again(sandbox: Sandbox) -> None:
     assert sandbox.requests_seen() == 4
 
 
+def models() -> dict[str, Any]:
+    """All models that the kernel holds for the page, by their ids."""
+    return dict(widgets.widget._instances)
+
+
 def shown(lines: Any) -> list[Any]:
     pairs = zip(lines._lines, lines._buttons, strict=True)
     return [button for line, button in pairs if line.layout.display != "none"]
@@ -667,7 +708,8 @@ def test_doubts_are_settled_after_a_question() -> None:
     opened.view.paint()
     assert "choose the emails to settle first" in text_of(pane.notice)
     key = now.results.doubts[0]
-    pane.doubts.value = (key,)
+    assert pane.doubts.options[0] == (key, 0)
+    pane.doubts.value = (0,)
     pane.as_pending.click()
     opened.view.paint()
     assert "may arrive twice" in text_of(pane.question)
@@ -680,6 +722,53 @@ def test_doubts_are_settled_after_a_question() -> None:
     pane.yes.click()
     opened.sees(lambda now: not now.results.in_doubt)
     assert opened.now.results.counts.get(Status.SENT, 0) == before - 1
+
+
+def test_what_isnt_in_doubt_any_more_cant_be_chosen() -> None:
+    """A click on a list that is out of date neither settles anything nor keeps the console from being drawn."""
+    with Sandbox(faults=["reset-after:100%"]) as broken:
+        opened = Opened(campaign(), people(3), broken.client())
+        opened.start()
+        opened.ends()
+    known = opened.now.results.doubts
+    opened.console._actions.choose((known[0], "gone"))
+    opened.view.paint()
+    assert opened.now.results.chosen == (known[0],)
+    assert opened.view.results.doubts.value == (0,)
+
+
+def test_a_view_that_cant_be_drawn_says_so_and_leaves_the_run_alone(
+    slow: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    """In the head, and once in the log; what can be drawn again is."""
+    opened = Opened(campaign(rate=SLOWLY), people(), slow.client())
+    opened.start()
+    head = opened.view.head
+
+    def break_down(_: State) -> None:
+        raise KeyError("secret")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(opened.view.check, "update", break_down)
+        until(lambda: "may be out of date: unexpected KeyError" in text_of(head))
+        assert "secret" not in text_of(head)
+    until(lambda: "out of date" not in text_of(head))
+    assert len([record for record in caplog.records if "can't be drawn" in record.message]) == 1
+    opened.view.send.stop.click()
+    assert "unexpected" not in opened.ends().send.ended
+
+
+def test_why_rejected_rows_arent_tried_again() -> None:
+    """Where nothing else has failed, the button says what would change that."""
+    with Sandbox(faults=["reject:100%"]) as refusing:
+        opened = Opened(campaign(), people(3), refusing.client())
+        assert text_of(opened.view.results.why) == ""
+        opened.start()
+        opened.ends()
+    pane = opened.view.results
+    assert opened.now.results.counts == {"rejected": 3}
+    assert pane.retry.disabled
+    assert "tried again once their email has changed" in text_of(pane.why)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
@@ -878,6 +967,29 @@ def test_addresses_can_be_masked_in_every_pane(monkeypatch: pytest.MonkeyPatch, 
             held = [str(value) for value in held_by(opened.view.widget)]
             assert any("a…@example.org" in text for text in held)
             assert not [text for text in held if "anna" in text]
+
+
+def test_masked_keys_can_be_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where two of them look alike."""
+    monkeypatch.setattr(tb.options, "mask_addresses", True)
+    emails = ["anna.rossi@example.org", "anna.bianchi@example.org"]
+    with Sandbox(faults=["reset-after:100%"]) as broken:
+        opened = Opened(campaign(key="email", concurrency=1), people(2, email=emails), broken.client())
+        opened.start()
+        opened.ends()
+        if opened.now.results.in_doubt < len(emails):
+            opened.start()
+            opened.ends()
+    doubts = opened.now.results.doubts
+    assert sorted(doubts) == sorted(emails)
+    pane = opened.view.results
+    assert [label for label, _ in pane.doubts.options] == ["a…@example.org"] * 2
+    assert not [value for value in held_by(opened.view.widget) if "anna" in str(value)]
+    pane.doubts.value = (1,)
+    pane.as_sent.click()
+    pane.yes.click()
+    now = opened.sees(lambda now: now.results.in_doubt == 1)
+    assert now.results.doubts == (doubts[0],)
 
 
 def held_by(widget: Any) -> Iterator[Any]:

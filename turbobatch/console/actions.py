@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from turbobatch.client import TurboClient
 from turbobatch.console import results_state, send_state, state
-from turbobatch.console.loading import export_results, export_target, load_results
+from turbobatch.console.loading import export_results, export_target, facts_of, load_results
 from turbobatch.console.results_state import Outcome, failed_count
 from turbobatch.console.rows import Rows
-from turbobatch.console.send_state import Facts, Phase, limit_of
+from turbobatch.console.send_state import Phase, limit_of
 from turbobatch.console.state import Form, Listed, State, Tab, current, results, sending
 from turbobatch.console.watching import Watch
 from turbobatch.console.words import many
@@ -77,15 +77,18 @@ class Actions:
 
     def open(self) -> None:
         """Find out what is the case: the table's rows, the journal's word, a run in progress."""
+        self.store.change(lambda now: sending(now, send_state.reopened))
         self.count()
         self.attach()
         self.load()
 
     def close(self) -> None:
-        """Leave what reads; a run goes on."""
+        """Leave what reads; a run goes on. It can be opened again."""
         self.jobs.stop_all()
-        if self._own_client is not None:
-            self._own_client.close()
+        with self._lock:
+            if self._own_client is not None:
+                self._own_client.close()
+                self._client = self._own_client = None  # the next one who needs an account makes it
 
     def refresh(self) -> None:
         """Look at everything anew."""
@@ -220,7 +223,7 @@ class Actions:
             client = self._account()
             with self._turn(job):
                 plan = self._campaign.plan(self._recipients, progress=tick)
-            facts = _facts(plan, client)
+            facts = facts_of(plan, client)
             with self._lock:
                 self._plan = plan
             job.report(lambda now: replace(sending(now, send_state.planned, facts), host=client.host))
@@ -424,19 +427,6 @@ class Actions:
             if self._client is None:
                 self._client = self._own_client = TurboClient.from_env(api=self._campaign.api)
             return self._client
-
-
-def _facts(plan: Plan, client: TurboClient) -> Facts:
-    return Facts(
-        rows=plan.rows,
-        emails=plan.emails,
-        known=plan.known,
-        sender=plan.sender,
-        host=client.host,
-        api=client.api.name,
-        warnings=plan.warnings,
-        objection=plan.objection,
-    )
 
 
 def _from_env(api: str | None) -> TurboClient | None:

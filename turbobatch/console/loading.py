@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from turbobatch.audit import audit_chunks
 from turbobatch.console.results_state import Failure, Outcome
+from turbobatch.console.send_state import Facts
 from turbobatch.errors import CampaignError
 from turbobatch.report import check_report_path, write_report
 
@@ -18,12 +19,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.campaign import Campaign, Recipients
+    from turbobatch.client import TurboClient
+    from turbobatch.plan import Plan
     from turbobatch.results import Results
 
 MOST_FAILURES = 5000
 """Failed addresses that are held to be looked at; the others are counted."""
 
 MOST_DOUBTS = 1000
+
+
+def facts_of(plan: Plan, client: TurboClient) -> Facts:
+    """What a plan says, and where it would go."""
+    return Facts(
+        rows=plan.rows,
+        emails=plan.emails,
+        known=plan.known,
+        sender=plan.sender,
+        host=client.host,
+        api=client.api.name,
+        warnings=plan.warnings,
+        objection=plan.objection,
+    )
 
 
 def load_results(campaign: Campaign, recipients: Recipients | None, tick: Callable[[int], object]) -> Outcome:

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 from turbobatch.console import parts, words
 from turbobatch.console.results_state import PAGE, failed_count, filtered, page_of
 from turbobatch.console.send_state import Phase, can_plan
-from turbobatch.markup import escaped
+from turbobatch.markup import escaped, masked
 from turbobatch.policy import Status
 from turbobatch.summary import IN_PROGRESS, MEANINGS, resending_text
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FAILED = (Status.REJECTED, Status.INVALID, Status.FAILED, Status.IN_DOUBT)
 _FORMATS = {"CSV": ".csv", "Parquet": ".parquet", "Excel": ".xlsx", "HTML page": ".html"}
+_REJECTED = "rejected rows are tried again once their email has changed"
 _ENDINGS = (*_FORMATS.values(), ".tsv")
 
 
@@ -30,13 +31,14 @@ class ResultsPane:
         self._doubts: tuple[str, ...] = ()
         self.read = parts.button("Read again", actions.load)
         self.retry = parts.button("Retry failed", actions.retry, tooltip="count again; the count wants to be typed")
-        self.text, self.counts = parts.html(flex="1 1 12em", width="auto"), parts.html()
+        self.text, self.why = parts.html(flex="1 1 12em", width="auto"), parts.html(width="auto")
+        self.counts = parts.html()
         self.notice, self.answer = parts.html(), parts.html()
         self._make_failures(actions)
         self._make_doubts(actions)
         self._make_export(actions)
         self.widget = parts.stack(
-            parts.bar(self.read, self.retry, self.text), self.counts, self.notice, self.answer,
+            parts.bar(self.read, self.retry, self.why, self.text), self.counts, self.notice, self.answer,
             self.failed, self.in_doubt,
             parts.section("Export", self.writing, self.replacing),
         )  # fmt: skip
@@ -45,6 +47,8 @@ class ResultsPane:
         """Show what the state says."""
         now = state.results
         self.retry.disabled = not failed_count(now) or not can_plan(state.send)
+        only_rejected = not failed_count(now) and now.counts.get(Status.REJECTED)
+        self.why.value = parts.text_html(_REJECTED if only_rejected else "", faint=True)
         self.text.value = parts.text_html(words.results_text(now), faint=True)
         counts = [(f"{count:,} {status}", MEANINGS[status]) for status, count in words.counts_of(now.counts)]
         self.counts.value = parts.table_html(counts) if counts else ""
@@ -59,7 +63,9 @@ class ResultsPane:
 
     def _make_failures(self, actions: Actions) -> None:
         self.status = parts.choice([("all", ""), *((str(status), str(status)) for status in _FAILED)], "13em", "Status")
-        self.search = parts.field("", "16em", placeholder="address, reason or key", continuous_update=False)
+        look = {"placeholder": "address, reason or key", "continuous_update": False}
+        self.search = parts.field("", "16em", value=actions.store.state.results.text, **look)
+        self.status.value = actions.store.state.results.status
         self.failures = parts.Lines(PAGE, actions.show_row)
         self.pager = parts.Pager(actions.turn)
         filters = parts.bar(self.status, self.search, self.pager.widget)
@@ -79,7 +85,7 @@ class ResultsPane:
         self.confirm = parts.bar(self.question, self.yes, self.no)
         buttons = parts.bar(self.all, self.as_sent, self.as_pending)
         self.in_doubt = parts.section("In doubt", self.doubt_text, self.doubts, buttons, self.confirm)
-        parts.on_change(self.doubts, lambda keys: actions.choose(tuple(keys)))
+        parts.on_change(self.doubts, lambda places: actions.choose(tuple(self._doubts[place] for place in places)))
 
     def _make_export(self, actions: Actions) -> None:
         self.path = parts.field("File", "24em", value=actions.export_path)
@@ -116,8 +122,11 @@ class ResultsPane:
     def _update_doubts(self, now: Outcome, *, is_idle: bool) -> None:
         parts.show(self.in_doubt, bool(now.doubts))
         if now.doubts != self._doubts:
-            self._doubts, self.doubts.options = now.doubts, now.doubts
-        self.doubts.value = now.chosen
+            # By place: what a widget holds is saved with the notebook, and a key may be an address.
+            self.doubts.options = [(masked(key), place) for place, key in enumerate(now.doubts)]
+            self._doubts = now.doubts
+        chosen = set(now.chosen)
+        self.doubts.value = tuple(place for place, key in enumerate(now.doubts) if key in chosen)
         more = f" (the first {len(now.doubts):,} are listed)" if now.in_doubt > len(now.doubts) else ""
         advice = "look them up in the vendor's panel, then settle each as sent or pending"
         said = f"{words.many(now.in_doubt, 'email')} may have left, no verdict came{more}: {advice}."

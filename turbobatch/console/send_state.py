@@ -177,6 +177,11 @@ def plan_ended(now: Sending, phase: Phase, notice: str) -> Sending:
     return replace(now, plan=None, planning=phase, notice=notice)
 
 
+def reopened(now: Sending) -> Sending:
+    """Shown anew: the fields are as they were, but a count wants to be typed again."""
+    return _cleared(now)
+
+
 def starting(now: Sending) -> Sending:
     """A start was pressed: the next press starts nothing."""
     return replace(_cleared(now), starting=True, notice="", ended="", progress=None, samples=())

@@ -61,8 +61,8 @@ class SendPane:
         now = actions.store.state.send
         self.rate = parts.field("Rate", "19em", value=now.rate, placeholder="20/second, 5000/day")
         self.concurrency = parts.field("At a time", "9em", value=now.concurrency)
-        self.limit = parts.field("Send at most", "12em", placeholder="all")
-        self.test_to = parts.field("Address", "22em", placeholder="you@example.org")
+        self.limit = parts.field("Send at most", "12em", value=now.limit, placeholder="all")
+        self.test_to = parts.field("Address", "22em", value=now.test_to, placeholder="you@example.org")
         self.test = parts.button("Send a test", actions.test)
         self.tested = parts.html(flex="1 1 12em", width="auto")
 
