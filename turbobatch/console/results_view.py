@@ -110,7 +110,7 @@ class ResultsPane:
         self.path.value = with_ending(self.path.value, ending)
 
     def _is_text(self) -> bool:
-        return self.path.value.strip().lower().endswith((".csv", ".tsv"))
+        return str(self.path.value).strip().lower().endswith((".csv", ".tsv"))
 
     def _update_failures(self, now: Outcome) -> None:
         parts.show(self.failed, bool(now.failures))
