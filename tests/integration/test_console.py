@@ -475,6 +475,7 @@ def test_a_count_can_be_stopped(sandbox: Sandbox) -> None:
 
 def test_the_consoles_own_count_is_nobody_elses(sandbox: Sandbox) -> None:
     """What is read while the count writes is read once it has ended."""
+    campaign().send(people(3), sandbox.client(), progress=False)  # there is a journal to hold
     opened = Opened(campaign(), people(20_000), sandbox.client())
     opened.view.send.plan.click()
     opened.sees(lambda now: now.send.read > 0)
