@@ -382,13 +382,13 @@ class Campaign:
             table, layout, merger = source.table, source.layout, source.merger
             yield Results(table=table, layout=layout, merger=merger, journal=journal, in_use=journal.in_use)
 
-    def reads(self, path: Path) -> bool:
-        """Whether this file is one that the campaign is made of: table, suppression list, templates, journal.
+    def reads(self, path: Path, recipients: Recipients | None = None) -> bool:
+        """Whether this file is one that the campaign is made of: tables, suppression list, templates, journal.
 
         The journal's files are the campaign's own also before they exist.
         """
         journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark", "-journal", "-shm")]
-        given = [self._recipients, self._suppress, self._file, *self.message.files, *journal]
+        given = [self._recipients, _absolute(recipients), self._suppress, self._file, *self.message.files, *journal]
         return is_one_of(path, [item for item in given if isinstance(item, Path)])
 
     def in_doubt(self) -> list[str]:

@@ -138,7 +138,7 @@ def export(panes: Panes, folder: Path) -> None:
         panes.choose(name)
         panes.press("Export")
         panes.says(re.compile(rf"204 rows written to .*results\.{ending}"))
-        written = tb.read_report(folder / f"receipts-2026-11-results.{ending}")
+        written = tb.read_report(folder / panes.field("File").input_value())
         assert Counter(written["send_status"]) == COUNTS
     panes.field("File").fill("no/such/folder/report.csv")
     panes.press("Export")

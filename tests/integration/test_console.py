@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from ipywidgets import widgets
 
 import turbobatch as tb
 from turbobatch.console.parts import painting
@@ -418,6 +419,73 @@ def test_a_run_that_a_cell_has_started_meanwhile(slow: Sandbox) -> None:
     assert slow.requests_seen() == sent < EMAILS
 
 
+def test_the_next_run_has_a_plot_and_a_pace_of_its_own(slow: Sandbox) -> None:
+    """Also where a cell has begun it, and the console finds it."""
+    orders, client = campaign(), slow.client()
+    opened = Opened(orders, people(), client)
+    opened.start()
+    opened.ends()
+    old = opened.now.send.samples
+    assert old[-1].rows > 0
+    run = orders.paced(rate="2/second", concurrency=1).start(people(2 * EMAILS), client)
+    opened.view.refresh.click()
+    now = opened.sees(lambda now: now.send.running and now.send.progress is not None)
+    assert not set(old) & set(now.send.samples)
+    assert now.send.ended == ""
+    assert "-" not in text_of(opened.view.send.run_text).split("rows/s")[0].split(";")[-1]
+    run.stop()
+    opened.ends()
+
+
+@pytest.mark.parametrize("press", ["pane", "count", "read"])
+def test_a_run_that_a_cell_has_begun_is_noticed_by_the_next_press(slow: Sandbox, press: str) -> None:
+    """Of any pane or button that tells of the campaign."""
+    orders, client = campaign(rate=SLOWLY), slow.client()
+    opened = Opened(orders, people(), client)
+    run = orders.start(people(), client)
+    match press:
+        case "pane":
+            opened.view.tabs.selected_index = Tab.SEND
+        case "count":
+            opened.view.send.plan.click()
+        case "read":
+            opened.view.results.read.click()
+    opened.sees(lambda now: now.send.running)
+    assert opened.view.send.plan.disabled
+    run.stop()
+    opened.ends()
+
+
+def test_a_count_can_be_stopped(sandbox: Sandbox) -> None:
+    """Nothing is planned then; the next count is whole."""
+    opened = Opened(campaign(), people(20_000), sandbox.client())
+    pane = opened.view.send
+    opened.view.paint()
+    assert not is_there(pane.stop_plan)
+    pane.plan.click()
+    opened.view.paint()
+    assert is_there(pane.stop_plan)
+    pane.stop_plan.click()
+    now = opened.sees(lambda now: now.send.planning is Phase.STOPPED)
+    assert (now.send.plan, now.send.notice) == (None, "")
+    assert not is_there(pane.stop_plan)
+    opened.count()
+    assert "20,000 emails" in text_of(pane.plan_text)
+
+
+def test_the_consoles_own_count_is_nobody_elses(sandbox: Sandbox) -> None:
+    """What is read while the count writes is read once it has ended."""
+    campaign().send(people(3), sandbox.client(), progress=False)  # there is a journal to hold
+    opened = Opened(campaign(), people(20_000), sandbox.client())
+    opened.view.send.plan.click()
+    opened.sees(lambda now: now.send.read > 0)
+    opened.view.results.read.click()
+    opened.sees(lambda now: now.send.planning is Phase.DONE)
+    now = opened.sees(lambda now: now.results.phase is Phase.DONE)
+    assert not now.results.in_use
+    assert "in use elsewhere" not in text_of(opened.view.head)
+
+
 def test_a_consent_of_its_own_where_the_plan_objects(sandbox: Sandbox) -> None:
     """Emails that look as if they had left: the typed count alone doesn't start them."""
     client = sandbox.client()
@@ -548,6 +616,42 @@ def test_a_closed_console_leaves_the_run_alone(slow: Sandbox) -> None:
     another.ends()
 
 
+def test_a_console_that_was_replaced_can_be_shown_again(slow: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the account of the environment too; what was typed for a start wants to be typed again."""
+    monkeypatch.setenv("TURBOSMTP_AUTHUSER", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_AUTHPASS", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_BASE_URL", slow.base_url("v1"))
+    orders = campaign(rate=SLOWLY)
+    first = Opened(orders, people())
+    first.count()
+    first.view.send.limit.value = "30"
+    first.view.send.typed.value = "30"
+    second = Opened(orders, people())
+    assert "Another console" in text_of(first.view.widget.children[0])
+    assert "application/vnd.jupyter.widget-view+json" in first.console._repr_mimebundle_()
+    assert "Another console" in text_of(second.view.widget.children[0])
+    first.view = first.console.view
+    first.view.paint()
+    pane = first.view.send
+    assert (pane.limit.value, pane.typed.value, pane.start.disabled) == ("30", "", True)
+    pane.limit.value = ""
+    first.start()
+    first.sees(lambda now: now.send.progress is not None and now.send.progress.done > 0)
+    pane.stop.click()
+    assert first.ends().results.counts["sent"] == slow.requests_seen()
+    first.console.close()
+
+
+def test_a_cell_that_runs_again_leaves_few_models(sandbox: Sandbox) -> None:
+    """The console that gives way takes its widgets, their layouts and their styles with it."""
+    orders, client = campaign(), sandbox.client()
+    held = []
+    for _ in range(3):
+        Opened(orders, people(3), client)
+        held.append(len(models()))
+    assert held[2] - held[0] <= 20
+
+
 # Results
 
 
@@ -582,6 +686,16 @@ def test_failures_are_filtered_and_tried_again(sandbox: Sandbox) -> None:
     assert sandbox.requests_seen() == 4
 
 
+def models() -> dict[str, Any]:
+    """All models that the kernel holds for the page, by their ids."""
+    return dict(widgets.widget._instances)
+
+
+def is_there(widget: Any) -> bool:
+    """Whether a pane shows this widget."""
+    return bool(widget.layout.display != "none")
+
+
 def shown(lines: Any) -> list[Any]:
     pairs = zip(lines._lines, lines._buttons, strict=True)
     return [button for line, button in pairs if line.layout.display != "none"]
@@ -601,7 +715,8 @@ def test_doubts_are_settled_after_a_question() -> None:
     opened.view.paint()
     assert "choose the emails to settle first" in text_of(pane.notice)
     key = now.results.doubts[0]
-    pane.doubts.value = (key,)
+    assert pane.doubts.options[0] == (key, 0)
+    pane.doubts.value = (0,)
     pane.as_pending.click()
     opened.view.paint()
     assert "may arrive twice" in text_of(pane.question)
@@ -614,6 +729,53 @@ def test_doubts_are_settled_after_a_question() -> None:
     pane.yes.click()
     opened.sees(lambda now: not now.results.in_doubt)
     assert opened.now.results.counts.get(Status.SENT, 0) == before - 1
+
+
+def test_what_isnt_in_doubt_any_more_cant_be_chosen() -> None:
+    """A click on a list that is out of date neither settles anything nor keeps the console from being drawn."""
+    with Sandbox(faults=["reset-after:100%"]) as broken:
+        opened = Opened(campaign(), people(3), broken.client())
+        opened.start()
+        opened.ends()
+    known = opened.now.results.doubts
+    opened.console._actions.choose((known[0], "gone"))
+    opened.view.paint()
+    assert opened.now.results.chosen == (known[0],)
+    assert opened.view.results.doubts.value == (0,)
+
+
+def test_a_view_that_cant_be_drawn_says_so_and_leaves_the_run_alone(
+    slow: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    """In the head, and once in the log; what can be drawn again is."""
+    opened = Opened(campaign(rate=SLOWLY), people(), slow.client())
+    opened.start()
+    head = opened.view.head
+
+    def break_down(_: State) -> None:
+        raise KeyError("secret")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(opened.view.check, "update", break_down)
+        until(lambda: "may be out of date: unexpected KeyError" in text_of(head))
+        assert "secret" not in text_of(head)
+    until(lambda: "out of date" not in text_of(head))
+    assert len([record for record in caplog.records if "can't be drawn" in record.message]) == 1
+    opened.view.send.stop.click()
+    assert "unexpected" not in opened.ends().send.ended
+
+
+def test_why_rejected_rows_arent_tried_again() -> None:
+    """Where nothing else has failed, the button says what would change that."""
+    with Sandbox(faults=["reject:100%"]) as refusing:
+        opened = Opened(campaign(), people(3), refusing.client())
+        assert text_of(opened.view.results.why) == ""
+        opened.start()
+        opened.ends()
+    pane = opened.view.results
+    assert opened.now.results.counts == {"rejected": 3}
+    assert pane.retry.disabled
+    assert "tried again once their email has changed" in text_of(pane.why)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
@@ -636,6 +798,9 @@ def test_export(sandbox: Sandbox, folder: Path, ending: str) -> None:
         ("nowhere/x.csv", "there is no folder"),
         ("x.doc", "there is no report format"),
         ("receipts/receipts.csv", "is a file of the campaign itself"),
+        ("~no such user/x.csv", "names no file"),
+        ("x\0.csv", "can't hold a NUL"),
+        ("\ud800.csv", "names no file"),
     ],
 )
 def test_an_export_that_cant_be_written(receipts: tb.Campaign, folder: Path, path: str, said: str) -> None:
@@ -647,6 +812,73 @@ def test_an_export_that_cant_be_written(receipts: tb.Campaign, folder: Path, pat
     opened.sees(lambda now: now.results.exporting is Phase.STOPPED)
     assert said in opened.now.results.notice
     assert {item: item.read_bytes() for item in folder.rglob("*") if item.is_file()} == before
+
+
+def exports_to(opened: Opened, path: str) -> str:
+    """Export, and return what is said of it."""
+    opened.view.results.path.value = path
+    opened.view.results.export.click()
+    now = opened.sees(lambda now: now.results.exporting is not Phase.BUSY).results
+    return now.notice or now.answer
+
+
+def test_an_export_never_replaces_the_consoles_own_table(folder: Path) -> None:
+    """However its path is written, and also where the campaign has another table, or none."""
+    table = folder / "orders.csv"
+    people().to_csv(table, index=False)
+    before = table.read_bytes()
+    opened = Opened(campaign(), "orders.csv")
+    for path in ("orders.csv", "./orders.csv", str(table)):
+        assert "is a file of the campaign itself" in exports_to(opened, path)
+    assert table.read_bytes() == before
+
+
+def test_an_export_asks_before_it_replaces_a_file(folder: Path) -> None:
+    """Another's file stays until the question is answered; the console's own export is replaced as it is."""
+    (folder / "taken.csv").write_text("somebody's")
+    opened = Opened(campaign(), people())
+    pane = opened.view.results
+    assert not is_there(pane.replacing)
+    assert exports_to(opened, "taken.csv") == ""
+    assert is_there(pane.replacing)
+    assert "taken.csv is there already" in text_of(pane.there)
+    pane.keep.click()
+    opened.view.paint()
+    assert not is_there(pane.replacing)
+    assert (folder / "taken.csv").read_text() == "somebody's"
+    exports_to(opened, "taken.csv")
+    pane.replace.click()
+    opened.sees(lambda now: now.results.exporting is Phase.DONE)
+    assert len(tb.read_report(folder / "taken.csv")) == EMAILS
+    assert "40 rows written" in exports_to(opened, "taken.csv")
+
+
+def test_an_export_lies_beside_the_journal_and_its_ending_follows_the_format(folder: Path) -> None:
+    """A name's own dots stay, and what is no file's name stays as it is."""
+    (folder / "kept").mkdir()
+    opened = Opened(campaign(journal="kept/orders.db"), people())
+    pane = opened.view.results
+    assert pane.path.value == "kept/orders-results.csv"
+    endings = [".parquet", ".csv"]
+    for path, made in (("/", "/"), ("results.2026", "results.2026.parquet"), ("a/b.CSV", "a/b.parquet"), ("", "")):
+        pane.format.value = endings[1]
+        pane.path.value = path
+        pane.format.value = endings[0]
+        assert pane.path.value == made
+
+
+def test_an_export_for_excel(folder: Path) -> None:
+    """The tick makes formulas harmless; formats that know text from formulas don't have it."""
+    opened = Opened(campaign(), people(name=["=1+1"] * EMAILS))
+    pane = opened.view.results
+    assert "40 rows" in exports_to(opened, "plain.csv")
+    pane.for_excel.value = True
+    assert "40 rows" in exports_to(opened, "excel.csv")
+    assert ",=1+1," in (folder / "plain.csv").read_text()
+    assert ",'=1+1," in (folder / "excel.csv").read_text("utf-8-sig")
+    pane.format.value = ".parquet"
+    assert pane.for_excel.layout.display == "none"
+    assert "40 rows" in exports_to(opened, pane.path.value)
 
 
 # What there is without a page
@@ -742,6 +974,29 @@ def test_addresses_can_be_masked_in_every_pane(monkeypatch: pytest.MonkeyPatch, 
             held = [str(value) for value in held_by(opened.view.widget)]
             assert any("a…@example.org" in text for text in held)
             assert not [text for text in held if "anna" in text]
+
+
+def test_masked_keys_can_be_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where two of them look alike."""
+    monkeypatch.setattr(tb.options, "mask_addresses", True)
+    emails = ["anna.rossi@example.org", "anna.bianchi@example.org"]
+    with Sandbox(faults=["reset-after:100%"]) as broken:
+        opened = Opened(campaign(key="email", concurrency=1), people(2, email=emails), broken.client())
+        opened.start()
+        opened.ends()
+        if opened.now.results.in_doubt < len(emails):
+            opened.start()
+            opened.ends()
+    doubts = opened.now.results.doubts
+    assert sorted(doubts) == sorted(emails)
+    pane = opened.view.results
+    assert [label for label, _ in pane.doubts.options] == ["a…@example.org"] * 2
+    assert not [value for value in held_by(opened.view.widget) if "anna" in str(value)]
+    pane.doubts.value = (1,)
+    pane.as_sent.click()
+    pane.yes.click()
+    now = opened.sees(lambda now: now.results.in_doubt == 1)
+    assert now.results.doubts == (doubts[0],)
 
 
 def held_by(widget: Any) -> Iterator[Any]:

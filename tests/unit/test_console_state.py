@@ -254,6 +254,8 @@ def test_a_run_from_start_to_end() -> None:
     assert words.badge(now) == ("stopped", words.Tone.BAD)
     assert words.run_text(now.send) == "6 of 12 rows; 2.0 rows/s over 2.0 s"
     assert send_state.can_plan(now.send)
+    again = sending(now, send_state.watched, replace(progress, rows={Status.SENT: 3}, seconds=1.0))
+    assert (len(again.send.samples), again.send.ended, again.send.running) == (1, "", True)
 
 
 @pytest.mark.parametrize(

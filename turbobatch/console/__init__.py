@@ -65,12 +65,12 @@ class Console:
 
     @property
     def view(self) -> View:
-        """The widgets, made when they are wanted first.
+        """The widgets, made when they are wanted first, or again after another console has taken their place.
 
         Raises:
             ImportError: ipywidgets isn't installed.
         """
-        if self._view is None:
+        if self._view is None or self._view.is_closed:
             from turbobatch.console.view import View
 
             identity = self._campaign.journal_path, self._campaign.name

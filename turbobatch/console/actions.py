@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,23 +13,23 @@ from typing import TYPE_CHECKING
 
 from turbobatch.client import TurboClient
 from turbobatch.console import results_state, send_state, state
-from turbobatch.console.loading import export_results, load_results
+from turbobatch.console.loading import export_results, export_target, facts_of, load_results
 from turbobatch.console.results_state import Outcome, failed_count
 from turbobatch.console.rows import Rows
-from turbobatch.console.send_state import Facts, Phase, limit_of
+from turbobatch.console.send_state import Phase, limit_of
 from turbobatch.console.state import Form, Listed, State, Tab, current, results, sending
+from turbobatch.console.watching import Watch
 from turbobatch.console.words import many
 from turbobatch.console.work import VIEWS, Jobs, Store
-from turbobatch.errors import CampaignError, TurboBatchError
+from turbobatch.errors import CampaignError
 from turbobatch.progress import log_event
 from turbobatch.rates import Pacer
 from turbobatch.recipients.table import one_line
-from turbobatch.run import describe_stop
-from turbobatch.summary import unexpected_text
+from turbobatch.settings import shown
 from turbobatch.trial import send_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from turbobatch.plan import Plan
     from turbobatch.policy import Status
     from turbobatch.recipients import Table
-    from turbobatch.run import Run
     from turbobatch.units import Source
 
     Recipients = pd.DataFrame | Table | str | Path
@@ -56,8 +57,9 @@ class Actions:
         self._own_client = _from_env(campaign.api) if client is None else None
         self._client = client = client or self._own_client
         self._plan: Plan | None = None
-        self._run: Run | None = None
         self._lock = threading.Lock()
+        self._journal_use = threading.Lock()
+        self._written: set[Path] = set()  # exports of this console: they are replaced without a question
         api = client.api.name if client is not None else campaign.api or "v2"
         self._api = api
         self._rows = Rows(self._source, campaign.name, api)
@@ -71,30 +73,35 @@ class Actions:
             )
         )
         self.jobs = Jobs(self.store)
+        self._watch = Watch(self.store, self.load)
 
     def open(self) -> None:
         """Find out what is the case: the table's rows, the journal's word, a run in progress."""
+        self.store.change(lambda now: sending(now, send_state.reopened))
         self.count()
         self.attach()
         self.load()
 
     def close(self) -> None:
-        """Leave what reads; a run goes on."""
+        """Leave what reads; a run goes on. It can be opened again."""
         self.jobs.stop_all()
-        if self._own_client is not None:
-            self._own_client.close()
+        with self._lock:
+            if self._own_client is not None:
+                self._own_client.close()
+                self._client = self._own_client = None  # the next one who needs an account makes it
 
     def refresh(self) -> None:
         """Look at everything anew."""
         self._rows.reload()
         self.store.change(state.outdated)
         self.attach()
-        self._tell(lambda _run: None)
+        self._watch.tell(lambda _run: None)
         self.count()
         self.load()
 
     def go_to(self, tab: Tab) -> None:
         """Show another pane."""
+        self.attach()
         self.store.change(lambda now: replace(now, tab=tab))
 
     # The preview
@@ -207,23 +214,16 @@ class Actions:
 
     def plan(self) -> None:
         """Count what there is to send."""
+        self.attach()
 
         def work(job: Job) -> None:
             def tick(rows: int) -> None:
                 job.report(lambda now: sending(now, send_state.counting, rows))
 
             client = self._account()
-            plan = self._campaign.plan(self._recipients, progress=tick)
-            facts = Facts(
-                rows=plan.rows,
-                emails=plan.emails,
-                known=plan.known,
-                sender=plan.sender,
-                host=client.host,
-                api=client.api.name,
-                warnings=plan.warnings,
-                objection=plan.objection,
-            )
+            with self._turn(job):
+                plan = self._campaign.plan(self._recipients, progress=tick)
+            facts = facts_of(plan, client)
             with self._lock:
                 self._plan = plan
             job.report(lambda now: replace(sending(now, send_state.planned, facts), host=client.host))
@@ -237,8 +237,15 @@ class Actions:
         if self.store.change_if(may, lambda now: sending(now, send_state.planning)) is not None:
             self.jobs.start("plan", work, end)
 
+    def stop_plan(self) -> None:
+        """Leave the count."""
+        self.jobs.stop("plan")
+
     def start(self) -> None:
         """Send, if what was typed allows it; a second press does nothing."""
+        if not self.store.state.send.starting and self.attach():
+            self.store.change(lambda now: sending(now, send_state.forestalled))
+            return
         state_before = self.store.change_if(state.can_start, lambda now: sending(now, send_state.starting))
         if state_before is None:
             self.store.change(lambda now: sending(now, send_state.refused))
@@ -259,27 +266,26 @@ class Actions:
                 self.attach()  # another console, or a cell, may have been quicker
                 raise
             self._campaign = paced  # it knows which version of the table was sent
-            self._watch(run)
+            self._watch.show(run)
 
         self.jobs.start("start", work, lambda said: partial(sending, change=send_state.start_failed, notice=said))
 
-    def attach(self) -> None:
-        """Show the run in progress, if there is one."""
+    def attach(self) -> bool:
+        """Show the run in progress, if there is one; tells whether it wasn't shown already."""
         run = self._campaign.running
-        if run is not None and run is not self._run:
-            self._watch(run)
+        return run is not None and self._watch.show(run)
 
     def pause(self) -> None:
         """Begin no new POSTs."""
-        self._tell(lambda run: run.pause())
+        self._watch.tell(lambda run: run.pause())
 
     def resume(self) -> None:
         """Go on."""
-        self._tell(lambda run: run.resume())
+        self._watch.tell(lambda run: run.resume())
 
     def stop(self) -> None:
         """End the run soon."""
-        self._tell(lambda run: run.stop())
+        self._watch.tell(lambda run: run.stop())
 
     def test(self) -> None:
         """Send the email of the previewed row, or of the first one, to the address that was typed."""
@@ -310,44 +316,18 @@ class Actions:
         if self.store.change_if(may, lambda now: sending(now, send_state.testing)) is not None:
             self.jobs.start("test", work, lambda said: partial(sending, change=send_state.tested, text=said))
 
-    def _tell(self, order: Callable[[Run], None]) -> None:
-        run = self._run
-        if run is not None and self.store.state.send.running:
-            order(run)
-            self.store.change(lambda now: sending(now, send_state.sampled, run.progress) if now.send.running else now)
-
-    def _watch(self, run: Run) -> None:
-        self._run = run
-        self.store.change(lambda now: sending(now, send_state.sampled, run.progress))
-        threading.Thread(target=self._follow, args=(run,), name="turbobatch-watch", daemon=True).start()
-
-    def _follow(self, run: Run) -> None:
-        how = ""
-        try:
-            while not run.wait(VIEWS):
-                if self._run is not run:
-                    return  # another one has begun since; its own thread tells of it
-                self.store.change(lambda now: sending(now, send_state.sampled, run.progress))
-            if run.stop_reason is not None:
-                how = describe_stop(run.stop_reason, run.stop_message, "count again and start")
-        except TurboBatchError as error:
-            how = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever broke the run is to be seen
-            how = unexpected_text(error)
-        # As one step: what the journal told before the run isn't taken for what it tells after it.
-        self.store.change(lambda now: results(sending(now, send_state.ended, run.progress, how), results_state.loading))
-        self.load()
-
     # Results
 
     def load(self) -> None:
         """Read what the journal tells of the table."""
+        self.attach()
 
         def work(job: Job) -> None:
             def tick(rows: int) -> None:
                 job.report(lambda now: results(now, results_state.reading, rows))
 
-            found: Outcome = load_results(self._campaign, self._recipients, tick)
+            with self._turn(job):
+                found: Outcome = load_results(self._campaign, self._recipients, tick)
             job.report(lambda now: results(now, results_state.loaded, found))
 
         self.store.change(lambda now: results(now, results_state.loading))
@@ -383,22 +363,28 @@ class Actions:
             return
 
         def work(job: Job) -> None:
-            count = self._campaign.settle(status, keys)
+            with self._turn(job):
+                count = self._campaign.settle(status, keys)
             job.report(lambda now: results(now, results_state.answered, f"{count} settled as {status}"))
             self.load()
 
         self.ask_to_settle(None)
         self.jobs.start("settle", work, lambda said: partial(results, change=results_state.failed, notice=said))
 
-    def export(self, path: str) -> None:
-        """Write the results to a file; its ending picks the format."""
+    def export(self, path: str, *, for_excel: bool = False, may_replace: bool = False) -> None:
+        """Write the results to a file; its ending picks the format. A file that is there already is asked about."""
 
         def work(job: Job) -> None:
             def tick(rows: int) -> None:
                 job.report(lambda now: results(now, results_state.exporting, rows))
 
-            rows = export_results(self._campaign, self._recipients, path, tick)
-            said = f"{many(rows, 'row')} written to {one_line(Path(path).absolute())}"
+            target = export_target(self._campaign, self._recipients, path)
+            if os.path.lexists(target) and target not in self._written and not may_replace:
+                job.report(lambda now: results(now, results_state.ask_to_replace, path))
+                return
+            rows = export_results(self._campaign, self._recipients, target, tick, for_excel=for_excel)
+            self._written.add(target)
+            said = f"{many(rows, 'row')} written to {one_line(target)}"
             job.report(lambda now: results(now, results_state.exported, said))
 
         def may(now: State) -> bool:
@@ -407,6 +393,31 @@ class Actions:
         if self.store.change_if(may, lambda now: results(now, results_state.exporting, 0)) is not None:
             end = results_state.export_failed
             self.jobs.start("export", work, lambda said: partial(results, change=end, notice=said))
+
+    @property
+    def export_path(self) -> str:
+        """Where an export goes if nothing else is typed: beside the journal, as people write that path."""
+        return str(shown(self._campaign.journal_path.with_name(f"{self._campaign.name}-results.csv")))
+
+    def replace(self, *, for_excel: bool = False) -> None:
+        """Write the results to the file that was asked about."""
+        if path := self.store.state.results.replaces:
+            self.export(path, for_excel=for_excel, may_replace=True)
+
+    def keep(self) -> None:
+        """Leave the file that was asked about as it is."""
+        self.store.change(lambda now: results(now, results_state.ask_to_replace, ""))
+
+    @contextmanager
+    def _turn(self, job: Job) -> Iterator[None]:
+        """Wait for the others that use the journal: who writes isn't to be taken for another process by who reads."""
+        while not self._journal_use.acquire(timeout=VIEWS):
+            job.look()
+        try:
+            job.look()
+            yield
+        finally:
+            self._journal_use.release()
 
     def _source(self) -> Source:
         return self._campaign.source(self._recipients)

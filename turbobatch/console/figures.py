@@ -37,7 +37,7 @@ def pace(samples: tuple[Sample, ...], now: Sample) -> float:
     """Rows per second over the last moments."""
     recent = [item for item in samples if item.seconds >= now.seconds - RECENT and item.seconds < now.seconds]
     first = recent[0] if recent else Sample(0.0, 0)
-    return (now.rows - first.rows) / (now.seconds - first.seconds) if now.seconds > first.seconds else 0.0
+    return max((now.rows - first.rows) / (now.seconds - first.seconds), 0.0) if now.seconds > first.seconds else 0.0
 
 
 def _spacing(samples: tuple[Sample, ...]) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turbobatch.audit import audit_chunks
 from turbobatch.console.results_state import Failure, Outcome
+from turbobatch.console.send_state import Facts
 from turbobatch.errors import CampaignError
 from turbobatch.report import check_report_path, write_report
 
@@ -17,12 +19,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.campaign import Campaign, Recipients
+    from turbobatch.client import TurboClient
+    from turbobatch.plan import Plan
     from turbobatch.results import Results
 
 MOST_FAILURES = 5000
 """Failed addresses that are held to be looked at; the others are counted."""
 
 MOST_DOUBTS = 1000
+
+
+def facts_of(plan: Plan, client: TurboClient) -> Facts:
+    """What a plan says, and where it would go."""
+    return Facts(
+        rows=plan.rows,
+        emails=plan.emails,
+        known=plan.known,
+        sender=plan.sender,
+        host=client.host,
+        api=client.api.name,
+        warnings=plan.warnings,
+        objection=plan.objection,
+    )
 
 
 def load_results(campaign: Campaign, recipients: Recipients | None, tick: Callable[[int], object]) -> Outcome:
@@ -54,22 +72,43 @@ def load_results(campaign: Campaign, recipients: Recipients | None, tick: Callab
     )
 
 
-def export_results(campaign: Campaign, recipients: Recipients | None, path: str, tick: Callable[[int], object]) -> int:
-    """Write the results to a file, and return how many rows.
+def export_target(campaign: Campaign, recipients: Recipients | None, path: str) -> Path:
+    """The file that a typed path names, absolute.
 
     Raises:
-        CampaignError: the table can't be read, or the file can't be written or is one of the campaign's own.
-        JournalError: the journal can't be used.
+        CampaignError: the file can't be written, or is one of the campaign's own or the table.
     """
     if not path.strip():
         raise CampaignError("name a file to write")
-    target = Path(path.strip()).expanduser()
+    if "\0" in path:
+        raise CampaignError("a file's name can't hold a NUL character")
+    try:
+        target = Path(os.fsdecode(os.fsencode(path.strip()))).expanduser().absolute()
+    except (RuntimeError, ValueError) as error:  # no such user; half a character
+        raise CampaignError(f"{path.strip()!r} names no file: {error}") from error
     check_report_path(target)
-    if campaign.reads(target):
+    if campaign.reads(target, recipients):
         raise CampaignError(f"{target} is a file of the campaign itself: give the output another name")
+    return target
+
+
+def export_results(
+    campaign: Campaign,
+    recipients: Recipients | None,
+    target: Path,
+    tick: Callable[[int], object],
+    *,
+    for_excel: bool = False,
+) -> int:
+    """Write the results to a file that `export_target` allows, and return how many rows.
+
+    Raises:
+        CampaignError: the table can't be read, or the file can't be written.
+        JournalError: the journal can't be used.
+    """
     counts: Counter[str] = Counter()
     with campaign.look(recipients) as results:
-        write_report(_counted(results, counts, tick), target)
+        write_report(_counted(results, counts, tick), target, for_excel=for_excel)
     return counts.total()
 
 

@@ -43,6 +43,7 @@ class Outcome:
         warning: that the table isn't the one that was sent.
         first: place of the first failure that is shown, among those that the filters let through.
         asked: what the keys in doubt are to be settled as; it wants to be confirmed.
+        replaces: the path, as typed, of a file that is there already; to replace it wants to be confirmed.
         notice: what went wrong; `answer`: what went well.
     """
 
@@ -62,6 +63,7 @@ class Outcome:
     asked: Status | None = None
     exporting: Phase = Phase.IDLE
     exported: int = 0
+    replaces: str = ""
     notice: str = ""
     answer: str = ""
 
@@ -83,6 +85,7 @@ def loaded(old: Outcome, found: Outcome) -> Outcome:
         chosen=tuple(key for key in old.chosen if key in known),
         exporting=old.exporting,
         exported=old.exported,
+        replaces=old.replaces,
         notice=old.notice,
         answer=old.answer,
     )
@@ -133,8 +136,9 @@ def failed(now: Outcome, notice: str) -> Outcome:
 
 
 def chosen(now: Outcome, keys: tuple[str, ...]) -> Outcome:
-    """Choose emails in doubt; what was asked about others isn't asked about these."""
-    return replace(now, chosen=keys, asked=None)
+    """Choose emails that are in doubt still; what was asked about others isn't asked about these."""
+    known = set(now.doubts)
+    return replace(now, chosen=tuple(key for key in keys if key in known), asked=None)
 
 
 def ask(now: Outcome, status: Status | None) -> Outcome:
@@ -151,7 +155,12 @@ def answered(now: Outcome, answer: str) -> Outcome:
 
 def exporting(now: Outcome, rows: int) -> Outcome:
     """Tell how many rows were written."""
-    return replace(now, exporting=Phase.BUSY, exported=rows, answer="", notice="")
+    return replace(now, exporting=Phase.BUSY, exported=rows, replaces="", answer="", notice="")
+
+
+def ask_to_replace(now: Outcome, path: str) -> Outcome:
+    """Ask whether a file that is there may be replaced; an empty path asks no more."""
+    return replace(now, exporting=Phase.IDLE, replaces=path)
 
 
 def exported(now: Outcome, answer: str) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
@@ -10,7 +9,7 @@ import ipywidgets as widgets
 from turbobatch.console import parts, words
 from turbobatch.console.results_state import PAGE, failed_count, filtered, page_of
 from turbobatch.console.send_state import Phase, can_plan
-from turbobatch.markup import escaped
+from turbobatch.markup import escaped, masked
 from turbobatch.policy import Status
 from turbobatch.summary import IN_PROGRESS, MEANINGS
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 _FAILED = (Status.REJECTED, Status.INVALID, Status.FAILED, Status.IN_DOUBT)
 _FORMATS = {"CSV": ".csv", "Parquet": ".parquet", "Excel": ".xlsx", "HTML page": ".html"}
+_REJECTED = "rejected rows are tried again once their email has changed"
+_ENDINGS = (*_FORMATS.values(), ".tsv")
 
 
 class ResultsPane:
@@ -30,21 +31,24 @@ class ResultsPane:
         self._doubts: tuple[str, ...] = ()
         self.read = parts.button("Read again", actions.load)
         self.retry = parts.button("Retry failed", actions.retry, tooltip="count again; the count wants to be typed")
-        self.text, self.counts = parts.html(flex="1 1 12em", width="auto"), parts.html()
+        self.text, self.why = parts.html(flex="1 1 12em", width="auto"), parts.html(width="auto")
+        self.counts = parts.html()
         self.notice, self.answer = parts.html(), parts.html()
         self._make_failures(actions)
         self._make_doubts(actions)
         self._make_export(actions)
         self.widget = parts.stack(
-            parts.bar(self.read, self.retry, self.text), self.counts, self.notice, self.answer,
+            parts.bar(self.read, self.retry, self.why, self.text), self.counts, self.notice, self.answer,
             self.failed, self.in_doubt,
-            parts.section("Export", parts.bar(self.path, self.format, self.export, self.exported)),
+            parts.section("Export", self.writing, self.replacing),
         )  # fmt: skip
 
     def update(self, state: State) -> None:
         """Show what the state says."""
         now = state.results
         self.retry.disabled = not failed_count(now) or not can_plan(state.send)
+        only_rejected = not failed_count(now) and now.counts.get(Status.REJECTED)
+        self.why.value = parts.text_html(_REJECTED if only_rejected else "", faint=True)
         self.text.value = parts.text_html(words.results_text(now), faint=True)
         counts = [(f"{count:,} {status}", MEANINGS[status]) for status, count in words.counts_of(now.counts)]
         self.counts.value = parts.table_html(counts) if counts else ""
@@ -54,10 +58,14 @@ class ResultsPane:
         self._update_doubts(now, is_idle=not state.send.running)
         self.export.disabled = now.exporting is Phase.BUSY
         self.exported.value = parts.text_html(f"{now.exported:,} rows" if now.exporting is Phase.BUSY else "")
+        parts.show(self.replacing, bool(now.replaces))
+        self.there.value = parts.notice_html(f"{now.replaces} is there already. Replace it?" if now.replaces else "")
 
     def _make_failures(self, actions: Actions) -> None:
         self.status = parts.choice([("all", ""), *((str(status), str(status)) for status in _FAILED)], "13em", "Status")
-        self.search = parts.field("", "16em", placeholder="address, reason or key", continuous_update=False)
+        look = {"placeholder": "address, reason or key", "continuous_update": False}
+        self.search = parts.field("", "16em", value=actions.store.state.results.text, **look)
+        self.status.value = actions.store.state.results.status
         self.failures = parts.Lines(PAGE, actions.show_row)
         self.pager = parts.Pager(actions.turn)
         filters = parts.bar(self.status, self.search, self.pager.widget)
@@ -77,19 +85,32 @@ class ResultsPane:
         self.confirm = parts.bar(self.question, self.yes, self.no)
         buttons = parts.bar(self.all, self.as_sent, self.as_pending)
         self.in_doubt = parts.section("In doubt", self.doubt_text, self.doubts, buttons, self.confirm)
-        parts.on_change(self.doubts, lambda keys: actions.choose(tuple(keys)))
+        parts.on_change(self.doubts, lambda places: actions.choose(tuple(self._doubts[place] for place in places)))
 
     def _make_export(self, actions: Actions) -> None:
-        name = actions.store.state.campaign
-        self.path = parts.field("File", "24em", value=f"{name}-results.csv")
+        self.path = parts.field("File", "24em", value=actions.export_path)
         self.format = parts.choice([*_FORMATS.items()], "9em")
-        self.export = parts.button("Export", lambda: actions.export(self.path.value))
+        self.for_excel = widgets.Checkbox(
+            description="for Excel", indent=False, layout=widgets.Layout(width="auto"),
+            tooltip="cells that begin a formula get a ' before them, and the file a byte order mark",
+        )  # fmt: skip
+        self.export = parts.button(
+            "Export", lambda: actions.export(self.path.value, for_excel=self.for_excel.value and self._is_text())
+        )
         self.exported = parts.html(width="auto")
+        self.writing = parts.bar(self.path, self.format, self.for_excel, self.export, self.exported)
+        self.there = parts.html(flex="1 1 12em", width="auto")
+        replace = parts.button("Replace", lambda: actions.replace(for_excel=self.for_excel.value and self._is_text()))
+        self.replace, self.keep = replace, parts.button("Cancel", actions.keep)
+        self.replacing = parts.bar(self.there, self.replace, self.keep)
         parts.on_change(self.format, self._end_with)
+        parts.on_change(self.path, lambda _: parts.show(self.for_excel, self._is_text()))
 
     def _end_with(self, ending: str) -> None:
-        if self.path.value.strip():
-            self.path.value = str(Path(self.path.value.strip()).with_suffix(ending))
+        self.path.value = with_ending(self.path.value, ending)
+
+    def _is_text(self) -> bool:
+        return str(self.path.value).strip().lower().endswith((".csv", ".tsv"))
 
     def _update_failures(self, now: Outcome) -> None:
         parts.show(self.failed, bool(now.failures))
@@ -101,8 +122,11 @@ class ResultsPane:
     def _update_doubts(self, now: Outcome, *, is_idle: bool) -> None:
         parts.show(self.in_doubt, bool(now.doubts))
         if now.doubts != self._doubts:
-            self._doubts, self.doubts.options = now.doubts, now.doubts
-        self.doubts.value = now.chosen
+            # By place: what a widget holds is saved with the notebook, and a key may be an address.
+            self.doubts.options = [(masked(key), place) for place, key in enumerate(now.doubts)]
+            self._doubts = now.doubts
+        chosen = set(now.chosen)
+        self.doubts.value = tuple(place for place, key in enumerate(now.doubts) if key in chosen)
         more = f" (the first {len(now.doubts):,} are listed)" if now.in_doubt > len(now.doubts) else ""
         advice = "look them up in the vendor's panel, then settle each as sent or pending"
         said = f"{words.many(now.in_doubt, 'email')} may have left, no verdict came{more}: {advice}."
@@ -110,6 +134,14 @@ class ResultsPane:
         self.as_sent.disabled = self.as_pending.disabled = not is_idle
         parts.show(self.confirm, now.asked is not None)
         self.question.value = parts.notice_html(words.settle_text(now))
+
+
+def with_ending(path: str, ending: str) -> str:
+    """A typed path with the ending of another format; what follows a dot and names no format stays."""
+    path = path.strip()
+    if path.lower().endswith(_ENDINGS):
+        return path[: path.rindex(".")] + ending
+    return path + ending if path and not path.endswith(("/", "\\", ".")) else path
 
 
 def _failure_html(item: Failure) -> str:

@@ -177,6 +177,11 @@ def plan_ended(now: Sending, phase: Phase, notice: str) -> Sending:
     return replace(now, plan=None, planning=phase, notice=notice)
 
 
+def reopened(now: Sending) -> Sending:
+    """Shown anew: the fields are as they were, but a count wants to be typed again."""
+    return _cleared(now)
+
+
 def starting(now: Sending) -> Sending:
     """A start was pressed: the next press starts nothing."""
     return replace(_cleared(now), starting=True, notice="", ended="", progress=None, samples=())
@@ -185,6 +190,11 @@ def starting(now: Sending) -> Sending:
 def refused(now: Sending) -> Sending:
     """Say why a start does nothing; where there is a run already, that is nothing to say."""
     return now if now.running or now.starting else replace(now, notice=start_fault(now))
+
+
+def forestalled(now: Sending) -> Sending:
+    """A run was begun elsewhere: a start begins no other."""
+    return replace(now, notice="a run of this campaign is in progress already, so Start began none")
 
 
 def start_failed(now: Sending, notice: str) -> Sending:
@@ -204,6 +214,11 @@ def sampled(now: Sending, progress: Progress) -> Sending:
         progress=progress,
         samples=with_sample(now.samples, sample),
     )
+
+
+def watched(now: Sending, progress: Progress) -> Sending:
+    """Show another run than before: what was shown of that one isn't this one's."""
+    return sampled(replace(now, samples=(), ended=""), progress)
 
 
 def ended(now: Sending, progress: Progress, how: str) -> Sending:

@@ -26,6 +26,7 @@ class SendPane:
     def __init__(self, actions: Actions) -> None:
         self._cleared = 0
         self.plan = parts.button("Count what there is to send", actions.plan, style="primary")
+        self.stop_plan = parts.button("Stop", actions.stop_plan, style="danger")
         self.plan_text, self.facts, self.notice = parts.html(flex="1 1 12em", width="auto"), parts.html(), parts.html()
         self.accept = widgets.Checkbox(
             description="Send them all the same", indent=False, layout=widgets.Layout(width="auto")
@@ -38,7 +39,7 @@ class SendPane:
         self._hear(actions)
         self.confirm = parts.bar(self.typed, self.start, self.hint)
         self.before = parts.stack(
-            parts.section("What there is to send", parts.bar(self.plan, self.plan_text), self.facts),
+            parts.section("What there is to send", parts.bar(self.plan, self.stop_plan, self.plan_text), self.facts),
             parts.section("Pace of this run", parts.bar(self.rate, self.concurrency, self.limit)),
             parts.section("Start", self.accept, self.confirm),
         )
@@ -60,8 +61,8 @@ class SendPane:
         now = actions.store.state.send
         self.rate = parts.field("Rate", "19em", value=now.rate, placeholder="20/second, 5000/day")
         self.concurrency = parts.field("At a time", "9em", value=now.concurrency)
-        self.limit = parts.field("Send at most", "12em", placeholder="all")
-        self.test_to = parts.field("Address", "22em", placeholder="you@example.org")
+        self.limit = parts.field("Send at most", "12em", value=now.limit, placeholder="all")
+        self.test_to = parts.field("Address", "22em", value=now.test_to, placeholder="you@example.org")
         self.test = parts.button("Send a test", actions.test)
         self.tested = parts.html(flex="1 1 12em", width="auto")
 
@@ -84,6 +85,7 @@ class SendPane:
 
     def _update_plan(self, now: Sending) -> None:
         self.plan.disabled = not can_plan(now)
+        parts.show(self.stop_plan, now.planning is Phase.BUSY)
         self.plan.description = "Count again" if now.plan is not None else "Count what there is to send"
         self.plan.button_style = "" if now.plan is not None else "primary"  # then the main action is Start
         self.plan_text.value = parts.text_html(words.plan_text(now))

@@ -16,6 +16,7 @@ from turbobatch.console.state import Tab
 from turbobatch.console.words import badge
 from turbobatch.console.work import Throttle
 from turbobatch.markup import escaped
+from turbobatch.summary import unexpected_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,12 @@ class View:
         self.widget = parts.stack(parts.bar(self.head, self.refresh), self.tabs)
         parts.on_change(self.tabs, lambda place: actions.go_to(Tab(place)), "selected_index")
         self.paint()
-        self._store.listener = Throttle(self.paint)
+        self._store.listener = Throttle(self.paint, on_fault=self._say_fault)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it shows nothing any more."""
+        return self._is_closed
 
     def paint(self) -> None:
         """Show the state as it is now."""
@@ -69,7 +75,16 @@ class View:
             before = self.widget.children
             self.widget.children = (parts.html(parts.text_html(said, faint=True)),)
             for widget in [item for child in before for item in _all(child)]:
-                widget.close()
+                # A layout and a style are models of their own: the kernel and the page keep them until they are closed.
+                for model in (widget, widget.layout, getattr(widget, "style", None)):
+                    if model is not None:
+                        model.close()
+
+    def _say_fault(self, error: Exception) -> None:
+        with self._lock, parts.painting():
+            if not self._is_closed:
+                said = parts.notice_html(f"What is shown below may be out of date: {unexpected_text(error)}")
+                self.head.value = _head_html(self._store.state) + said
 
     def _refresh(self) -> None:
         self._actions.refresh()

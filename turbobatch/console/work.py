@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from turbobatch.errors import TurboBatchError
+from turbobatch.progress import log
 from turbobatch.summary import unexpected_text
 
 if TYPE_CHECKING:
@@ -168,10 +169,12 @@ class Jobs:
 class Throttle:
     """Calls `show` soon after it was asked to, `every` seconds apart at least, always once more after the last time.
 
-    One thread shows at a time. The first call, and one after a pause, shows at once in the thread that asks.
+    One thread shows at a time. The first call, and one after a pause, shows at once in the thread that asks. What
+    `show` raises stays here: a view that can't be drawn is nobody's fault who changes the state.
 
     Args:
         show: draws whatever is the case then.
+        on_fault: hears what `show` raised.
         every: seconds.
         clock: seconds that don't go back.
         later: calls something in so many seconds, in another thread.
@@ -181,11 +184,14 @@ class Throttle:
         self,
         show: Callable[[], None],
         *,
+        on_fault: Callable[[Exception], None] = lambda _: None,
         every: float = VIEWS,
         clock: Callable[[], float] = time.monotonic,
         later: Later | None = None,
     ) -> None:
         self._show = show
+        self._on_fault = on_fault
+        self._is_logged = False
         self._every = every
         self._clock = clock
         self._later = later or _later
@@ -216,12 +222,20 @@ class Throttle:
             self._is_asked = False
         try:
             self._show()
+        except Exception as error:  # noqa: BLE001 - of any kind: views come and go while a run goes on
+            self._fail(error)
         finally:
             with self._lock:
                 self._last, self._is_showing = self._clock(), False
                 if self._is_asked:
                     self._is_due = True
                     self._later(self._every, self._come_due)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._is_logged:
+            self._is_logged = True
+            log.warning("the console can't be drawn: %s", unexpected_text(error))
+        self._on_fault(error)
 
     def _wait(self) -> float:
         return 0.0 if self._last is None else self._last + self._every - self._clock()
