@@ -278,6 +278,21 @@ def test_many_rows_of_one_cause_have_pages() -> None:
     assert [button.description for button in shown(pane.rows)] == [f"row {row}" for row in range(12, 24)]
 
 
+def test_a_check_takes_any_address_and_counts_rows() -> None:
+    """Apostrophes in bad addresses; two bad addresses in a row."""
+    emails = ["s.o'neil@gmail", "m.o'neil@gmail", "p.o'brien@yahoo", "a@@x, b@@x"]
+    opened = Opened(campaign(), people(4, email=emails))
+    pane = opened.view.check
+    pane.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    assert text_of(pane.notice) == ""
+    assert "5 problems" in text_of(pane.text)
+    assert "4 rows can&#x27;t be sent" in text_of(pane.text)
+    counts = [button.description for button in shown(pane.causes)]
+    assert counts == ["4 rows"]
+    assert [button.description for button in shown(pane.rows)] == [f"row {row}" for row in range(4)]
+
+
 def test_a_check_by_cause_and_one_click_to_the_row(receipts: tb.Campaign) -> None:
     """Problems are grouped; a cause lists its rows; a row's button shows its preview."""
     opened = Opened(receipts)

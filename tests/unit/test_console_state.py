@@ -77,7 +77,7 @@ def test_problems_that_differ_in_the_rows_values_are_one_cause() -> None:
             field=st.none() | st.sampled_from(["to", "text"]),
         ),
         max_size=60,
-    ),
+    ).map(lambda found: sorted(found, key=lambda item: item.row)),
     st.integers(1, 20),
 )
 def test_grouping_part_by_part_counts_each_problem_once(problems: list[CheckedProblem], size: int) -> None:
@@ -88,7 +88,32 @@ def test_grouping_part_by_part_counts_each_problem_once(problems: list[CheckedPr
         step_by_step = grouped(problems[start : start + size], step_by_step)
     assert step_by_step == causes
     assert sum(cause.count for cause in causes) == len(problems)
-    assert sorted(row.number for cause in causes for row in cause.rows) == sorted(item.row for item in problems)
+    for cause in causes:
+        numbers = [row.number for row in cause.rows]
+        assert len(numbers) == len(set(numbers)) == cause.affected
+    assert {row.number for cause in causes for row in cause.rows} == {item.row for item in problems}
+
+
+@given(st.lists(st.text("' @9a…", max_size=5)), st.sampled_from(["'{}' not valid", "{}@x odd: '{}'", "{}"]))
+def test_whatever_a_cell_holds_its_problem_is_grouped(texts: list[str], said: str) -> None:
+    """Quotes in what is quoted, addresses beside quotes, marks of our own: none breaks the check."""
+    causes = grouped(problem(row, said.replace("{}", text)) for row, text in enumerate(texts))
+    assert sum(cause.count for cause in causes) == len(texts)
+
+
+def test_addresses_with_an_apostrophe_are_one_cause() -> None:
+    """The quote in the middle ends what is quoted, and the rest looks like an address."""
+    names = ("s.o'neil@gmail", "m.o'neil@gmail", "p.o'brien@yahoo")
+    (cause,) = grouped(problem(row, f"'{name}' 'to' email not valid") for row, name in enumerate(names))
+    assert (cause.text, cause.count) == ("… 'to' email not valid", 3)
+
+
+def test_a_row_with_two_problems_of_a_kind_is_one_row() -> None:
+    """It is counted once and listed once, also where the list of rows is full."""
+    found = [problem(row, f"'{name}@@{row}' bad") for row in range(MOST_ROWS + 2) for name in ("a", "b")]
+    (cause,) = grouped(found)
+    assert (cause.count, cause.affected) == (2 * MOST_ROWS + 4, MOST_ROWS + 2)
+    assert [row.number for row in cause.rows] == list(range(MOST_ROWS))
 
 
 def test_a_table_of_trouble_stays_small() -> None:
