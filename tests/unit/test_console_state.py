@@ -94,11 +94,11 @@ def test_grouping_part_by_part_counts_each_problem_once(problems: list[CheckedPr
     assert {row.number for cause in causes for row in cause.rows} == {item.row for item in problems}
 
 
-PART = st.text("ab", min_size=1, max_size=2)
+PART = st.text("ab", max_size=2)
 
 
 @given(
-    st.lists(st.text("' @9a…", max_size=5) | st.builds("{}'{}@{}".format, PART, PART, PART), max_size=9),
+    st.lists(st.text("' @9a…", max_size=5) | st.builds("{}'b@a".format, PART), max_size=9),
     st.sampled_from(["'{}' not valid", "{}@x odd: '{}'", "{}"]),
 )
 def test_whatever_a_cell_holds_its_problem_is_grouped(texts: list[str], said: str) -> None:
