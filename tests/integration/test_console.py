@@ -179,6 +179,22 @@ def test_searching_and_stepping_through_what_is_found(receipts: tb.Campaign) -> 
     assert "no row holds &#x27;nobody at all&#x27;" in text_of(pane.notice)
 
 
+def test_a_search_that_finds_nothing_stays_and_says_so() -> None:
+    """After one that has found something: at the row that it has led to."""
+    opened = Opened(campaign(), people())
+    pane = opened.view.preview
+    pane.text.value = "p 7"
+    opened.shows_row(7)
+    pane.text.value = "zzz"
+    opened.sees(lambda now: now.preview.searching is Phase.DONE)
+    opened.shows_row(7)
+    assert "no row holds &#x27;zzz&#x27;" in text_of(pane.notice)
+    assert "Dear P 7" in text_of(pane.body)
+    pane.on.click()
+    opened.shows_row(8)
+    assert text_of(pane.notice) == ""
+
+
 def test_what_a_cell_holds_is_shown_as_text() -> None:
     """Markup in cells, headers or a campaign's name doesn't become the page's."""
     evil = "<img src=x onerror=alert(1)>"

@@ -187,7 +187,7 @@ def test_a_row_named_elsewhere_is_opened() -> None:
     assert (now.tab, now.preview.listed, current(now.preview)) == (Tab.PREVIEW, Listed.FOUND, 4)
     now = state.opened(now, 7)
     assert (now.preview.listed, current(now.preview)) == (Listed.ALL, 7)
-    assert state.opened(now, 99).preview.notice == "row 99 makes no email of its own"
+    assert state.opened(now, 99).preview.told == "row 99 makes no email of its own"
 
 
 def test_a_page_that_comes_late_isnt_shown() -> None:
@@ -198,10 +198,44 @@ def test_a_page_that_comes_late_isnt_shown() -> None:
 
 
 def test_a_search_without_a_hit_stays_where_it_was() -> None:
-    """And says so."""
+    """And says so until the user goes on, whether the row's page comes before or after."""
     now = state.placed(console(rows=9), 5)
     now = state.found(state.searched(now, "nobody"), (), more=False)
-    assert (current(now.preview), now.preview.listed, now.preview.notice) == (5, Listed.ALL, "no row holds 'nobody'")
+    assert (current(now.preview), now.preview.listed, now.preview.told) == (5, Listed.ALL, "no row holds 'nobody'")
+    assert state.shown(now, Page(row=5, where="row 5")).preview.told == "no row holds 'nobody'"
+    assert state.stepped(now, 1).preview.told == ""
+
+
+def test_a_search_after_a_hit_stays_at_it() -> None:
+    """While it looks, and where it finds nothing."""
+    now = state.found(state.searched(console(rows=9), "ana"), (3, 6), more=False)
+    now = state.searched(state.stepped(now, 1), "nobody")
+    assert current(now.preview) == 6
+    assert words.where_text(now.preview) == "row 6; 7 of 9"
+    now = state.found(now, (), more=False)
+    assert (current(now.preview), now.preview.told) == (6, "no row holds 'nobody'")
+
+
+def test_lists_that_end_early_say_so() -> None:
+    """The rows with problems too; not those that fill the list to the last place."""
+    full = tuple(map(problem, range(state.MOST_PROBLEM_ROWS)))
+    now = state.checked(state.check_began(console(rows=20_000)), Checked(10_000, 0, full))
+    labels = [label for label, _ in words.listed_options(now.preview)]
+    assert labels == ["all rows (20,000)", "rows with problems (10,000)", "rows found (0)"]
+    now = state.checked(now, Checked(1, 0, (problem(10_000),)))
+    now = state.checked(now, Checked(1, 0, ()))
+    assert words.listed_options(now.preview)[1][0] == "rows with problems (10,000+)"
+    now = state.found(state.searched(now, "x"), (1,), more=True)
+    assert words.listed_options(now.preview)[2][0] == "rows found (1+)"
+    assert words.listed_options(state.check_began(now).preview)[1][0] == "rows with problems (0)"
+
+
+def test_the_row_in_view_stays_while_the_table_is_counted() -> None:
+    """Of groups, the first that are known needn't be the first of the table."""
+    now = state.placed(state.counted(console(), (0, 4), Phase.BUSY), 1)
+    now = state.counted(now, (0, 2, 4), Phase.DONE)
+    assert (now.preview.place, current(now.preview)) == (2, 4)
+    assert current(state.counted(now, (0, 2), Phase.DONE).preview) == 2
 
 
 def test_where_the_preview_is() -> None:

@@ -76,9 +76,9 @@ def where_text(now: Looking) -> str:
 
 def listed_options(now: Looking) -> list[tuple[str, Listed]]:
     """The sorts of rows to step through, with their numbers."""
-    more = "+" if now.more else ""
+    more = {Listed.PROBLEMS: now.more_problems, Listed.FOUND: now.more}
     counts = {Listed.ALL: len(now.rows), Listed.PROBLEMS: len(now.problems), Listed.FOUND: len(now.found)}
-    return [(f"{which} ({counts[which]:,}{more if which is Listed.FOUND else ''})", which) for which in Listed]
+    return [(f"{which} ({counts[which]:,}{'+' if more.get(which) else ''})", which) for which in Listed]
 
 
 def check_text(now: Checking) -> str:
