@@ -234,6 +234,77 @@ def test_refresh_shows_a_file_that_was_saved_since(folder: Path) -> None:
     opened.sees(lambda now: now.results.counts == {"pending": 10})
 
 
+def test_a_file_that_was_saved_is_noticed_at_the_next_step(folder: Path, sandbox: Sandbox) -> None:
+    """By a step, by a test, which sends nothing of either version, and by the plan."""
+    path = folder / "people.csv"
+
+    def save(count: int, name: str) -> None:
+        people(count, name=name).to_csv(path, index=False)
+
+    save(20, "Old")
+    opened = Opened(campaign(), path, sandbox.client())
+    pane = opened.view.preview
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    pane.slider.value = 15
+    opened.shows_row(15)
+    save(18, "Newer")
+    pane.back.click()
+    opened.sees(lambda now: len(now.preview.rows) == 18)
+    opened.shows_row(14)
+    assert "people.csv was changed: read anew" in text_of(pane.notice)
+    assert "Dear Newer" in text_of(pane.body)
+    assert "check again" in text_of(opened.view.check.notice)
+    pane.on.click()
+    opened.shows_row(15)
+    assert text_of(pane.notice) == ""
+
+    save(16, "Newest")
+    opened.view.send.test_to.value = "me@example.org"
+    opened.view.send.test.click()
+    opened.sees(lambda now: now.send.testing is Phase.DONE)
+    assert "people.csv was changed: read anew" in opened.now.send.tested
+    assert not sandbox.messages()
+    opened.sees(lambda now: len(now.preview.rows) == 16)
+    opened.shows_row(15)
+    assert "Dear Newest" in text_of(pane.body)
+
+    save(10, "Last")
+    opened.count()
+    assert opened.now.send.plan is not None
+    opened.sees(lambda now: len(now.preview.rows) == 10)
+    opened.shows_row(9)
+    assert "Dear Last" in text_of(pane.body)
+
+
+def test_a_search_in_a_file_that_was_saved(folder: Path) -> None:
+    """It ends and says why; the next one looks into the file as it is."""
+    path = folder / "people.csv"
+    people(20).to_csv(path, index=False)
+    opened = Opened(campaign(), path)
+    opened.shows_row(0)
+    people(30).to_csv(path, index=False)
+    pane = opened.view.preview
+    pane.text.value = "p 25"
+    opened.sees(lambda now: now.preview.searching is Phase.STOPPED)
+    opened.sees(lambda now: len(now.preview.rows) == 30)
+    assert "people.csv was changed: read anew" in text_of(pane.notice)
+    pane.find.click()
+    opened.shows_row(25)
+
+
+def test_a_large_html_part_is_told_of() -> None:
+    """And its text is shown in its place."""
+    image = f'<img src="data:image/png;base64,{"A" * 600_000}">'
+    message = tb.MailMerge(from_="shop@acme.example", to="{{ email }}", subject="s", text="Dear {{ name }}", html=image)
+    opened = Opened(campaign(message=message), people(1))
+    opened.shows_row(0)
+    shown = text_of(opened.view.preview.body)
+    assert "too much to be shown here" in shown
+    assert "Dear P 0" in shown
+    assert len(shown) < 1000
+
+
 def test_a_search_for_nothing_ends_the_search() -> None:
     """All rows are there again, from where the search has led."""
     opened = Opened(campaign(), people())

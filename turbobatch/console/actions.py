@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from turbobatch.client import TurboClient
 from turbobatch.console import results_state, send_state, state
 from turbobatch.console.loading import export_results, load_results
 from turbobatch.console.results_state import Outcome, failed_count
-from turbobatch.console.rows import Rows
+from turbobatch.console.rows import Rows, TableChangedError
 from turbobatch.console.send_state import Facts, Phase, limit_of
 from turbobatch.console.state import Form, Listed, State, Tab, current, results, sending
 from turbobatch.console.words import many
@@ -27,7 +28,7 @@ from turbobatch.summary import unexpected_text
 from turbobatch.trial import send_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
 
@@ -148,10 +149,11 @@ class Actions:
         def work(job: Job) -> None:
             hits: list[int] = []
             more = False
-            for row in self._rows.search(text, column, job.look):
-                if more := len(hits) == state.MOST_FOUND:
-                    break
-                hits.append(row)
+            with self._renewing():
+                for row in self._rows.search(text, column, job.look):
+                    if more := len(hits) == state.MOST_FOUND:
+                        break
+                    hits.append(row)
             job.report(lambda now: state.found(now, tuple(hits), more=more))
             self._show()
 
@@ -169,10 +171,22 @@ class Actions:
             return
 
         def work(job: Job) -> None:
-            page = self._rows.page(row, job.look)
-            job.report(lambda now: state.shown(now, page))
+            with self._renewing():
+                page = self._rows.page(row, job.look)
+                job.report(lambda now: state.shown(now, page))
 
         self.jobs.start("preview", work, lambda said: partial(state.preview_noticed, notice=said))
+
+    @contextmanager
+    def _renewing(self) -> Iterator[None]:
+        """Where the table's file was found to be changed, say so, count its rows anew and show what it is now."""
+        try:
+            yield
+        except TableChangedError as error:
+            self.store.change(partial(state.table_changed, notice=str(error)))
+            self.count()
+            self._show()
+            raise
 
     # The check
 
@@ -226,6 +240,8 @@ class Actions:
             )
             with self._lock:
                 self._plan = plan
+            with suppress(TableChangedError), self._renewing():
+                self._rows.follow(plan.table)
             job.report(lambda now: replace(sending(now, send_state.planned, facts), host=client.host))
 
         def end(said: str) -> Callable[[State], State]:
@@ -289,7 +305,8 @@ class Actions:
         def work(job: Job) -> None:
             if not address:
                 raise CampaignError("type your own address first")
-            source, finding = self._rows.finding(row, job.look)
+            with self._renewing():
+                source, finding = self._rows.finding(row, job.look)
             sent = send_trial(
                 iter([finding]),
                 source.merger,

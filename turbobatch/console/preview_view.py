@@ -106,6 +106,8 @@ def _body_html(page: Page | None, form: Form) -> str:
         return parts.table_html(page.cells, mono=True)
     match form:
         case Form.HTML:
+            if page.unshown:
+                return parts.text_html(page.unshown, faint=True) + parts.pre_html(page.text)
             return page.frame or parts.text_html("(no HTML part)", faint=True)
         case Form.TEXT:
             return parts.pre_html(page.text) if page.text else parts.text_html("(no text part)", faint=True)

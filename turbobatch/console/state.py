@@ -170,6 +170,15 @@ def outdated(state: State) -> State:
     return replace(state, preview=replace(state.preview, page=None))
 
 
+def table_changed(state: State, notice: str) -> State:
+    """The table's file was changed: what was found in it, and in a check, is told of another table."""
+    preview = replace(state.preview, found=(), problems=(), more=False, more_problems=False, listed=Listed.ALL)
+    preview = replace(preview, place=_place_of(state.preview, preview), page=None, notice="", told=notice)
+    is_told = state.check.phase in {Phase.DONE, Phase.STOPPED}
+    check = Checking(notice=f"{notice}; check again") if is_told else state.check
+    return replace(state, check=check, preview=preview)
+
+
 def search_ended(state: State, notice: str) -> State:
     """The search was stopped, or can't be made."""
     return replace(state, preview=replace(state.preview, searching=Phase.STOPPED, told=notice))
