@@ -653,6 +653,16 @@ def test_a_closed_console_leaves_the_run_alone(slow: Sandbox) -> None:
 # Results
 
 
+def test_the_count_tells_what_was_refused(sandbox: Sandbox) -> None:
+    """Nothing leaves of what is as it was."""
+    opened = Opened(campaign(), people(5, email="reject@example.org"), sandbox.client())
+    opened.start()
+    assert opened.ends().results.counts == {"rejected": 5}
+    opened.count()
+    said = text_of(opened.view.send.plan_text)
+    assert "up to 5 emails to send; 5 were refused before: sent again only if the email has changed" in said
+
+
 def test_failures_are_filtered_and_tried_again(sandbox: Sandbox) -> None:
     """Retry counts anew and waits for the typed count; what was mended leaves, and nothing else does."""
     frame = people(5, email=["a@example.org", "b@@", "c@example.org", None, "e@example.org"])

@@ -43,6 +43,17 @@ def console(rows: int = 0, **send: Any) -> State:
     return State(campaign="orders", table="", host="", preview=state.Looking(rows=range(rows)), send=Sending(**send))
 
 
+def test_a_plan_in_words() -> None:
+    """Rows that were refused are among those to send, and likely none of them leaves."""
+    now = Sending(plan=facts(), planning=Phase.DONE)
+    assert words.plan_text(now) == "12 rows (2 sent already): up to 10 emails to send"
+    now = replace(now, plan=facts(refused=10), limit="4")
+    assert words.plan_text(now) == (
+        "12 rows (2 sent already): up to 4 emails to send; "
+        "10 were refused before: sent again only if the email has changed"
+    )
+
+
 # Problems by cause
 
 

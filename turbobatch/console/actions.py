@@ -237,6 +237,7 @@ class Actions:
                 api=client.api.name,
                 warnings=plan.warnings,
                 objection=plan.objection,
+                refused=plan.refused,
             )
             with self._lock:
                 self._plan = plan

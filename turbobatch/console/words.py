@@ -10,6 +10,7 @@ from turbobatch.console.send_state import Phase, emails_to_send
 from turbobatch.console.state import Listed, State, current, listed
 from turbobatch.policy import Status
 from turbobatch.run import RunState
+from turbobatch.summary import refused_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -105,7 +106,8 @@ def plan_text(now: Sending) -> str:
         return f"{many(now.read, 'row')} counted" if now.planning is Phase.BUSY else ""
     known = ", ".join(f"{count:,} {status} already" for status, count in now.plan.known.items())
     rows = many(now.plan.rows, "row") + (f" ({known})" if known else "")
-    return f"{rows}: up to {many(emails_to_send(now), 'email')} to send"
+    emails = many(emails_to_send(now), "email")
+    return f"{rows}: up to {emails} to send{refused_text(now.plan.refused)}"
 
 
 def run_text(now: Sending) -> str:
