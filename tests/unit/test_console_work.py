@@ -357,6 +357,8 @@ def test_searching() -> None:
     looks: list[int] = []
     assert list(rows.search("ANA", None, lambda: looks.append(1))) == [7, 407, 807]
     assert len(looks) == 3
+    assert rows.first_found("ana", None, 3, lambda: None) == ((7, 407, 807), False)
+    assert rows.first_found("ana", None, 2, lambda: None) == ((7, 407), True)
     assert list(rows.search("ana", "email", lambda: None)) == []
     assert list(rows.search("p11@", "email", lambda: None)) == [11]
 

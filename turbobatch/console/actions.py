@@ -147,14 +147,9 @@ class Actions:
             return
 
         def work(job: Job) -> None:
-            hits: list[int] = []
-            more = False
             with self._renewing():
-                for row in self._rows.search(text, column, job.look):
-                    if more := len(hits) == state.MOST_FOUND:
-                        break
-                    hits.append(row)
-            job.report(lambda now: state.found(now, tuple(hits), more=more))
+                rows, more = self._rows.first_found(text, column, state.MOST_FOUND, job.look)
+            job.report(lambda now: state.found(now, rows, more=more))
             self._show()
 
         self.store.change(partial(state.searched, text=text))

@@ -139,6 +139,13 @@ class Rows:
             ):
                 yield unit.number
 
+    def first_found(
+        self, text: str, column: str | None, most: int, look: Callable[[], None]
+    ) -> tuple[tuple[int, ...], bool]:
+        """So many of what `search` finds, and whether there is more."""
+        rows = tuple(islice(self.search(text, column, look), most + 1))
+        return rows[:most], len(rows) > most
+
     def finding(self, row: int, look: Callable[[], None] = lambda: None) -> tuple[Source, Finding]:
         """The unit that begins with a row, and the merger for it.
 
