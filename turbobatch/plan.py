@@ -42,6 +42,7 @@ class Plan:
         objection: why emails would likely arrive a second time; they leave only with a consent of its own.
         sample: contents (digests) by key of the first emails that no journal entry is known of.
         sent: emails of the table that are sent.
+        refused: of `emails`, those that the API has rejected: they are posted only if they have changed since.
         layout: which of the table's columns made the keys and groups.
         journal: the journal that was asked, and the campaign's name in it.
     """
@@ -58,6 +59,7 @@ class Plan:
     objection: str = ""
     sample: Mapping[str, str] = field(default_factory=dict, repr=False)
     journal: tuple[Path, str] | None = None
+    refused: int = 0
 
     def is_done_by(self, journal: Journal) -> bool:
         """Whether every row is sent, which nothing changes any more: a run of this table has nothing to look for.
@@ -106,6 +108,7 @@ def make_plan(
         rows=walk.rows,
         emails=walk.emails,
         sent=walk.sent,
+        refused=walk.refused,
         layout=layout,
         known=dict(walk.known),
         elsewhere=elsewhere,
@@ -136,6 +139,7 @@ class _Walk:
     emails: int = 0
     found: int = 0  # units that are sent or in doubt
     sent: int = 0
+    refused: int = 0
     known: Counter[Status] = field(default_factory=Counter)
     sample: dict[str, Unit] = field(default_factory=dict)
     _new: bytearray = field(default_factory=bytearray)  # by the unit's first row
@@ -150,6 +154,7 @@ class _Walk:
                 self.known[entry.status] += size
             elif key is not None:
                 self.emails += 1
+                self.refused += entry is not None and entry.status is Status.REJECTED
                 if entry is None:
                     self._note(key, batch.findings[place].unit)
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "html", "eml", "wire")
 
+SHOWN_HTML = 500_000
+"""Characters of HTML, inline images included, that a notebook is to keep."""
+
 _SHOWN_BASE64 = 60  # characters of an attachment that the wire form shows
 
 _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""")
@@ -41,7 +44,6 @@ _FRAME = (
     '<iframe sandbox="" style="width:100%;height:{};border:0;box-sizing:border-box;background:white" srcdoc="{}">'
     "</iframe>"
 )
-_SHOWN_HTML = 500_000  # characters of HTML, inline images included, that a notebook is to keep
 _SHOWN_LINES = 100  # of a preview in a terminal
 
 
@@ -123,7 +125,7 @@ def email_markup(email: Email, *, title: str = "") -> Html:
     if email.html_content:
         size = f"{len(email.html_content):,} characters"
         frame = framed(email)
-        if len(frame) > _SHOWN_HTML:
+        if len(frame) > SHOWN_HTML:
             parts.append(line(f"HTML, {size}: with its images too much for a notebook to keep"))
         else:
             parts.append(fold(f"HTML, {size} (shown in trusted notebooks)", frame))

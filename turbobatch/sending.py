@@ -32,11 +32,13 @@ def confirm(plan: Plan, client: TurboClient, limit: int | None, *, resend: bool,
     Raises:
         CampaignError: it isn't to happen.
     """
+    from turbobatch.summary import refused_text
+
     for warning in plan.warnings:
         warn(f"warning: {warning}")
     emails = min(plan.emails, limit) if limit is not None else plan.emails
     known = ", ".join(f"{count} {status} already" for status, count in plan.known.items())
-    tell(f"{plan.rows} rows{f' ({known})' if known else ''}: up to {emails} emails to send")
+    tell(f"{plan.rows} rows{f' ({known})' if known else ''}: up to {emails} emails to send{refused_text(plan.refused)}")
     tell(f"from {plan.sender} through {client.host} ({client.api.name})")
     if plan.objection:
         warn(f"warning: {plan.objection}")

@@ -42,6 +42,12 @@ def counts_text(statuses: Iterable[str] | Mapping[str, int]) -> str:
     return "\n".join([*lines, f"{sum(counts.values()):>9,} rows"]) + "\n"
 
 
+def refused_text(count: int) -> str:
+    """What to say after the number of emails to send where so many of them were rejected; nothing where none was."""
+    verb = "was" if count == 1 else "were"
+    return f"; {count:,} {verb} refused before: sent again only if the email has changed" if count else ""
+
+
 @dataclass(slots=True)
 class Failures:
     """A table's failed addresses, counted chunk by chunk; only those that are shown are kept."""

@@ -313,15 +313,18 @@ def test_each_transport_does_the_job(transport: str, letters: Letters, turbobatc
 
 def test_a_second_run_sends_nothing(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """A finished campaign is finished: the same command posts nothing, reports the same and exits the same."""
-    folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@\n1,Ana,ana@example.org\n")
+    table = "id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@\n1,Ana,ana@example.org\n3,Cleo,reject@example.org\n"
+    folder = letters(table=table)
     first = turbobatch("send", folder, "-o", "first.csv", "--yes")
     second = turbobatch("send", folder, "-o", "second.csv", "--yes")
     assert (first.returncode, second.returncode) == (1, 1)
-    assert sandbox.requests_seen() == 1
+    assert sandbox.requests_seen() == 2
     columns = ["send_status", "send_message", "send_key", "send_mid", "send_attempts"]
     one, two = (read_report(turbobatch.folder / name)[columns] for name in ("first.csv", "second.csv"))
     pd.testing.assert_frame_equal(one, two)
-    assert "3 rows (1 sent already): up to 1 emails to send" in second.stdout
+    assert "4 rows: up to 3 emails to send\n" in first.stdout
+    refused = "1 was refused before: sent again only if the email has changed"
+    assert f"4 rows (1 sent already): up to 2 emails to send; {refused}\n" in second.stdout
 
 
 def test_a_limit_leaves_the_rest_pending_until_the_same_command_without_it(

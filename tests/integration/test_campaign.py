@@ -500,6 +500,19 @@ def test_a_plan_counts_before_anything_is_sent(client: tb.TurboClient) -> None:
     assert (after.rows, after.emails, after.known) == (4, 0, {tb.Status.SENT: 1 + 1})
 
 
+def test_a_plan_tells_what_was_refused(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """Only a change of the email makes it leave, and whether there was one isn't known before the merge."""
+    table = people(4, email=["a@example.org", "reject@example.org", "b@@", "reject@example.org"])
+    assert campaign().plan(table).refused == 0
+    campaign().send(table, client, progress=False)
+    plan = campaign().plan(table)
+    assert (plan.emails, plan.refused) == (3, 2)
+    posts = sandbox.requests_seen()
+    campaign().send(people(4, email=["a@example.org", "reject@example.org", "b@@", "c@example.org"]), client)
+    assert sandbox.requests_seen() == posts + 1
+    assert campaign().plan(table).refused == 1
+
+
 def test_a_check_names_each_problem() -> None:
     """One row per problem, none for good rows; nothing is sent and no journal made."""
     table = people(4, id=[0, None, 2, 0], email=["a@@", "b@example.org", None, "d@example.org"])

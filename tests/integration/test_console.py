@@ -180,6 +180,22 @@ def test_searching_and_stepping_through_what_is_found(receipts: tb.Campaign) -> 
     assert "no row holds &#x27;nobody at all&#x27;" in text_of(pane.notice)
 
 
+def test_a_search_that_finds_nothing_stays_and_says_so() -> None:
+    """After one that has found something: at the row that it has led to."""
+    opened = Opened(campaign(), people())
+    pane = opened.view.preview
+    pane.text.value = "p 7"
+    opened.shows_row(7)
+    pane.text.value = "zzz"
+    opened.sees(lambda now: now.preview.searching is Phase.DONE)
+    opened.shows_row(7)
+    assert "no row holds &#x27;zzz&#x27;" in text_of(pane.notice)
+    assert "Dear P 7" in text_of(pane.body)
+    pane.on.click()
+    opened.shows_row(8)
+    assert text_of(pane.notice) == ""
+
+
 def test_what_a_cell_holds_is_shown_as_text() -> None:
     """Markup in cells, headers or a campaign's name doesn't become the page's."""
     evil = "<img src=x onerror=alert(1)>"
@@ -217,6 +233,77 @@ def test_refresh_shows_a_file_that_was_saved_since(folder: Path) -> None:
     opened.shows_row(9)
     assert "Dear New" in text_of(opened.view.preview.body)
     opened.sees(lambda now: now.results.counts == {"pending": 10})
+
+
+def test_a_file_that_was_saved_is_noticed_at_the_next_step(folder: Path, sandbox: Sandbox) -> None:
+    """By a step, by a test, which sends nothing of either version, and by the plan."""
+    path = folder / "people.csv"
+
+    def save(count: int, name: str) -> None:
+        people(count, name=name).to_csv(path, index=False)
+
+    save(20, "Old")
+    opened = Opened(campaign(), path, sandbox.client())
+    pane = opened.view.preview
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    pane.slider.value = 15
+    opened.shows_row(15)
+    save(18, "Newer")
+    pane.back.click()
+    opened.sees(lambda now: len(now.preview.rows) == 18)
+    opened.shows_row(14)
+    assert "people.csv was changed: read anew" in text_of(pane.notice)
+    assert "Dear Newer" in text_of(pane.body)
+    assert "check again" in text_of(opened.view.check.notice)
+    pane.on.click()
+    opened.shows_row(15)
+    assert text_of(pane.notice) == ""
+
+    save(16, "Newest")
+    opened.view.send.test_to.value = "me@example.org"
+    opened.view.send.test.click()
+    opened.sees(lambda now: now.send.testing is Phase.DONE)
+    assert "people.csv was changed: read anew" in opened.now.send.tested
+    assert not sandbox.messages()
+    opened.sees(lambda now: len(now.preview.rows) == 16)
+    opened.shows_row(15)
+    assert "Dear Newest" in text_of(pane.body)
+
+    save(10, "Last")
+    opened.count()
+    assert opened.now.send.plan is not None
+    opened.sees(lambda now: len(now.preview.rows) == 10)
+    opened.shows_row(9)
+    assert "Dear Last" in text_of(pane.body)
+
+
+def test_a_search_in_a_file_that_was_saved(folder: Path) -> None:
+    """It ends and says why; the next one looks into the file as it is."""
+    path = folder / "people.csv"
+    people(20).to_csv(path, index=False)
+    opened = Opened(campaign(), path)
+    opened.shows_row(0)
+    people(30).to_csv(path, index=False)
+    pane = opened.view.preview
+    pane.text.value = "p 25"
+    opened.sees(lambda now: now.preview.searching is Phase.STOPPED)
+    opened.sees(lambda now: len(now.preview.rows) == 30)
+    assert "people.csv was changed: read anew" in text_of(pane.notice)
+    pane.find.click()
+    opened.shows_row(25)
+
+
+def test_a_large_html_part_is_told_of() -> None:
+    """And its text is shown in its place."""
+    image = f'<img src="data:image/png;base64,{"A" * 600_000}">'
+    message = tb.MailMerge(from_="shop@acme.example", to="{{ email }}", subject="s", text="Dear {{ name }}", html=image)
+    opened = Opened(campaign(message=message), people(1))
+    opened.shows_row(0)
+    shown = text_of(opened.view.preview.body)
+    assert "too much to be shown here" in shown
+    assert "Dear P 0" in shown
+    assert len(shown) < 1000
 
 
 def test_a_search_for_nothing_ends_the_search() -> None:
@@ -277,6 +364,21 @@ def test_many_rows_of_one_cause_have_pages() -> None:
     pane.pager._back.click()
     opened.view.paint()
     assert [button.description for button in shown(pane.rows)] == [f"row {row}" for row in range(12, 24)]
+
+
+def test_a_check_takes_any_address_and_counts_rows() -> None:
+    """Apostrophes in bad addresses; two bad addresses in a row."""
+    emails = ["s.o'neil@gmail", "m.o'neil@gmail", "p.o'brien@yahoo", "a@@x, b@@x"]
+    opened = Opened(campaign(), people(4, email=emails))
+    pane = opened.view.check
+    pane.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    assert text_of(pane.notice) == ""
+    assert "5 problems" in text_of(pane.text)
+    assert "4 rows can&#x27;t be sent" in text_of(pane.text)
+    counts = [button.description for button in shown(pane.causes)]
+    assert counts == ["4 rows"]
+    assert [button.description for button in shown(pane.rows)] == [f"row {row}" for row in range(4)]
 
 
 def test_a_check_by_cause_and_one_click_to_the_row(receipts: tb.Campaign) -> None:
@@ -655,6 +757,16 @@ def test_a_cell_that_runs_again_leaves_few_models(sandbox: Sandbox) -> None:
 # Results
 
 
+def test_the_count_tells_what_was_refused(sandbox: Sandbox) -> None:
+    """Nothing leaves of what is as it was."""
+    opened = Opened(campaign(), people(5, email="reject@example.org"), sandbox.client())
+    opened.start()
+    assert opened.ends().results.counts == {"rejected": 5}
+    opened.count()
+    said = text_of(opened.view.send.plan_text)
+    assert "up to 5 emails to send; 5 were refused before: sent again only if the email has changed" in said
+
+
 def test_failures_are_filtered_and_tried_again(sandbox: Sandbox) -> None:
     """Retry counts anew and waits for the typed count; what was mended leaves, and nothing else does."""
     frame = people(5, email=["a@example.org", "b@@", "c@example.org", None, "e@example.org"])
@@ -765,8 +877,8 @@ def test_a_view_that_cant_be_drawn_says_so_and_leaves_the_run_alone(
     assert "unexpected" not in opened.ends().send.ended
 
 
-def test_why_rejected_rows_arent_tried_again() -> None:
-    """Where nothing else has failed, the button says what would change that."""
+def test_when_rejected_rows_are_tried_again_is_told() -> None:
+    """Where nothing else has failed: a retry alone changes nothing."""
     with Sandbox(faults=["reject:100%"]) as refusing:
         opened = Opened(campaign(), people(3), refusing.client())
         assert text_of(opened.view.results.why) == ""
@@ -774,7 +886,7 @@ def test_why_rejected_rows_arent_tried_again() -> None:
         opened.ends()
     pane = opened.view.results
     assert opened.now.results.counts == {"rejected": 3}
-    assert pane.retry.disabled
+    assert not pane.retry.disabled
     assert "tried again once their email has changed" in text_of(pane.why)
 
 

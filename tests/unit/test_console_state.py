@@ -43,6 +43,17 @@ def console(rows: int = 0, **send: Any) -> State:
     return State(campaign="orders", table="", host="", preview=state.Looking(rows=range(rows)), send=Sending(**send))
 
 
+def test_a_plan_in_words() -> None:
+    """Rows that were refused are among those to send, and likely none of them leaves."""
+    now = Sending(plan=facts(), planning=Phase.DONE)
+    assert words.plan_text(now) == "12 rows (2 sent already): up to 10 emails to send"
+    now = replace(now, plan=facts(refused=10), limit="4")
+    assert words.plan_text(now) == (
+        "12 rows (2 sent already): up to 4 emails to send; "
+        "10 were refused before: sent again only if the email has changed"
+    )
+
+
 # Problems by cause
 
 
@@ -77,7 +88,7 @@ def test_problems_that_differ_in_the_rows_values_are_one_cause() -> None:
             field=st.none() | st.sampled_from(["to", "text"]),
         ),
         max_size=60,
-    ),
+    ).map(lambda found: sorted(found, key=lambda item: item.row)),
     st.integers(1, 20),
 )
 def test_grouping_part_by_part_counts_each_problem_once(problems: list[CheckedProblem], size: int) -> None:
@@ -88,7 +99,38 @@ def test_grouping_part_by_part_counts_each_problem_once(problems: list[CheckedPr
         step_by_step = grouped(problems[start : start + size], step_by_step)
     assert step_by_step == causes
     assert sum(cause.count for cause in causes) == len(problems)
-    assert sorted(row.number for cause in causes for row in cause.rows) == sorted(item.row for item in problems)
+    for cause in causes:
+        numbers = [row.number for row in cause.rows]
+        assert len(numbers) == len(set(numbers)) == cause.affected
+    assert {row.number for cause in causes for row in cause.rows} == {item.row for item in problems}
+
+
+PART = st.text("ab", max_size=2)
+
+
+@given(
+    st.lists(st.text("' @9a…", max_size=5) | st.builds("{}'b@a".format, PART), max_size=9),
+    st.sampled_from(["'{}' not valid", "{}@x odd: '{}'", "{}"]),
+)
+def test_whatever_a_cell_holds_its_problem_is_grouped(texts: list[str], said: str) -> None:
+    """Quotes in what is quoted, addresses beside quotes, marks of our own: none breaks the check."""
+    causes = grouped(problem(row, said.replace("{}", text)) for row, text in enumerate(texts))
+    assert sum(cause.count for cause in causes) == len(texts)
+
+
+def test_addresses_with_an_apostrophe_are_one_cause() -> None:
+    """The quote in the middle ends what is quoted, and the rest looks like an address."""
+    names = ("s.o'neil@gmail", "m.o'neil@gmail", "p.o'brien@yahoo")
+    (cause,) = grouped(problem(row, f"'{name}' 'to' email not valid") for row, name in enumerate(names))
+    assert (cause.text, cause.count) == ("… 'to' email not valid", 3)
+
+
+def test_a_row_with_two_problems_of_a_kind_is_one_row() -> None:
+    """It is counted once and listed once, also where the list of rows is full."""
+    found = [problem(row, f"'{name}@@{row}' bad") for row in range(MOST_ROWS + 2) for name in ("a", "b")]
+    (cause,) = grouped(found)
+    assert (cause.count, cause.affected) == (2 * MOST_ROWS + 4, MOST_ROWS + 2)
+    assert [row.number for row in cause.rows] == list(range(MOST_ROWS))
 
 
 def test_a_table_of_trouble_stays_small() -> None:
@@ -156,7 +198,7 @@ def test_a_row_named_elsewhere_is_opened() -> None:
     assert (now.tab, now.preview.listed, current(now.preview)) == (Tab.PREVIEW, Listed.FOUND, 4)
     now = state.opened(now, 7)
     assert (now.preview.listed, current(now.preview)) == (Listed.ALL, 7)
-    assert state.opened(now, 99).preview.notice == "row 99 makes no email of its own"
+    assert state.opened(now, 99).preview.told == "row 99 makes no email of its own"
 
 
 def test_a_page_that_comes_late_isnt_shown() -> None:
@@ -167,10 +209,44 @@ def test_a_page_that_comes_late_isnt_shown() -> None:
 
 
 def test_a_search_without_a_hit_stays_where_it_was() -> None:
-    """And says so."""
+    """And says so until the user goes on, whether the row's page comes before or after."""
     now = state.placed(console(rows=9), 5)
     now = state.found(state.searched(now, "nobody"), (), more=False)
-    assert (current(now.preview), now.preview.listed, now.preview.notice) == (5, Listed.ALL, "no row holds 'nobody'")
+    assert (current(now.preview), now.preview.listed, now.preview.told) == (5, Listed.ALL, "no row holds 'nobody'")
+    assert state.shown(now, Page(row=5, where="row 5")).preview.told == "no row holds 'nobody'"
+    assert state.stepped(now, 1).preview.told == ""
+
+
+def test_a_search_after_a_hit_stays_at_it() -> None:
+    """While it looks, and where it finds nothing."""
+    now = state.found(state.searched(console(rows=9), "ana"), (3, 6), more=False)
+    now = state.searched(state.stepped(now, 1), "nobody")
+    assert current(now.preview) == 6
+    assert words.where_text(now.preview) == "row 6; 7 of 9"
+    now = state.found(now, (), more=False)
+    assert (current(now.preview), now.preview.told) == (6, "no row holds 'nobody'")
+
+
+def test_lists_that_end_early_say_so() -> None:
+    """The rows with problems too; not those that fill the list to the last place."""
+    full = tuple(map(problem, range(state.MOST_PROBLEM_ROWS)))
+    now = state.checked(state.check_began(console(rows=20_000)), Checked(10_000, 0, full))
+    labels = [label for label, _ in words.listed_options(now.preview)]
+    assert labels == ["all rows (20,000)", "rows with problems (10,000)", "rows found (0)"]
+    now = state.checked(now, Checked(1, 0, (problem(10_000),)))
+    now = state.checked(now, Checked(1, 0, ()))
+    assert words.listed_options(now.preview)[1][0] == "rows with problems (10,000+)"
+    now = state.found(state.searched(now, "x"), (1,), more=True)
+    assert words.listed_options(now.preview)[2][0] == "rows found (1+)"
+    assert words.listed_options(state.check_began(now).preview)[1][0] == "rows with problems (0)"
+
+
+def test_the_row_in_view_stays_while_the_table_is_counted() -> None:
+    """Of groups, the first that are known needn't be the first of the table."""
+    now = state.placed(state.counted(console(), (0, 4), Phase.BUSY), 1)
+    now = state.counted(now, (0, 2, 4), Phase.DONE)
+    assert (now.preview.place, current(now.preview)) == (2, 4)
+    assert current(state.counted(now, (0, 2), Phase.DONE).preview) == 2
 
 
 def test_where_the_preview_is() -> None:
@@ -370,7 +446,7 @@ def test_settling_wants_a_choice_and_a_yes() -> None:
 
 def test_a_question_names_what_it_is_about() -> None:
     """By key, the first ones: a list that is read anew may have moved under the click that chose them."""
-    now = results_state.ask(results_state.chosen(Outcome(), tuple("abcdefg")), Status.SENT)
+    now = results_state.ask(results_state.chosen(Outcome(doubts=tuple("abcdefg")), tuple("abcdefg")), Status.SENT)
     assert words.settle_text(now) == (
         "Settle 7 emails as sent, a, b, c, d, e and 2 more? What is sent is never sent again."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from itertools import pairwise
@@ -13,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import turbobatch as tb
-from turbobatch.console.rows import Rows
+from turbobatch.console.rows import Rows, TableChangedError
 from turbobatch.console.state import State
 from turbobatch.console.work import VIEWS, Jobs, Store, Throttle
+from turbobatch.recipients import open_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.conftest import Until
@@ -256,37 +258,98 @@ def test_rows_in_any_order(tmp_path: Path) -> None:
 
 
 def test_a_step_doesnt_read_the_file_again(tmp_path: Path) -> None:
-    """Steps inside what was read last work though the file is gone."""
+    """Steps inside what was read last show it, though other rows were written by stealth."""
     path = people(3000, tmp_path / "people.csv")
     rows = rows_of(path)
     rows.page(1200)
-    path.unlink()
+    before = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"0", b"9"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert [rows.page(row).key for row in (1199, 1201, 1000)] == ["01199", "01201", "01000"]
 
 
 def test_a_file_that_was_changed_is_read_anew(tmp_path: Path) -> None:
-    """The first look says so, the next one shows what it is now."""
+    """The first look says so, be it at a row that is held; the next one shows what it is now. A search asks too."""
     path = people(3000, tmp_path / "people.csv")
     rows = rows_of(path)
-    assert rows.page(10).key == "00010"
-    pd.read_csv(path, dtype=str).assign(name="New").iloc[::-1].to_csv(path, index=False)
-    with pytest.raises(tb.CampaignError, match="was changed"):
-        rows.page(2900)
+    looks: list[Callable[[], object]] = [
+        lambda: rows.page(2900), lambda: rows.page(10), lambda: list(rows.search("x", None, lambda: None)),
+    ]  # fmt: skip
+    for number, look in enumerate(looks):
+        assert rows.page(10).row == 10
+        pd.read_csv(path, dtype=str).assign(name=f"New {number}").iloc[::-1].to_csv(path, index=False)
+        with pytest.raises(TableChangedError, match=r"people\.csv was changed: read anew"):
+            look()
+        assert dict(rows.page(0).cells)["name"] == f"New {number}"
     assert rows.page(2999).key == "00000"
-    rows.reload()
-    assert dict(rows.page(0).cells)["name"] == "New"
+    people(10, path)
+    assert list(rows.count(lambda _rows: None)) == list(range(10))
+
+
+def test_a_table_that_was_opened_since_is_compared(tmp_path: Path) -> None:
+    """The same version changes nothing; another one is refused once."""
+    path = people(30, tmp_path / "people.csv")
+    rows = rows_of(path)
+    rows.follow(open_table(path))
+    rows.page(3)
+    rows.follow(open_table(path))
+    people(20, path)
+    with pytest.raises(TableChangedError):
+        rows.follow(open_table(path))
+    rows.follow(open_table(path))
+
+
+def test_a_bad_row_is_told_each_time(tmp_path: Path) -> None:
+    """What ends the reading of a table isn't taken for the table's end."""
+    path = people(3000, tmp_path / "people.csv")
+    with path.open("a") as file:
+        file.write("1,2,3,4,5\n")
+    rows = rows_of(path)
+    for _ in range(2):
+        with pytest.raises(tb.CampaignError, match="line 3002"):
+            rows.page(2999)
+        assert rows.page(1).key == "00001"
 
 
 def test_a_group_is_one_page() -> None:
     """By its first row, wherever its rows are; another row of it has none."""
     frame = people(4).assign(id=["b", "a", "b", "c"], name="Ana", email="ana@example.org")
     rows = rows_of(frame, group_by="id")
-    assert sorted(rows.count(lambda _rows: None)) == [0, 1, 3]
+    assert list(rows.count(lambda _rows: None)) == [0, 1, 3]
     assert (rows.page(0).key, rows.page(0).size) == ("b", 2)
     assert rows.page(3).key == "c"
     with pytest.raises(tb.CampaignError, match="has no row 2"):
         rows.page(2)
     assert list(rows.search("B", "id", lambda: None)) == [0]
+
+
+def test_groups_are_stepped_through_in_the_tables_order() -> None:
+    """Wherever they end; the first ones can be looked at before the table is counted."""
+    count = 1500
+    frame = people(count).assign(id=["first", *(f"{n:05}" for n in range(1, count - 1)), "first"], name="Ana")
+    rows = rows_of(frame.assign(email="ana@example.org"), group_by="id")
+    looks: list[tuple[int, ...]] = []
+    keys: list[str] = []
+
+    def look(known: Sequence[int]) -> None:
+        looks.append(tuple(known))
+        if known:
+            keys.append(rows.page(known[0]).key)
+
+    assert list(rows.count(look)) == list(range(count - 1))
+    assert (looks[0], set(looks[1:]), keys) == (tuple(range(1, 501)), {()}, ["00001"])
+    assert (rows.page(0).key, rows.page(0).size, rows.page(1).key, rows.page(count - 2).key) == (
+        "first", 2, "00001", "01498"
+    )  # fmt: skip
+
+
+def test_a_large_html_part_isnt_sent_to_the_page() -> None:
+    """It says so, and the text is there."""
+    image = f'<img src="data:image/png;base64,{"A" * 600_000}"><p>Dear {{{{ name }}}}</p>'
+    page = rows_of(people(1), html=image).page(0)
+    assert page.frame == ""
+    assert page.unshown == "HTML, 600,049 characters: with its images too much to be shown here"
+    assert page.text.startswith("Dear P 0")
 
 
 def test_searching() -> None:
@@ -296,6 +359,8 @@ def test_searching() -> None:
     looks: list[int] = []
     assert list(rows.search("ANA", None, lambda: looks.append(1))) == [7, 407, 807]
     assert len(looks) == 3
+    assert rows.first_found("ana", None, 3, lambda: None) == ((7, 407, 807), False)
+    assert rows.first_found("ana", None, 2, lambda: None) == ((7, 407), True)
     assert list(rows.search("ana", "email", lambda: None)) == []
     assert list(rows.search("p11@", "email", lambda: None)) == [11]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from turbobatch.client import TurboClient
 from turbobatch.console import results_state, send_state, state
 from turbobatch.console.loading import export_results, export_target, facts_of, load_results
 from turbobatch.console.results_state import Outcome, failed_count
-from turbobatch.console.rows import Rows
+from turbobatch.console.rows import Rows, TableChangedError
 from turbobatch.console.send_state import Phase, limit_of
 from turbobatch.console.state import Form, Listed, State, Tab, current, results, sending
 from turbobatch.console.watching import Watch
@@ -153,13 +153,9 @@ class Actions:
             return
 
         def work(job: Job) -> None:
-            hits: list[int] = []
-            more = False
-            for row in self._rows.search(text, column, job.look):
-                if more := len(hits) == state.MOST_FOUND:
-                    break
-                hits.append(row)
-            job.report(lambda now: state.found(now, tuple(hits), more=more))
+            with self._renewing():
+                rows, more = self._rows.first_found(text, column, state.MOST_FOUND, job.look)
+            job.report(lambda now: state.found(now, rows, more=more))
             self._show()
 
         self.store.change(partial(state.searched, text=text))
@@ -176,10 +172,22 @@ class Actions:
             return
 
         def work(job: Job) -> None:
-            page = self._rows.page(row, job.look)
-            job.report(lambda now: state.shown(now, page))
+            with self._renewing():
+                page = self._rows.page(row, job.look)
+                job.report(lambda now: state.shown(now, page))
 
         self.jobs.start("preview", work, lambda said: partial(state.preview_noticed, notice=said))
+
+    @contextmanager
+    def _renewing(self) -> Iterator[None]:
+        """Where the table's file was found to be changed, say so, count its rows anew and show what it is now."""
+        try:
+            yield
+        except TableChangedError as error:
+            self.store.change(partial(state.table_changed, notice=str(error)))
+            self.count()
+            self._show()
+            raise
 
     # The check
 
@@ -226,6 +234,8 @@ class Actions:
             facts = facts_of(plan, client)
             with self._lock:
                 self._plan = plan
+            with suppress(TableChangedError), self._renewing():
+                self._rows.follow(plan.table)
             job.report(lambda now: replace(sending(now, send_state.planned, facts), host=client.host))
 
         def end(said: str) -> Callable[[State], State]:
@@ -295,7 +305,8 @@ class Actions:
         def work(job: Job) -> None:
             if not address:
                 raise CampaignError("type your own address first")
-            source, finding = self._rows.finding(row, job.look)
+            with self._renewing():
+                source, finding = self._rows.finding(row, job.look)
             sent = send_trial(
                 iter([finding]),
                 source.merger,

@@ -19,8 +19,9 @@ MOST_ROWS = 500
 
 OTHER = "other problems"
 
-# What differs from row to row in the same problem: an address, what is quoted, a number.
-_OWN = re.compile(r"('[^']*'|\S+@\S+|\d+|…)")
+# What differs from row to row in the same problem: an address, what is quoted, a number. One group, so that a split
+# gives by turns what stands between such pieces and such a piece.
+_OWN = re.compile(r"((?:'[^']*'|\S+@\S+|\d+)+)")
 
 
 class Row(NamedTuple):
@@ -36,62 +37,69 @@ class Cause:
     """Problems that differ in nothing but the row's own values.
 
     Attributes:
-        text: the problem; what differs between its rows is left out.
-        count: problems; `rows` are the first of them.
+        pieces: the first problem's text, split; None stands for a piece that differs between the problems.
+        count: problems.
+        affected: rows that have any of them; `rows` are the first of those, each with its first problem.
+        last: the last row that was counted.
     """
 
     status: str
     field: str
     columns: str
-    text: str
+    pieces: tuple[str | None, ...]
     cure: str
     count: int
+    affected: int
+    last: int
     rows: tuple[Row, ...]
 
-    def with_(self, text: str, row: Row) -> Cause:
-        """The same with one problem more."""
+    @property
+    def text(self) -> str:
+        """The problem; what differs between its rows is left out."""
+        return "".join("…" if piece is None else piece for piece in self.pieces)
+
+    def with_(self, row: Row) -> Cause:
+        """The same with one problem more. A row's problems come one after the other."""
+        pieces = self.pieces
+        if pieces != (OTHER,):
+            pairs = zip(pieces, _OWN.split(row.text), strict=True)
+            pieces = tuple(mine if mine == theirs else None for mine, theirs in pairs)
+        if row.number == self.last:
+            return replace(self, count=self.count + 1, pieces=pieces)
         rows = (*self.rows, row) if len(self.rows) < MOST_ROWS else self.rows
-        return replace(self, count=self.count + 1, rows=rows, text=_common(self.text, text))
+        return replace(
+            self, count=self.count + 1, affected=self.affected + 1, last=row.number, rows=rows, pieces=pieces
+        )
 
 
 def grouped(problems: Iterable[CheckedProblem], causes: Iterable[Cause] = ()) -> tuple[Cause, ...]:
     """Add problems to the causes that are known, in the order in which each was met first."""
-    known = {_kind(item.status, item.field, item.columns, item.text): item for item in causes}
-    rest = ("", "", "", OTHER)
+    known = {_kind(item.status, item.field, item.columns, item.pieces): item for item in causes}
     for problem in problems:
-        field = problem.field or ""
-        kind = _kind(problem.status, field, problem.columns, problem.problem)
         row = Row(problem.row, problem.where, problem.problem)
+        told = problem.status, problem.field or "", problem.columns
+        pieces, cure = tuple(_OWN.split(row.text)), problem.cure
+        kind = _kind(*told, pieces)
         if kind not in known and len(known) >= MOST_CAUSES:
-            kind = rest
+            told, pieces, cure = ("", "", ""), (OTHER,), ""
+            kind = _kind(*told, pieces)
         if (cause := known.get(kind)) is not None:
-            known[kind] = cause.with_(problem.problem, row)
-        elif kind == rest:
-            known[kind] = Cause(status="", field="", columns="", text=OTHER, cure="", count=1, rows=(row,))
-        else:
-            known[kind] = Cause(
-                status=problem.status,
-                field=field,
-                columns=problem.columns,
-                text=problem.problem,
-                cure=problem.cure,
-                count=1,
-                rows=(row,),
-            )
+            known[kind] = cause.with_(row)
+            continue
+        status, field, columns = told
+        known[kind] = Cause(
+            status=status,
+            field=field,
+            columns=columns,
+            pieces=pieces,
+            cure=cure,
+            count=1,
+            affected=1,
+            last=row.number,
+            rows=(row,),
+        )
     return tuple(known.values())
 
 
-def _kind(status: str, field: str, columns: str, text: str) -> tuple[str, str, str, str]:
-    return str(status), field, columns, _masked(text)
-
-
-def _common(one: str, other: str) -> str:
-    """What two texts of a kind have in common; the rest is left out."""
-    if one in {other, OTHER}:
-        return one
-    pairs = zip(_OWN.split(one), _OWN.split(other), strict=True)
-    return "".join(mine if mine == theirs else "…" for mine, theirs in pairs)
-
-
-def _masked(text: str) -> str:
-    return _OWN.sub("…", text)
+def _kind(status: str, field: str, columns: str, pieces: tuple[str | None, ...]) -> tuple[str, ...]:
+    return str(status), field, columns, *(piece or "" for piece in pieces[::2])

@@ -49,14 +49,14 @@ class CheckPane:
         self.notice.value = parts.notice_html(now.notice)
         parts.show(self.by_cause, bool(now.causes))
         self.causes.fill(
-            [(place, many(cause.count, "row"), _cause_html(cause)) for place, cause in enumerate(now.causes)]
+            [(place, many(cause.affected, "row"), _cause_html(cause)) for place, cause in enumerate(now.causes)]
         )
         cause = now.causes[now.picked] if now.picked is not None else None
         parts.show(self.of_cause, cause is not None)
         if cause is not None:
             shown = cause.rows[now.first : now.first + PAGE]
             self.rows.fill([(row.number, f"row {row.number}", _row_html(row.where, row.text)) for row in shown])
-            more = f"; {cause.count:,} in all" if cause.count > len(cause.rows) else ""
+            more = f"; {cause.affected:,} in all" if cause.affected > len(cause.rows) else ""
             self.pager.update(now.first, len(shown), len(cause.rows), more)
 
 

@@ -40,6 +40,7 @@ def facts_of(plan: Plan, client: TurboClient) -> Facts:
         api=client.api.name,
         warnings=plan.warnings,
         objection=plan.objection,
+        refused=plan.refused,
     )
 
 

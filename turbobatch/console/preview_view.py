@@ -69,7 +69,7 @@ class PreviewPane:
         searching = f"searching for {now.searched!r}" if now.searching is Phase.BUSY else ""
         page = now.page if now.page is not None and now.page.row == current(now) else None
         known = known_problem(state) if page is not None and not page.problem else ""  # else the page says it itself
-        self.notice.value = parts.notice_html(now.notice or searching or known)
+        self.notice.value = parts.notice_html("; ".join(filter(None, (now.told or searching, now.notice or known))))
         self.form.value = now.form
         if page is not None or now.notice or not rows:  # else the page before stays until the next one is there
             self.head.value = _head_html(page)
@@ -106,6 +106,8 @@ def _body_html(page: Page | None, form: Form) -> str:
         return parts.table_html(page.cells, mono=True)
     match form:
         case Form.HTML:
+            if page.unshown:
+                return parts.text_html(page.unshown, faint=True) + parts.pre_html(page.text)
             return page.frame or parts.text_html("(no HTML part)", faint=True)
         case Form.TEXT:
             return parts.pre_html(page.text) if page.text else parts.text_html("(no text part)", faint=True)

@@ -7,21 +7,27 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from turbobatch.errors import CampaignError
-from turbobatch.preview import framed, preview_row
+from turbobatch.preview import SHOWN_HTML, framed, preview_row
+from turbobatch.recipients.table import file_errors
 from turbobatch.units import Finder, units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from turbobatch.email import Email
+    from turbobatch.recipients import Table
     from turbobatch.units import Finding, Source, Unit
 
 _BLOCK = 500  # units
 _KEPT = 12  # blocks
 _LONGEST = 100_000  # characters of a text that are shown
+
+
+class TableChangedError(CampaignError):
+    """The table's file isn't what the rows that are shown were read from. It is read anew from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,8 @@ class Page:
 
     Attributes:
         head: names and values: addresses, subject, headers.
-        frame: the HTML part in a frame that runs and loads nothing; empty if there is none.
+        frame: the HTML part in a frame that runs and loads nothing; empty if there is none or it isn't shown.
+        unshown: why the HTML part isn't shown.
         cells: the row's own, by column; of a group those of its first row.
         problem: why the row makes no email.
     """
@@ -42,6 +49,7 @@ class Page:
     head: tuple[tuple[str, str], ...] = ()
     attachments: tuple[str, ...] = ()
     frame: str = ""
+    unshown: str = ""
     text: str = ""
     wire: str = ""
     cells: tuple[tuple[str, str], ...] = ()
@@ -73,35 +81,54 @@ class Rows:
         with self._lock:
             self._forget()
 
+    def follow(self, table: Table) -> None:
+        """Compare with a table that was opened since.
+
+        Raises:
+            TableChangedError: it is another version of the file.
+        """
+        with self._lock:
+            if self._source is not None and self._source.table.version != table.version:
+                self._refuse(self._source)
+
     def table(self) -> str:
         """The table's name."""
-        return self._now().table.name
+        return self._anew().table.name
 
     def columns(self) -> tuple[str, ...]:
         """The table's columns."""
-        return self._now().layout.columns
+        return self._anew().layout.columns
 
     def count(self, look: Callable[[Sequence[int]], None]) -> Sequence[int]:
-        """The first rows of all units; `look` gets those that are known so far, now and then."""
-        source = self._now()
+        """The first rows of all units, in the table's order; `look` gets those that are known so far, now and then."""
+        source = self._anew()
         if not source.layout.group_by:
             total = 0
             for chunk in source.table.chunks():
                 total += len(chunk)
                 look(range(total))
             return range(total)
-        numbers: list[int] = []
-        for unit in units(source.table, source.layout):
-            numbers.append(unit.number)
-            if len(numbers) % _BLOCK == 0:
-                look(())
+        places: dict[int, int] = {}  # a group comes where its last row is
+        for place, unit in enumerate(units(source.table, source.layout)):
+            places[unit.number] = place
+            if len(places) % _BLOCK == 0:
+                look(self._sorted(source, places) if len(places) == _BLOCK else ())
+        return self._sorted(source, places)
+
+    def _sorted(self, source: Source, places: dict[int, int]) -> Sequence[int]:
         with self._lock:
-            self._places = {number: place for place, number in enumerate(numbers)}
-        return tuple(numbers)
+            if self._source is source:
+                self._places = dict(places)
+        return tuple(sorted(places))
 
     def search(self, text: str, column: str | None, look: Callable[[], None]) -> Iterator[int]:
-        """The first rows of units that hold a text, in one column or in any, whatever its case."""
-        source = self._now()
+        """The first rows of units that hold a text, in one column or in any, whatever its case.
+
+        Raises:
+            TableChangedError: the file was changed.
+        """
+        with self._lock:
+            source = self._same()
         text = text.casefold()
         places = [source.layout.columns.index(column)] if column is not None else range(len(source.layout.columns))
         for number, unit in enumerate(units(source.table, source.layout)):
@@ -112,18 +139,27 @@ class Rows:
             ):
                 yield unit.number
 
+    def first_found(
+        self, text: str, column: str | None, most: int, look: Callable[[], None]
+    ) -> tuple[tuple[int, ...], bool]:
+        """So many of what `search` finds, and whether there is more."""
+        rows = tuple(islice(self.search(text, column, look), most + 1))
+        return rows[:most], len(rows) > most
+
     def finding(self, row: int, look: Callable[[], None] = lambda: None) -> tuple[Source, Finding]:
         """The unit that begins with a row, and the merger for it.
 
         Raises:
-            CampaignError: there is none, or the file was changed.
+            TableChangedError: the file was changed since its rows were read.
+            CampaignError: there is none.
         """
         with self._lock:
+            source = self._same()
             try:
-                source = self._source or self._reopen()
                 unit = self._unit(source, row, look)
             except CampaignError:
-                self._forget()  # of a file that was changed, the next look shows what it is now
+                self._same()  # what went wrong may be that the file was changed meanwhile
+                self._restart()
                 raise
         return source, Finder(source.layout, source.merger).look_at(unit)
 
@@ -141,26 +177,46 @@ class Rows:
         if shown is None or shown.email is None:
             return Page(**own, key=finding.key or "", problem=shown.message if shown is not None else finding.message)
         email = shown.email
+        frame = framed(email, height="26em") if email.html_content else ""
+        is_large = len(frame) > SHOWN_HTML  # each step would send it to the page
+        size = f"HTML, {len(email.html_content):,} characters"
         return Page(
             **own,
             key=shown.key or "",
             head=tuple(_head(email)),
             attachments=tuple(f"{item.name} ({item.type}, {len(item.content):,} bytes)" for item in email.attachments),
-            frame=framed(email, height="26em") if email.html_content else "",
+            frame="" if is_large else frame,
+            unshown=f"{size}: with its images too much to be shown here" if is_large else "",
             text=_short(email.content or email.mime_raw or ""),
             wire=_short(shown.render("wire", api=self._api)),
         )
 
-    def _now(self) -> Source:
+    def _anew(self) -> Source:
+        """The table as it is now, also where its file was changed."""
         with self._lock:
-            return self._source or self._reopen()
+            if self._source is not None and not _is_current(self._source):
+                self._forget()
+            return self._same()
 
-    def _reopen(self) -> Source:
-        self._source = source = self._open()
-        return source
+    def _same(self) -> Source:
+        """The table that was read before; opened now if none was. A look at the file's status each time."""
+        if self._source is not None and not _is_current(self._source):
+            self._refuse(self._source)
+        if self._source is None:
+            self._source = self._open()
+        return self._source
+
+    def _refuse(self, source: Source) -> NoReturn:
+        self._forget()
+        raise TableChangedError(f"{source.table.name} was changed: read anew")
 
     def _forget(self) -> None:
-        self._source = self._read = None
+        self._source = None
+        self._places = {}
+        self._restart()
+
+    def _restart(self) -> None:
+        self._read = None
         self._blocks.clear()
         self._units = iter(())
 
@@ -189,6 +245,14 @@ class Rows:
             if len(self._blocks) > _KEPT:
                 self._blocks.popitem(last=False)
         return block
+
+
+def _is_current(source: Source) -> bool:
+    version = source.table.version
+    if version is None:
+        return True
+    with file_errors(version.path):
+        return version.is_current()
 
 
 def _rows(unit: Unit) -> Sequence[tuple[Any, ...]]:

@@ -31,7 +31,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a plan says, and where it would go."""
+    """What a plan says, and where it would go. `refused`: of `emails`, those that leave only if they have changed."""
 
     rows: int
     emails: int
@@ -41,6 +41,7 @@ class Facts:
     api: str
     warnings: tuple[str, ...] = ()
     objection: str = ""
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,10 @@ class Looking:
         rows: the first row of each email, in the table's order.
         place: in the rows that are stepped through.
         page: the email that is shown; it may be another row's while the next is made.
-        more: there are more rows of the sort than are stepped through.
+        more: a search would bring more rows than `found`.
+        more_problems: there are more rows with problems than `problems`.
+        notice: why there is no page of the row.
+        told: what else there is to say, until the user goes on.
     """
 
     columns: tuple[str, ...] = ()
@@ -74,11 +77,13 @@ class Looking:
     found: tuple[int, ...] = ()
     problems: tuple[int, ...] = ()
     more: bool = False
+    more_problems: bool = False
     searched: str = ""
     searching: Phase = Phase.IDLE
     form: Form = Form.HTML
     page: Page | None = None
     notice: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,16 +170,24 @@ def outdated(state: State) -> State:
     return replace(state, preview=replace(state.preview, page=None))
 
 
+def table_changed(state: State, notice: str) -> State:
+    """The table's file was changed: what was found in it, and in a check, is told of another table."""
+    preview = replace(state.preview, found=(), problems=(), more=False, more_problems=False, listed=Listed.ALL)
+    preview = replace(preview, place=_place_of(state.preview, preview), page=None, notice="", told=notice)
+    is_told = state.check.phase in {Phase.DONE, Phase.STOPPED}
+    check = Checking(notice=f"{notice}; check again") if is_told else state.check
+    return replace(state, check=check, preview=preview)
+
+
 def search_ended(state: State, notice: str) -> State:
     """The search was stopped, or can't be made."""
-    return replace(state, preview=replace(state.preview, searching=Phase.STOPPED, notice=notice))
+    return replace(state, preview=replace(state.preview, searching=Phase.STOPPED, told=notice))
 
 
 def placed(state: State, place: int) -> State:
     """Go to a place in the rows that are stepped through; the nearest one if there is none."""
-    now = state.preview
-    place = max(0, min(place, len(listed(now)) - 1))
-    return replace(state, preview=replace(now, place=place))
+    now = replace(state.preview, place=place, told="")
+    return replace(state, preview=replace(now, place=_nearest(now)))
 
 
 def stepped(state: State, by: int) -> State:
@@ -184,10 +197,8 @@ def stepped(state: State, by: int) -> State:
 
 def switched(state: State, which: Listed) -> State:
     """Step through other rows, from the one that is shown if it is among them."""
-    row, now = current(state.preview), replace(state.preview, listed=which)
-    rows = listed(now)
-    place = rows.index(row) if row is not None and row in rows else 0
-    return replace(state, preview=replace(now, place=place))
+    now = replace(state.preview, listed=which, told="")
+    return replace(state, preview=replace(now, place=_place_of(state.preview, now)))
 
 
 def opened(state: State, row: int) -> State:
@@ -197,14 +208,15 @@ def opened(state: State, row: int) -> State:
         now = replace(now, listed=Listed.ALL)
     rows = listed(now)
     place = rows.index(row) if row in rows else 0
-    notice = "" if row in rows else f"row {row} makes no email of its own"
-    return replace(state, tab=Tab.PREVIEW, preview=replace(now, place=place, notice=notice))
+    told = "" if row in rows else f"row {row} makes no email of its own"
+    return replace(state, tab=Tab.PREVIEW, preview=replace(now, place=place, told=told))
 
 
 def counted(state: State, rows: Sequence[int], phase: Phase) -> State:
-    """Take note of the rows that the table has, so far or in all."""
-    now = replace(state, preview=replace(state.preview, rows=rows, counting=phase))
-    return placed(now, now.preview.place)
+    """Take note of the rows that the table has, so far or in all; the row in view stays, if it is there."""
+    before, now = state.preview, replace(state.preview, rows=rows, counting=phase)
+    place = _place_of(before, now) if current(before) in listed(now) else _nearest(now)
+    return replace(state, preview=replace(now, place=place))
 
 
 def count_ended(state: State, notice: str) -> State:
@@ -214,17 +226,19 @@ def count_ended(state: State, notice: str) -> State:
 
 
 def searched(state: State, text: str) -> State:
-    """Begin a search."""
-    now = replace(state.preview, found=(), searched=text, searching=Phase.BUSY, more=False, notice="")
-    return replace(state, preview=now)
+    """Begin a search; the row in view stays."""
+    now = state if state.preview.listed is not Listed.FOUND else switched(state, Listed.ALL)
+    preview = replace(now.preview, found=(), searched=text, searching=Phase.BUSY, more=False, told="")
+    return replace(now, preview=preview)
 
 
 def found(state: State, rows: tuple[int, ...], *, more: bool) -> State:
-    """End a search with its first rows."""
+    """End a search with its first rows; where there are none, the row in view stays."""
     now = replace(state.preview, found=rows, searching=Phase.DONE, more=more)
     if not rows:
-        nothing = replace(now, listed=Listed.ALL, notice=f"no row holds {now.searched!r}")
-        return replace(state, preview=replace(nothing, place=_place_of(state.preview, nothing)))
+        nothing = replace(now, listed=Listed.ALL if now.listed is Listed.FOUND else now.listed)
+        place, told = _place_of(state.preview, nothing), f"no row holds {now.searched!r}"
+        return replace(state, preview=replace(nothing, place=place, told=told))
     return replace(state, preview=replace(now, listed=Listed.FOUND, place=0))
 
 
@@ -233,12 +247,16 @@ def _place_of(before: Looking, after: Looking) -> int:
     return rows.index(row) if row is not None and row in rows else 0
 
 
+def _nearest(now: Looking) -> int:
+    return max(0, min(now.place, len(listed(now)) - 1))
+
+
 # The check
 
 
 def check_began(state: State) -> State:
     """Forget the last check."""
-    preview = replace(state.preview, problems=())
+    preview = replace(state.preview, problems=(), more_problems=False)
     if preview.listed is Listed.PROBLEMS:
         preview = replace(
             preview, listed=Listed.ALL, place=_place_of(state.preview, replace(preview, listed=Listed.ALL))
@@ -260,8 +278,11 @@ def checked(state: State, part: Checked) -> State:
         causes=grouped(part.problems, now.causes),
     )
     room = MOST_PROBLEM_ROWS - len(state.preview.problems)
-    preview = replace(state.preview, problems=(*state.preview.problems, *list(rows)[:room])) if rows else state.preview
-    return replace(state, check=check, preview=preview)
+    if not rows:
+        return replace(state, check=check)
+    problems = (*state.preview.problems, *list(rows)[:room])
+    more = state.preview.more_problems or len(rows) > room
+    return replace(state, check=check, preview=replace(state.preview, problems=problems, more_problems=more))
 
 
 def check_ended(state: State, phase: Phase, notice: str = "") -> State:

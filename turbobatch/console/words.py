@@ -10,7 +10,7 @@ from turbobatch.console.send_state import Phase, emails_to_send
 from turbobatch.console.state import Listed, State, current, listed
 from turbobatch.policy import Status
 from turbobatch.run import RunState
-from turbobatch.summary import resending_text
+from turbobatch.summary import refused_text, resending_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -78,9 +78,9 @@ def where_text(now: Looking) -> str:
 
 def listed_options(now: Looking) -> list[tuple[str, Listed]]:
     """The sorts of rows to step through, with their numbers."""
-    more = "+" if now.more else ""
+    more = {Listed.PROBLEMS: now.more_problems, Listed.FOUND: now.more}
     counts = {Listed.ALL: len(now.rows), Listed.PROBLEMS: len(now.problems), Listed.FOUND: len(now.found)}
-    return [(f"{which} ({counts[which]:,}{more if which is Listed.FOUND else ''})", which) for which in Listed]
+    return [(f"{which} ({counts[which]:,}{'+' if more.get(which) else ''})", which) for which in Listed]
 
 
 def check_text(now: Checking) -> str:
@@ -107,7 +107,8 @@ def plan_text(now: Sending) -> str:
         return f"{many(now.read, 'row')} counted" if now.planning is Phase.BUSY else ""
     known = ", ".join(f"{count:,} {status} already" for status, count in now.plan.known.items())
     rows = many(now.plan.rows, "row") + (f" ({known})" if known else "")
-    return f"{rows}: up to {many(emails_to_send(now), 'email')} to send"
+    emails = many(emails_to_send(now), "email")
+    return f"{rows}: up to {emails} to send{refused_text(now.plan.refused)}"
 
 
 def run_text(now: Sending) -> str:
