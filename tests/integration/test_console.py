@@ -514,7 +514,7 @@ def test_a_run_that_a_cell_has_started_meanwhile(slow: Sandbox) -> None:
     opened.view.send.typed.value = str(EMAILS)
     opened.view.send.start.click()
     opened.sees(lambda now: now.send.running and "in progress" in now.send.notice)
-    assert not run.wait(0)
+    opened.sees(lambda now: now.send.progress is not None and now.send.progress.done > 0)
     opened.view.send.stop.click()
     sent = opened.ends().results.counts["sent"]
     assert run.wait(PATIENCE)

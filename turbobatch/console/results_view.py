@@ -47,7 +47,7 @@ class ResultsPane:
         """Show what the state says."""
         now = state.results
         self.retry.disabled = not failed_count(now) or not can_plan(state.send)
-        only_rejected = not failed_count(now) and now.counts.get(Status.REJECTED)
+        only_rejected = 0 < now.counts.get(Status.REJECTED, 0) == failed_count(now)
         self.why.value = parts.text_html(_REJECTED if only_rejected else "", faint=True)
         self.text.value = parts.text_html(words.results_text(now), faint=True)
         counts = [(f"{count:,} {status}", MEANINGS[status]) for status, count in words.counts_of(now.counts)]
