@@ -28,6 +28,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PLAIN_LOCAL_PART = re.compile(r"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*")
 _LOCAL_PART_LIMIT = 64  # RFC 5321, 4.5.3.1.1
 _ADDRESS_LIMIT = 254  # RFC 3696, erratum 1690
+_FAR_TOO_LONG = 1000  # characters, also of one that normalisation shortens
 
 _ENCODED_WORD_BYTES = 45  # RFC 2047 allows 75 characters a word: 12 of frame, 60 of base64, 45 bytes before it
 
@@ -227,6 +228,8 @@ def _ascii_domain(domain: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _validated(email: str, text: str) -> str:
+    if len(email) > _FAR_TOO_LONG:  # the library would take a minute for a text of a megabyte
+        raise AddressError(text, f"an address has at most {_ADDRESS_LIMIT} characters")
     try:
         found = validate_email(email, check_deliverability=False, allow_smtputf8=False, allow_quoted_local=False)
     except EmailNotValidError as error:

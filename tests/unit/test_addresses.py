@@ -283,3 +283,11 @@ def test_a_digest_tells_who_is_addressed_and_nothing_else() -> None:
     assert re.fullmatch("[0-9a-f]{16}", digest_of([ana, bo]))
     assert digest_of([bo, Address("ANA@acme.example"), bo]) == digest_of([ana, bo])
     assert len({digest_of([]), digest_of([ana]), digest_of([bo]), digest_of([ana, bo])}) == 4
+
+
+def test_a_text_that_is_far_too_long_is_no_address() -> None:
+    """Told at once, not after the minute that reading it character by character takes."""
+    for text in ("x" * 10_000_000, f"a@{'x.' * 5_000_000}example", f"{'a' * 10_000_000}@example.org"):
+        with pytest.raises(AddressError, match="an address has at most 254 characters") as caught:
+            Address.parse(text)
+        assert caught.value.text == text
