@@ -41,7 +41,9 @@ def main() -> int:
         "whole": lambda: whole_job.measure(*((0.25, 1) if given.quick else (1.0, 3))),
         "rate": lambda: pacing.measure(5 if given.quick else 20),
         "startup": lambda: startup.measure(5 if given.quick else 15),
-        "tables": lambda: streaming.measure(given.rows, endings=tuple(given.tables), is_filled=given.filled),
+        "tables": lambda: streaming.measure(
+            given.rows, endings=tuple(given.tables), is_filled=given.filled, without=given.without
+        ),
         "parts": parts.measure,
     }
     print(_machine(), flush=True)
@@ -60,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=_PARTS, help="this part; give it again for another")
     parser.add_argument("--rows", type=int, help="rows of the large tables (1,000,000; with --quick 20,000)")
     parser.add_argument("--filled", action="store_true", help="fill the journal of the large tables instead of sending")
+    parser.add_argument("--without", nargs="+", choices=("check", "report", "audit"), default=(), help="of the tables'")
     parser.add_argument("--tables", nargs="+", choices=("csv", "parquet"), default=("csv", "parquet"))
     given = parser.parse_args()
     given.rows = given.rows or (20_000 if given.quick else 1_000_000)

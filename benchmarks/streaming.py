@@ -13,7 +13,7 @@ from benchmarks.whole_job import transports
 from benchmarks.workload import write_campaign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from benchmarks.processes import Cost
 
@@ -31,8 +31,17 @@ _FILLED = (
 )
 
 
-def measure(rows: int, *, endings: tuple[str, ...] = ("csv", "parquet"), is_filled: bool = False) -> Section:
-    """Run check, send, report and audit; with `is_filled` the first send is left out and its journal filled instead."""
+def measure(
+    rows: int,
+    *,
+    endings: tuple[str, ...] = ("csv", "parquet"),
+    is_filled: bool = False,
+    without: Collection[str] = (),
+) -> Section:
+    """Run check, send, report and audit; with `is_filled` the first send is left out and its journal filled instead.
+
+    `without`: commands that are left out too.
+    """
     found: list[tuple[str, str, Cost]] = []
     with tempfile.TemporaryDirectory() as name, responder() as server:
         for ending in endings:
@@ -40,12 +49,14 @@ def measure(rows: int, *, endings: tuple[str, ...] = ("csv", "parquet"), is_fill
             table = folder / f"table.{ending}"
             # In a process of its own: this one has to stay small.
             run([sys.executable, "-m", "benchmarks.workload", table, str(rows)])
-            for title, cost in _commands(folder, table, server, rows, is_filled=is_filled):
+            for title, cost in _commands(folder, table, server, rows, without, is_filled=is_filled):
                 print(f"{ending}, {title}: {cost.seconds:.0f} s, {cost.peak:.0f} MB", flush=True)
                 found.append((title, ending, cost))
     return Section(
         title=TITLE,
-        method=_METHOD.format(rows=rows) + (_FILLED if is_filled else ""),
+        method=_METHOD.format(rows=rows)
+        + (_FILLED if is_filled else "")
+        + (f" Not measured here: {', '.join(without)}." if without else ""),
         head=("Command", "Table", "Seconds", "CPU ms/row", "Peak MB"),
         rows=tuple(
             (title, ending, f"{cost.seconds:.1f}", f"{cost.cpu / rows * 1000:.3f}", f"{cost.peak:.0f}")
@@ -56,7 +67,7 @@ def measure(rows: int, *, endings: tuple[str, ...] = ("csv", "parquet"), is_fill
 
 
 def _commands(
-    folder: Path, table: Path, server: Responder, rows: int, *, is_filled: bool
+    folder: Path, table: Path, server: Responder, rows: int, without: Collection[str], *, is_filled: bool
 ) -> Iterator[tuple[str, Cost]]:
     report = folder / f"report{table.suffix}"
     transport = transports()[-1]
@@ -74,6 +85,8 @@ def _commands(
     if is_filled:
         del steps["send"]
         run([sys.executable, "-m", "benchmarks.fill_journal", folder / "benchmark.journal.db", str(rows)])
+    for title in without:
+        steps.pop(title, None)
     for title, command in steps.items():
         server.reset(0)
         yield title, run(command)

@@ -212,10 +212,10 @@ def _targets(found: list[Measured]) -> Iterator[Target]:
     name = f"turbobatch {transports()[-1]}"
     ours = [item for item in found if item.entry.name == name and item.server == "asyncio"]
     for latency, times in _FASTER.items():
-        (item,) = (item for item in ours if item.entry.latency == latency and item.entry.api == "v1")
-        ratio = item.rate / _naive(item, found).rate
-        what = f"at least {times} times the naive loop at {latency} ms ({name}, v1)"
-        yield Target(what, f"{ratio:.1f} times", ratio >= times)
+        for item in (item for item in ours if item.entry.latency == latency):
+            ratio = item.rate / _naive(item, found).rate
+            what = f"at least {times} times the naive loop at {latency} ms ({name}, {item.entry.api})"
+            yield Target(what, f"{ratio:.1f} times", ratio >= times)
     for api, limit in _CPU.items():
         costs = {item.entry.latency: item.cpu for item in ours if item.entry.api == api}
         said = ", ".join(f"{cpu:.2f} ms at {latency} ms" for latency, cpu in costs.items())
