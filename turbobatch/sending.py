@@ -32,7 +32,7 @@ def confirm(plan: Plan, client: TurboClient, limit: int | None, *, resend: bool,
     Raises:
         CampaignError: it isn't to happen.
     """
-    from turbobatch.summary import refused_text
+    from turbobatch.wording import refused_text
 
     for warning in plan.warnings:
         warn(f"warning: {warning}")
@@ -113,11 +113,11 @@ class Counts:
 
 def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter[str], list[str]]:
     """Write the report chunk by chunk and print what it says; rows by status, and doubts that no row tells of."""
-    from turbobatch.audit import LEFT_OUT
     from turbobatch.audit import audit as find_failures
+    from turbobatch.failures import LEFT_OUT
     from turbobatch.progress import reading, ticking
     from turbobatch.report import write_report
-    from turbobatch.summary import IN_PROGRESS, Failures, counts_text, doubts_text
+    from turbobatch.wording import IN_PROGRESS, Failures, counts_text, doubts_text
 
     seen = Counts()
     failures = Failures()
