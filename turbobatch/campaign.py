@@ -380,7 +380,9 @@ class Campaign:
             log.warning("%s", change)
         with self._journal() as journal:
             table, layout, merger = source.table, source.layout, source.merger
-            yield Results(table=table, layout=layout, merger=merger, journal=journal, in_use=journal.in_use)
+            yield Results(
+                table=table, layout=layout, merger=merger, journal=journal, campaign=self.name, in_use=journal.in_use
+            )
 
     def reads(self, path: Path, recipients: Recipients | None = None) -> bool:
         """Whether this file is one that the campaign is made of: tables, suppression list, templates, journal.

@@ -18,6 +18,7 @@ from turbobatch.arrow import arrow_table, remember_types, remembered_types, tabl
 from turbobatch.delimited import write_delimited
 from turbobatch.errors import CampaignError
 from turbobatch.page import write_page
+from turbobatch.plots import check_there as check_plots
 from turbobatch.recipients import open_table
 from turbobatch.results import RESULT_COLUMNS
 
@@ -48,6 +49,8 @@ def report_format(path: str | Path) -> str:
         raise CampaignError(f"{path}: {what}: use {_known()}")
     if ending == ".xlsx":
         _openpyxl()
+    if ending == ".html":
+        check_plots()
     return ending
 
 
@@ -328,7 +331,7 @@ def _excel_cell(value: Any) -> Any:
 
 def _write_html(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        write_page(map(as_text, chunks), file)
+        write_page(chunks, file)
 
 
 def _typed(frame: pd.DataFrame, path: Path, *, from_text: bool) -> pd.DataFrame:

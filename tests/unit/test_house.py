@@ -26,7 +26,8 @@ HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2")
 ORDER = (
     "errors", "addresses", "markup", "email", "sendapi", "recipients", "merge", "suppression", "rates", "policy",
     "journal", "transport", "client", "spill", "units", "engine", "feed", "plan", "run", "progress", "check", "frames",
-    "arrow", "results", "failures", "page", "delimited", "report", "audit", "preview", "trial", "settlement",
+    "arrow", "results", "failures", "plots", "tally", "charts", "overview", "page", "delimited", "report", "audit",
+    "summary", "preview", "trial", "settlement",
     "settings", "descriptors", "wording", "campaign", "accessor", "console", "sandbox", "testing", "samples", "demo",
     "terminal", "sending", "cli",
 )  # fmt: skip
