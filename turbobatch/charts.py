@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from turbobatch.plots import Bar, bars, rounded_up, steps
@@ -14,7 +16,11 @@ if TYPE_CHECKING:
     from turbobatch.tally import CategoryCount, DomainCount, PacePoint
 
 SHOWN = 10  # bars of a plot
-_TICKS = 5  # texts below the pace
+_TICKS = 5  # texts below the pace at most
+_STEPS = (
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
+)  # fmt: skip
+"""Seconds between two of them; later a week's multiples."""
 _MINUTES = 300  # seconds that are told to the second
 _DAYS = 2 * 86_400  # seconds from which on days are told
 
@@ -23,9 +29,17 @@ def pace_chart(points: Sequence[PacePoint]) -> Plot:
     """Emails per second over the time of a run, in UTC."""
     values = [point.emails / point.seconds for point in points]
     whole = sum(point.seconds for point in points)
-    every = max(-(-len(points) // _TICKS), 1)
-    ticks = [(float(place), clock(points[place].begin, whole)) for place in range(0, len(points), every)]
-    return steps(values, ticks, top=rounded_up(max(values, default=0)), unit="/s")
+    return steps(values, _ticks(points, whole), top=rounded_up(max(values, default=0)), unit="/s")
+
+
+def _ticks(points: Sequence[PacePoint], whole: float) -> list[tuple[float, str]]:
+    """Round moments, or the first one where there is none between the ends."""
+    weeks = _STEPS[-1] * math.ceil(whole / _TICKS / _STEPS[-1])
+    step = next((step for step in _STEPS if whole / step <= _TICKS), weeks)
+    begin, seconds = points[0].begin, points[0].seconds
+    late = -begin.timestamp() % step
+    places = [late + number * step for number in range(_TICKS + 1) if late + number * step <= whole] or [0.0]
+    return [(place / seconds, clock(begin + timedelta(seconds=place), whole)) for place in places]
 
 
 def category_chart(categories: Sequence[CategoryCount]) -> Plot:

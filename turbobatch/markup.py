@@ -100,7 +100,7 @@ def escaped(value: object) -> Html:
 
 
 def visible(text: str) -> str:
-    """A text as every page and picture can hold it: control characters as their pictures, half a character as a mark."""
+    """A text as every page and picture can hold it: control characters as pictures, half a character as a mark."""
     return text if text.isprintable() else _HIDDEN.sub(_seen, text)
 
 

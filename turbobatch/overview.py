@@ -1,50 +1,24 @@
-"""What became of a table's rows, in figures: one computation for the report page and for notebooks."""
+"""What became of a table's rows, in figures, and how a notebook shows them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from turbobatch.errors import CampaignError
-from turbobatch.failures import Category, FailedAddress, failures_in
-from turbobatch.markup import cause, shortened
+from turbobatch.charts import category_chart, domain_name, pace_chart
+from turbobatch.markup import Html, badge, box, escaped, fold, line, table
+from turbobatch.plots import is_there
 from turbobatch.policy import Status
-from turbobatch.results import CAMPAIGN, RESULT_COLUMNS
-from turbobatch.tally import (
-    Bounded,
-    CategoryCount,
-    CauseCount,
-    DomainCount,
-    Keys,
-    Pace,
-    PacePoint,
-    address_column,
-    domain_of,
-    with_sample,
-)
+from turbobatch.telling import lasting, many, moment, pace, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
+    from turbobatch.tally import CategoryCount, CauseCount, DomainCount, PacePoint
 
-DELIVERY_COLUMNS = ("delivery_status", "delivery_address", "delivery_reason")
-"""What results have more once the vendor has told what became of sent emails."""
-
-SAMPLE = 200
-"""Rows, the first ones, that show where the addresses are, and that a page shows."""
-
-KEPT = 1000
-"""Emails in doubt, and failed addresses, that are kept one by one: the first ones."""
-
-_DOMAINS, _CAUSES, _STATUSES = 50_000, 5000, 100  # that are counted apart
-_REASON = 1000  # characters of a reason that is kept
-_CAUSE = 200  # characters of one that is counted
-_NO_FAILURE = frozenset({Category.IN_DOUBT, Category.DUPLICATE, Category.SUPPRESSED})
+_LINES = 10  # of a table in a notebook
+_LISTED = 50  # emails in doubt, or failed addresses, in a notebook
 
 
 class StatusCount(NamedTuple):
@@ -72,8 +46,22 @@ class Doubt(NamedTuple):
     send_time: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Failure(NamedTuple):
+    """One failed address of an email, or what else was wrong with it; blank where nothing is known."""
+
+    row: int
+    send_key: str
+    recipient: str  # the cell that holds the email's address; blank where no column does
+    address: str  # the failed one; blank where the trouble isn't one address's
+    field: str
+    status: str
+    category: str
+    reason: str
+    suggestion: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Summary:
     """The figures of some results. `pd.DataFrame(it.domains)` makes a table of any of its tuples.
 
     Rows are the table's. An email is what has one key: the rows of a group make one, a duplicate makes none, a row
@@ -92,7 +80,7 @@ class Overview:
     pace: tuple[PacePoint, ...]
     in_doubt: tuple[Doubt, ...]  # the first ones
     failures: int  # failed addresses; those of one email count once, and emails in doubt don't
-    failed: tuple[FailedAddress, ...]  # the first ones
+    failed: tuple[Failure, ...]  # the first ones
     categories: tuple[CategoryCount, ...]  # the most frequent first, as the next two
     causes: tuple[CauseCount, ...]
     other_causes: int  # failed addresses of causes that weren't counted apart
@@ -110,147 +98,85 @@ class Overview:
         """From the first verdict to the last."""
         return (self.last - self.first).total_seconds() if self.first and self.last else 0.0
 
+    @property
+    def when(self) -> str:
+        """When its emails were posted, in one sentence."""
+        if self.first is None or self.last is None:
+            return "Nothing was posted yet."
+        begin, end = moment(self.first), moment(self.last)
+        if begin == end:
+            return f"Posted at {begin} UTC"
+        end = end.removeprefix(begin[: begin.index(" ") + 1])  # the same day isn't told twice
+        return f"Posted from {begin} to {end} UTC, in {lasting(self.seconds)}"
 
-def overview(results: Iterable[pd.DataFrame]) -> Overview:
-    """Count results, chunk by chunk.
+    def __repr__(self) -> str:
+        name = f" of {self.campaign}" if self.campaign else ""
+        counts = "".join(f", {item.emails:,} {item.status}" for item in self.statuses if item.emails)
+        return f"<Summary{name}: {many(self.rows, 'row')}, {many(self.emails, 'email')}{counts}>"
 
-    Raises:
-        CampaignError: these are no results.
-    """
-    sample, chunks = with_sample(results, SAMPLE)
-    counting = Counting(sample)
-    for chunk in chunks:
-        counting.add(chunk)
-    return counting.overview()
+    def _repr_html_(self) -> str:
+        return f"<div>{''.join(_parts(self))}</div>"
 
 
-def are_results(columns: Iterable[object]) -> bool:
-    """Whether a frame of these columns has the result columns."""
-    return set(RESULT_COLUMNS) <= set(columns)
-
-
-class Counting:
-    """Results while they are counted; `sample` are their first rows."""
-
-    def __init__(self, sample: pd.DataFrame) -> None:
-        if missing := [name for name in RESULT_COLUMNS if name not in sample.columns]:
-            raise CampaignError(
-                f"these are no results, they have no column {missing[0]!r}: read reports with read_report"
-            )
-        names = Counter(sample.columns)
-        own = [name for name in names if names[name] == 1 and name not in (*RESULT_COLUMNS, *DELIVERY_COLUMNS)]
-        self.address_column = address_column(sample, own)
-        self.rows = 0
-        self.campaign = str(sample.attrs.get(CAMPAIGN, ""))
-        self.has_deliveries = DELIVERY_COLUMNS[0] in names
-        self._keys, self._pace = Keys(), Pace()
-        self._by_rows, self._by_emails = Bounded(_STATUSES), Bounded(_STATUSES)
-        self._domains, self._failed_domains = Bounded(_DOMAINS), Counter[str]()
-        self._deliveries, self._causes = Bounded(_STATUSES), Bounded(_CAUSES)
-        self._categories: Counter[str] = Counter()
-        self._doubts: list[Doubt] = []
-        self._failed: list[FailedAddress] = []
-
-    def add(self, chunk: pd.DataFrame) -> None:
-        """Count the next rows."""
-        statuses = [_text(status) for status in chunk["send_status"].tolist()]
-        keys = [_text(key) or None for key in chunk["send_key"].tolist()]
-        is_email = self._emails(statuses, keys)
-        self._by_rows.add(statuses)
-        self._by_emails.add(status for status, is_one in zip(statuses, is_email, strict=True) if is_one)
-        emails = chunk[is_email]
-        self._pace.add(emails["send_time"][(emails["send_attempts"] > 0).fillna(value=False)])
-        if self.has_deliveries:
-            sent = (emails["send_status"] == Status.SENT) | emails[DELIVERY_COLUMNS[0]].notna()
-            self._deliveries.add(map(_text, emails[DELIVERY_COLUMNS[0]][sent.fillna(value=False)].tolist()))
-        self._add_failures(chunk, is_email)
-        self._add_doubts(chunk, is_email)
-        self.rows += len(chunk)
-
-    def _emails(self, statuses: list[str], keys: list[str | None]) -> npt.NDArray[np.bool_]:
-        """Which rows are an email's first one."""
-        import numpy as np
-
-        is_email = np.array([status != Status.DUPLICATE for status in statuses], dtype=bool)
-        places = np.flatnonzero(is_email)
-        is_email[places] = self._keys.first([keys[place] for place in places])
-        return is_email
-
-    def _add_failures(self, chunk: pd.DataFrame, is_email: npt.NDArray[np.bool_]) -> None:
-        failed: set[int] = set()
-        for item in failures_in(chunk, self.rows):
-            place = item.row - self.rows
-            if item.category in _NO_FAILURE or not is_email[place]:
-                continue
-            failed.add(place)
-            reason = _text(item.reason)
-            self._categories[item.category] += 1
-            self._causes.add([(str(item.category), shortened(cause(reason), _CAUSE))])
-            if len(self._failed) < KEPT:
-                self._failed.append(item._replace(reason=shortened(reason, _REASON)))
-        if self.address_column is None:
-            return
-        domains = [domain_of(cell) for cell in chunk[self.address_column].tolist()]
-        self._domains.add(domain for domain, is_one in zip(domains, is_email, strict=True) if is_one)
-        self._failed_domains.update(
-            domain if (domain := domains[place]) in self._domains.counts else "@" for place in failed
+def _parts(it: Summary) -> Iterator[Html]:
+    """What a notebook shows, from what it keeps though nobody trusts it."""
+    name = [Html(f"<b>{escaped(it.campaign)}</b>")] if it.campaign else []
+    yield line(*name, f"{many(it.emails, 'email')}. {it.when}")
+    yield _doubts(it)
+    yield line(f"{many(it.rows, 'row')}:", *(badge(item.status or "(none)", item.rows) for item in it.statuses))
+    if it.posted:
+        yield line(f"{pace(it.mean)} emails a second, pauses included; {pace(it.peak)} in the busiest second")
+    if it.pace and is_there():
+        yield pace_chart(it.pace).image("emails per second over time")
+    if it.failures:
+        yield _failures(it)
+    if it.domains:
+        domains = [
+            (domain_name(item), f"{item.emails:,}", f"{item.failed:,}", share(item.failed, item.emails))
+            for item in it.domains[:_LINES]
+        ]
+        yield fold(
+            f"Emails by domain{_of(domains, it.domains)}", _numbers(("domain", "emails", "failed", "share"), domains)
         )
-
-    def _add_doubts(self, chunk: pd.DataFrame, is_email: npt.NDArray[np.bool_]) -> None:
-        wanted = KEPT - len(self._doubts)
-        is_doubt = (chunk["send_status"] == Status.IN_DOUBT).fillna(value=False).to_numpy(dtype=bool) & is_email
-        places = is_doubt.nonzero()[0][:wanted].tolist()
-        rows = chunk.iloc[places]
-        addresses = rows[self.address_column].tolist() if self.address_column is not None else [""] * len(rows)
-        columns = (rows[name].tolist() for name in ("send_key", "send_message", "send_time"))
-        for place, address, key, message, time in zip(places, addresses, *columns, strict=True):
-            moment = time.to_pydatetime() if isinstance(time, datetime) and time == time else None  # noqa: PLR0124 - NaT
-            text = shortened(_text(message), _REASON)
-            self._doubts.append(Doubt(self.rows + place, _text(key), _text(address), text, moment))
-
-    def overview(self) -> Overview:
-        """The figures so far."""
-        pace = self._pace
-        return Overview(
-            campaign=self.campaign,
-            rows=self.rows,
-            emails=sum(self._by_emails.counts.values()) + self._by_emails.others,
-            statuses=self._statuses(),
-            posted=pace.posted,
-            first=pace.first,
-            last=pace.last,
-            mean=pace.mean,
-            peak=pace.peak,
-            pace=pace.points(),
-            in_doubt=tuple(self._doubts),
-            failures=self._categories.total(),
-            failed=tuple(self._failed),
-            categories=tuple(CategoryCount(str(name), count) for name, count in _frequent(self._categories)),
-            causes=tuple(CauseCount(*what, count) for what, count in _frequent(self._causes.counts)),
-            other_causes=self._causes.others,
-            address_column=self.address_column,
-            domains=self._domain_counts(),
-            other_domains=DomainCount("other domains", self._domains.others, self._failed_domains["@"]),
-            deliveries=tuple(DeliveryCount(*item) for item in _frequent(self._deliveries.counts)),
-        )
-
-    def _statuses(self) -> tuple[StatusCount, ...]:
-        """By status in the order of their enum; unknown ones, as somebody may have written them, come last."""
-        rows, emails = self._by_rows.counts, self._by_emails.counts
-        known = [status for status in map(str, Status) if status in rows]
-        counts = [StatusCount(name, rows[name], emails[name]) for name in [*known, *sorted(rows.keys() - set(known))]]
-        others = StatusCount("others", self._by_rows.others, self._by_emails.others)
-        return tuple(counts + [others] * bool(others.rows))
-
-    def _domain_counts(self) -> tuple[DomainCount, ...]:
-        failed = self._failed_domains
-        found = [DomainCount(name, count, failed[name]) for name, count in self._domains.counts.items()]
-        return tuple(sorted(found, key=lambda item: (-item.failed, -item.emails, item.domain)))
+    if it.deliveries:
+        whole = sum(item.emails for item in it.deliveries)
+        states = [
+            (item.delivery_status or "nothing known", f"{item.emails:,}", share(item.emails, whole))
+            for item in it.deliveries
+        ]
+        yield fold("What was delivered", _numbers(("delivery", "emails", "share"), states))
 
 
-def _frequent(counts: Counter[Any]) -> list[tuple[Any, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+def _doubts(it: Summary) -> Html:
+    count = it.count(Status.IN_DOUBT)
+    if not count:
+        return line("No email is in doubt.")
+    rows = [(item.row, item.send_key, item.address, item.send_message) for item in it.in_doubt[:_LISTED]]
+    said = "may have been sent, or not; nothing in doubt is sent again by itself. Settle with reconcile or resolve."
+    head = line(badge(Status.IN_DOUBT, count), said)
+    more = line(f"and {count - len(rows):,} more") if count > len(rows) else Html()
+    return box(head, table(("row", "key", "address", "what is known"), rows, numbers=[0]), more)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def _failures(it: Summary) -> Html:
+    causes = [(item.category, item.cause, f"{item.addresses:,}") for item in it.causes[:_LINES]]
+    listed = [
+        (item.row, item.address or item.recipient, item.category, item.reason, item.suggestion)
+        for item in it.failed[:_LISTED]
+    ]
+    names = ("row", "address", "how", "reason", "suggestion")
+    plot = category_chart(it.categories).image("failed addresses by how they failed") if is_there() else Html()
+    table_of_causes = table(("how", "what was said", "addresses"), causes, numbers=[2])
+    more = f" (the first {len(listed)})" if it.failures > len(listed) else ""
+    failed = fold(f"{many(it.failures, 'failed address', 'failed addresses')}{more}", table(names, listed, numbers=[0]),
+                  is_open=False)  # fmt: skip
+    return Html(fold(f"Why emails failed{_of(causes, it.causes)}", Html(plot + table_of_causes)) + failed)
+
+
+def _numbers(names: tuple[str, ...], rows: Sequence[Sequence[str]]) -> Html:
+    """A table that has numbers in all columns but the first."""
+    return table(names, rows, numbers=range(1, len(names)))
+
+
+def _of(shown: Sequence[object], all_of_them: Sequence[object]) -> str:
+    return f" (the first {len(shown)} of {len(all_of_them):,})" if len(shown) < len(all_of_them) else ""

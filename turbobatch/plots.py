@@ -1,7 +1,7 @@
 """Small static plots by matplotlib, as SVG whose texts stay text and whose colours are the page's own.
 
-The same figures give the same bytes. Names in a plot may be anybody's text: matplotlib gets a stand-in for each, so that
-it neither reads formulas in them nor looks for their glyphs.
+The same figures give the same bytes. Names in a plot may be anybody's text: matplotlib gets a stand-in for each, so
+that it neither reads formulas in them nor looks for their glyphs.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 640  # user units, which are pixels at full size
-_BAR, _MARGIN = 26, 6
-_NAMES = 200  # units left of the bars for what they are called
-_NOTES = 110  # units right of them
-_NAME_LENGTH = 27  # characters
-_PACE_HEIGHT = 170
-_TEXT = 12.5
+WIDTH = 520  # user units, which are pixels at full size
+_BAR, _MARGIN = 23, 4
+_NAMES = 150  # units left of the bars for what they are called
+_NOTES = 95  # units right of them
+_NAME_LENGTH = 23  # characters
+_PACE_HEIGHT = 140
+_TEXT = 11.5
 
 # matplotlib wants real colours: these stand for the tones until it has drawn.
 _INK = "#010101"
@@ -131,16 +131,16 @@ def steps(values: Sequence[float], ticks: Sequence[tuple[float, str]], *, top: f
 
     `ticks` are texts below the plot, by their place counted in intervals.
     """
-    texts = [*(text for _, text in ticks), "0", f"{top / 2:g}", f"{top:g} {unit}"]
+    texts = [*(text for _, text in ticks), f"{top / 2:g}", f"{top:g}{unit}"]
 
     def draw(axes: Axes) -> None:
-        axes.hlines([0, top / 2, top], 0, len(values), colors=_FAINT, linewidth=1, clip_on=False)
+        axes.hlines([0, top / 2, top], 0, len(values), colors=_FAINT, linewidth=1, clip_on=False, zorder=0)
         axes.stairs(values, fill=True, color=_TONES["plain"], alpha=0.85, linewidth=0, clip_on=False)
         axes.set(xlim=(0, max(len(values), 1)), ylim=(0, top))
         axes.set_xticks([place for place, _ in ticks], [_stand_in(number) for number in range(len(ticks))])
-        axes.set_yticks([0, top / 2, top], [_stand_in(len(ticks) + number) for number in range(3)])
+        axes.set_yticks([top / 2, top], [_stand_in(len(ticks) + number) for number in range(2)])
 
-    return _drawn(draw, _PACE_HEIGHT, (64, 24, 12, 26), texts)
+    return _drawn(draw, _PACE_HEIGHT, (60, 30, 10, 24), texts)
 
 
 def rounded_up(value: float) -> float:

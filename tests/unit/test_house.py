@@ -26,10 +26,9 @@ HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2")
 ORDER = (
     "errors", "addresses", "markup", "email", "sendapi", "recipients", "merge", "suppression", "rates", "policy",
     "journal", "transport", "client", "spill", "units", "engine", "feed", "plan", "run", "progress", "check", "frames",
-    "arrow", "results", "failures", "plots", "tally", "charts", "overview", "page", "delimited", "report", "audit",
-    "summary", "preview", "trial", "settlement",
-    "settings", "descriptors", "wording", "campaign", "accessor", "console", "sandbox", "testing", "samples", "demo",
-    "terminal", "sending", "cli",
+    "arrow", "results", "failures", "plots", "telling", "tally", "charts", "overview", "counting", "page", "delimited",
+    "report", "audit", "summary", "preview", "trial", "settlement", "settings", "descriptors", "wording", "campaign",
+    "accessor", "console", "sandbox", "testing", "samples", "demo", "terminal", "sending", "cli",
 )  # fmt: skip
 FACE = {"__init__", "__main__", "_version"}  # the package's own doors
 

@@ -1,4 +1,4 @@
-"""Results as one HTML page to look at and to pass on. It needs nothing from elsewhere, and every cell in it is but text.
+"""Results as one HTML page to look at and to pass on. It needs nothing from elsewhere, and each cell is but text.
 
 A page shows figures of all rows, and of long lists the beginning, with what is missing and where it is.
 """
@@ -7,31 +7,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import Counter
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from turbobatch._version import __version__
 from turbobatch.charts import SHOWN, category_chart, domain_chart, domain_name, pace_chart
+from turbobatch.counting import SAMPLE, Counting, are_results
 from turbobatch.markup import Html, shortened, visible
-from turbobatch.overview import SAMPLE, Counting, are_results
 from turbobatch.page import words
 from turbobatch.policy import MEANINGS, Status
 from turbobatch.tally import with_sample
+from turbobatch.telling import cell, many, moment, number, pace, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     import pandas as pd
     from jinja2 import Environment
 
-    from turbobatch.overview import Overview
 
 _PLAIN_ROWS = 1000  # of a frame that is no results
 _LINES = 50  # causes, and domains, that are listed
 _CELL = 500  # characters
-_PRINTED = 12  # columns of rows that paper has room for
+_PRINTED = 10  # columns of rows that paper has room for
 
 _TONES = dict.fromkeys(map(str, Status), "bad") | {
     Status.SENT: "good",
@@ -71,7 +70,7 @@ def _results_page(sample: pd.DataFrame, chunks: Iterable[pd.DataFrame]) -> str:
     counting = Counting(sample.head(SAMPLE))
     for chunk in chunks:
         counting.add(chunk)
-    it = counting.overview()
+    it = counting.summary()
     return _rendered(
         "report.html",
         title=it.campaign or "Report",
@@ -94,7 +93,7 @@ def _rows(sample: pd.DataFrame, whole: int) -> Rows:
 
     kinds = [pd.api.types.infer_dtype(sample.iloc[:, place], skipna=True) for place in range(sample.shape[1])]
     numbers = frozenset(place for place, kind in enumerate(kinds) if kind in {"integer", "floating", "decimal"})
-    cells = [[words.cell(cell) for cell in row] for row in sample.itertuples(index=False, name=None)]
+    cells = [[cell(value) for value in row] for row in sample.itertuples(index=False, name=None)]
     return Rows([str(name) for name in sample.columns], numbers, cells, whole)
 
 
@@ -119,8 +118,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     found.globals |= {"meanings": MEANINGS, "tones": _TONES, "lines": _LINES, "bars": SHOWN, "version": __version__}
-    found.globals |= {"domain_name": domain_name, "span": words.span, "pace_of": words.pace, "cell": words.cell}
-    found.filters |= {"number": words.number, "share": words.share, "many": words.many, "moment": words.moment}
+    found.globals |= {"domain_name": domain_name, "pace_of": pace}
+    found.filters |= {"number": number, "share": share, "many": many, "moment": moment}
     return found
 
 
