@@ -21,8 +21,7 @@ _STEPS = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
 )  # fmt: skip
 """Seconds between two of them; later a week's multiples."""
-_MINUTES = 300  # seconds that are told to the second
-_DAYS = 2 * 86_400  # seconds from which on days are told
+_MINUTE, _DAY = 60, 86_400
 
 
 def pace_chart(points: Sequence[PacePoint]) -> Plot:
@@ -39,7 +38,7 @@ def _ticks(points: Sequence[PacePoint], whole: float) -> list[tuple[float, str]]
     begin, seconds = points[0].begin, points[0].seconds
     late = -begin.timestamp() % step
     places = [late + number * step for number in range(_TICKS + 1) if late + number * step <= whole] or [0.0]
-    return [(place / seconds, clock(begin + timedelta(seconds=place), whole)) for place in places]
+    return [(place / seconds, _clock(begin + timedelta(seconds=place), step, whole)) for place in places]
 
 
 def category_chart(categories: Sequence[CategoryCount]) -> Plot:
@@ -61,8 +60,10 @@ def domain_name(item: DomainCount) -> str:
     return item.domain or "(no address)"
 
 
-def clock(moment: datetime, span: float) -> str:
-    """A moment as far as it tells something where `span` seconds are shown."""
-    if span > _DAYS:
+def _clock(moment: datetime, step: float, whole: float) -> str:
+    """A moment as far as it tells `step` seconds apart in `whole` seconds."""
+    if step >= _DAY:
         return f"{moment:%Y-%m-%d}"
-    return f"{moment:%H:%M:%S}" if span <= _MINUTES else f"{moment:%H:%M}"
+    if step < _MINUTE:
+        return f"{moment:%H:%M:%S}"
+    return f"{moment:%m-%d %H:%M}" if whole > _DAY else f"{moment:%H:%M}"

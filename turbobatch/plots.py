@@ -163,13 +163,13 @@ def _drawn(draw: Any, height: float, margins: tuple[float, float, float, float],
     file = io.StringIO()
     with _drawing, matplotlib.style.context(settings):
         figure: Figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
-        canvas = FigureCanvasSVG(figure)
+        FigureCanvasSVG(figure)
         size = (WIDTH - left - right) / WIDTH, (height - above - below) / height
         axes = figure.add_axes((left / WIDTH, below / height, *size), frameon=False)
         axes.tick_params(length=0, pad=6, labelsize=_TEXT, labelcolor=_INK)
         draw(axes)
         figure.patch.set_visible(False)
-        canvas.print_svg(file, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return Plot(_content(file.getvalue()), tuple(texts), height)
 
 

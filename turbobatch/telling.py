@@ -67,4 +67,4 @@ def cell(value: Any) -> str:
         return ""
     if isinstance(value, datetime):
         return value.isoformat(" ", "seconds")
-    return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else str(value)
+    return str(value)
