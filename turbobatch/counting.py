@@ -85,6 +85,7 @@ class Counting:
         self._categories: Counter[str] = Counter()
         self._doubts: list[Doubt] = []
         self._failed: list[Failure] = []
+        self._failed_emails = 0
 
     def add(self, chunk: pd.DataFrame) -> None:
         """Count the next rows."""
@@ -123,6 +124,7 @@ class Counting:
             self._causes.add([(str(item.category), shortened(cause(reason), _CAUSE))])
             if len(self._failed) < KEPT:
                 self._failed.append(self._failure(item, chunk))
+        self._failed_emails += len(failed)
         if self.address_column is None:
             return
         domains = [domain_of(cell) for cell in chunk[self.address_column].tolist()]
@@ -173,6 +175,7 @@ class Counting:
             pace=pace.points(),
             in_doubt=tuple(self._doubts),
             failures=self._categories.total(),
+            failed_emails=self._failed_emails,
             failed=tuple(self._failed),
             categories=tuple(CategoryCount(str(name), count) for name, count in _frequent(self._categories)),
             causes=tuple(CauseCount(kind, said, count) for (kind, said), count in _frequent(self._causes.counts)),

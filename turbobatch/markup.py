@@ -74,8 +74,11 @@ class Html(str):
 
 def masked(text: str) -> str:
     """Mask what looks like an address, if the options say so; of the local part the first letter stays."""
-    if not options.mask_addresses:
-        return text
+    return mask(text) if options.mask_addresses else text
+
+
+def mask(text: str) -> str:
+    """The same, whatever the options say."""
     pieces = _AT.split(text)
     for place in range(0, len(pieces) - 1, 2):
         before = pieces[place]

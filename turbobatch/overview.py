@@ -80,6 +80,7 @@ class Summary:
     pace: tuple[PacePoint, ...]
     in_doubt: tuple[Doubt, ...]  # the first ones
     failures: int  # failed addresses; those of one email count once, and emails in doubt don't
+    failed_emails: int  # that have some
     failed: tuple[Failure, ...]  # the first ones
     categories: tuple[CategoryCount, ...]  # the most frequent first, as the next two
     causes: tuple[CauseCount, ...]

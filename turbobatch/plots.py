@@ -29,7 +29,7 @@ _BAR, _MARGIN = 23, 4
 _NAMES = 150  # units left of the bars for what they are called
 _NOTES = 95  # units right of them
 _NAME_LENGTH = 23  # characters
-_PACE_HEIGHT = 140
+_PACE_HEIGHT = 180
 _TEXT = 11.5
 
 # matplotlib wants real colours: these stand for the tones until it has drawn.

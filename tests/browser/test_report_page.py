@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Open = Callable[..., Page]
 
-PICTURE = {"width": 1400, "height": 900}
+PICTURE = {"width": 1400, "height": 1240}
 PHONE = {"width": 390, "height": 844}
 HOSTILE = (
     "</script></style></svg><script>document.title='owned'</script>"

@@ -280,6 +280,23 @@ def test_odd_characters_break_nothing(odd: str, tmp_path: Path) -> None:
         assert text.endswith("</html>\n")
 
 
+def test_addresses_can_be_masked_in_a_page(tmp_path: Path) -> None:
+    """Wherever they stand, but not in data; what notebooks mask is another matter."""
+    frame = results(note="write to ana.rossi@example.net")
+    text = tb.write_report(frame, tmp_path / "r.html", mask_addresses=True).read_text(encoding="utf-8")
+    assert not re.search(r"person\d@|rossi", text)
+    assert text.count("a…@example.net") == 8
+    assert "p…@example1.org" in Page(text).sections["in-doubt"]
+    tb.options.mask_addresses = True
+    try:
+        assert "person7@example1.org" in page_of(frame).sections["in-doubt"]
+    finally:
+        tb.options.mask_addresses = False
+    with pytest.raises(tb.CampaignError, match=r"r\.csv: only a page \(\.html\) can have its addresses masked"):
+        tb.write_report(frame, tmp_path / "r.csv", mask_addresses=True)
+    assert not (tmp_path / "r.csv").exists()
+
+
 def test_a_missing_library_is_told_before_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One line that names the cure; a notebook does without pictures."""
     monkeypatch.setattr(plots, "find_spec", lambda _: None)

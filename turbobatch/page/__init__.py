@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from turbobatch._version import __version__
 from turbobatch.charts import SHOWN, category_chart, domain_chart, domain_name, pace_chart
 from turbobatch.counting import SAMPLE, Counting, are_results
-from turbobatch.markup import Html, shortened, visible
+from turbobatch.markup import Html, mask, shortened, visible
 from turbobatch.page import words
 from turbobatch.policy import MEANINGS, Status
 from turbobatch.tally import with_sample
@@ -56,36 +56,32 @@ class Rows(NamedTuple):
         return len(self.names) > _PRINTED
 
 
-def write_page(chunks: Iterable[pd.DataFrame], file: TextIO) -> None:
+def write_page(chunks: Iterable[pd.DataFrame], file: TextIO, *, mask_addresses: bool = False) -> None:
     """Write frames of the same columns, in order, as one page; those of results with their figures."""
+    environment = _environment(mask_addresses=mask_addresses)
     sample, chunks = with_sample(chunks, _PLAIN_ROWS)
     if are_results(sample.columns):
-        file.write(_results_page(sample, chunks))
+        file.write(_rendered(environment, "report.html", **_results(sample, chunks)))
     else:
         count = sum(map(len, chunks))
-        file.write(_rendered("table.html", title="Table", rows=_rows(sample, count)))
+        file.write(_rendered(environment, "table.html", title="Table", rows=_rows(sample, count)))
 
 
-def _results_page(sample: pd.DataFrame, chunks: Iterable[pd.DataFrame]) -> str:
+def _results(sample: pd.DataFrame, chunks: Iterable[pd.DataFrame]) -> dict[str, Any]:
+    """What the template shows of results."""
     counting = Counting(sample.head(SAMPLE))
     for chunk in chunks:
         counting.add(chunk)
     it = counting.summary()
-    return _rendered(
-        "report.html",
-        title=it.campaign or "Report",
-        it=it,
-        pace=pace_chart(it.pace).inline("pace", "Emails per second", words.pace_text(it)) if it.pace else "",
-        failing=category_chart(it.categories).inline("failing", "How addresses failed", words.categories_text(it))
-        if it.categories
-        else "",
-        by_domain=domain_chart(it.domains).inline("by-domain", "Failed emails by domain", words.domains_text(it))
-        if it.domains
-        else "",
-        rows=_rows(sample.head(SAMPLE), it.rows),
-        failed=it.count(*_FAILED),
-        all_failed=sum(item.failed for item in (*it.domains, it.other_domains)),
-    )
+    return {
+        "title": it.campaign or "Report",
+        "it": it,
+        "pace": pace_chart(it.pace).inline("pace", "Emails per second", words.pace_text(it)) if it.pace else "",
+        "failing": category_chart(it.categories).inline("failing", "How addresses failed", words.categories_text(it)),
+        "by_domain": domain_chart(it.domains).inline("by-domain", "Failed emails by domain", words.domains_text(it)),
+        "rows": _rows(sample.head(SAMPLE), it.rows),
+        "failed": it.count(*_FAILED),
+    }
 
 
 def _rows(sample: pd.DataFrame, whole: int) -> Rows:
@@ -97,16 +93,23 @@ def _rows(sample: pd.DataFrame, whole: int) -> Rows:
     return Rows([str(name) for name in sample.columns], numbers, cells, whole)
 
 
-def _rendered(template: str, **values: Any) -> str:
+def _rendered(environment: Environment, template: str, **values: Any) -> str:
     script = _own("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     shared = {"style": Html(_own("page.css")), "script": Html(script), "script_digest": digest}
-    return _environment().get_template(template).render(**shared, **values)
+    return environment.get_template(template).render(**shared, **values)
 
 
 @cache
-def _environment() -> Environment:
+def _environment(*, mask_addresses: bool) -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    def shown(value: Any) -> Any:
+        """What stands for a value in the page; markup stays as it is."""
+        if hasattr(value, "__html__"):
+            return value
+        text = visible(str(value))
+        return shortened(mask(text) if mask_addresses else text, _CELL)
 
     found = Environment(
         loader=FunctionLoader(_own),
@@ -114,7 +117,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        finalize=shown,
         keep_trailing_newline=True,
     )
     found.globals |= {"meanings": MEANINGS, "tones": _TONES, "lines": _LINES, "bars": SHOWN, "version": __version__}
@@ -125,10 +128,3 @@ def _environment() -> Environment:
 
 def _own(name: str) -> str:
     return files("turbobatch.page").joinpath(name).read_text(encoding="utf-8")
-
-
-def _shown(value: Any) -> Any:
-    """What stands for a value in the page; markup stays as it is."""
-    if hasattr(value, "__html__"):
-        return value
-    return shortened(visible(str(value)), _CELL)
