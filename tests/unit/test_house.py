@@ -26,9 +26,9 @@ HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2")
 ORDER = (
     "errors", "addresses", "markup", "email", "sendapi", "recipients", "merge", "suppression", "rates", "policy",
     "journal", "transport", "client", "spill", "units", "engine", "feed", "plan", "run", "progress", "check", "frames",
-    "arrow", "results", "failures", "page", "delimited", "report", "audit", "preview", "trial", "settlement",
-    "settings", "descriptors", "wording", "campaign", "accessor", "console", "sandbox", "testing", "samples", "demo",
-    "terminal", "sending", "cli",
+    "arrow", "results", "delivery", "failures", "page", "delimited", "report", "audit", "preview", "trial",
+    "settlement", "reconcile", "settings", "descriptors", "wording", "definition", "campaign", "accessor", "console",
+    "sandbox", "testing", "samples", "demo", "terminal", "sending", "cli",
 )  # fmt: skip
 FACE = {"__init__", "__main__", "_version"}  # the package's own doors
 
