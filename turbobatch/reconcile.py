@@ -207,7 +207,8 @@ def _is_named(item: Sighting, doubt: Doubt) -> bool:
 
 
 def _is_timely(item: Sighting, doubt: Doubt) -> bool:
-    return any(doubt.first - _SKEW <= row.send_time.timestamp() <= doubt.last + _SKEW for row in item.rows)
+    times = [row.send_time.timestamp() for row in item.rows if row.send_time is not None]
+    return any(doubt.first - _SKEW <= at <= doubt.last + _SKEW for at in times)
 
 
 def _has_subject(item: Sighting, doubt: Doubt) -> bool:
