@@ -52,6 +52,11 @@ class Reconciled:
     mids: tuple[str, ...] = ()
     delivery: str | None = None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it isn't in doubt any more."""
+        return self.trace is Trace.FOUND
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
@@ -120,7 +125,7 @@ def reconcile(
     taken = journal.known_mids(item.mid for found in sightings.values() for item in found)
     now = time.time()
     told = Judge(campaign=campaign, grace=grace, now=now).decide(doubts, sightings, taken)
-    journal.commit((), [_outcome(item, now) for item in told if item.trace is Trace.FOUND])
+    journal.commit((), [_outcome(item, now) for item in told if item.is_settled])
     return told
 
 
