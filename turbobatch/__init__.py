@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from turbobatch.campaign import Campaign
     from turbobatch.client import SendResult, TurboClient
     from turbobatch.console import Console
+    from turbobatch.delivery import with_delivery
     from turbobatch.email import Attachment, Email
     from turbobatch.errors import (
         AuthenticationError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         InDoubtError,
         InvalidEmail,
         JournalError,
+        ManagementError,
         NotSentError,
         TurboBatchError,
     )
@@ -55,6 +57,7 @@ __all__ = [
     "InvalidEmail",
     "JournalError",
     "MailMerge",
+    "ManagementError",
     "NotSentError",
     "Progress",
     "Run",
@@ -68,6 +71,7 @@ __all__ = [
     "options",
     "read_report",
     "summary",
+    "with_delivery",
     "write_report",
 ]
 
@@ -77,6 +81,7 @@ _HOMES = {
     "campaign": ("Campaign",),
     "client": ("SendResult", "TurboClient"),
     "console": ("Console",),
+    "delivery": ("with_delivery",),
     "email": ("Attachment", "Email"),
     "errors": (
         "AuthenticationError",
@@ -84,6 +89,7 @@ _HOMES = {
         "InDoubtError",
         "InvalidEmail",
         "JournalError",
+        "ManagementError",
         "NotSentError",
         "TurboBatchError",
     ),

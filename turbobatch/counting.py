@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.delivery import DELIVERY_COLUMNS
 from turbobatch.errors import CampaignError
 from turbobatch.failures import Category, FailedAddress, failures_in
 from turbobatch.markup import cause, shortened
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
-
-DELIVERY_COLUMNS = ("delivery_status", "delivery_address", "delivery_reason")
-"""What results have more once the vendor has told what became of sent emails."""
 
 SAMPLE = 200
 """Rows, the first ones, that show where the addresses are, and that a page shows."""
