@@ -24,11 +24,11 @@ HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2")
 
 # Each imports only from those before it. The command line comes last, since it starts the sandbox too.
 ORDER = (
-    "errors", "addresses", "markup", "email", "sendapi", "recipients", "merge", "suppression", "rates", "policy",
-    "journal", "transport", "client", "spill", "units", "engine", "feed", "plan", "run", "progress", "check", "frames",
-    "arrow", "results", "failures", "page", "delimited", "report", "audit", "preview", "trial", "settlement",
-    "settings", "descriptors", "wording", "campaign", "accessor", "console", "sandbox", "testing", "samples", "demo",
-    "terminal", "sending", "cli",
+    "errors", "addresses", "mailboxes", "typos", "markup", "email", "sendapi", "recipients", "merge", "suppression",
+    "rates", "policy", "journal", "transport", "client", "spill", "units", "engine", "feed", "plan", "run", "progress",
+    "check", "frames", "arrow", "results", "failures", "page", "delimited", "report", "audit", "preview", "trial",
+    "settlement", "settings", "descriptors", "wording", "campaign", "accessor", "console", "sandbox", "testing",
+    "samples", "demo", "terminal", "sending", "cli",
 )  # fmt: skip
 FACE = {"__init__", "__main__", "_version"}  # the package's own doors
 

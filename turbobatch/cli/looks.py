@@ -90,12 +90,16 @@ def audit(
     source: Annotated[Path, typer.Argument(metavar="REPORT|CAMPAIGN", help="A report, or a campaign.")],
     output: OptionalOutput = None,
 ) -> None:
-    """List the failed addresses: one row each, with field and reason."""
+    """List the failed addresses: one row each, with field, reason, kind and suggestion.
+
+    Correct them in the file that -o writes, in the table's own columns, and give it back:
+    turbobatch send CAMPAIGN --recipients FILE -o REPORT sends what was corrected, and nothing twice.
+    """
     from turbobatch.audit import audit_chunks
     from turbobatch.progress import reading, ticking
     from turbobatch.recipients.table import file_errors
     from turbobatch.report import check_report_path, report_chunks, write_report
-    from turbobatch.wording import Failures
+    from turbobatch.wording import Failures, correcting_text
 
     with file_errors(source):
         loaded = load(source) if source.is_dir() or source.suffix == ".toml" else None
@@ -117,9 +121,13 @@ def audit(
     if output is None:
         deque(counted(), maxlen=0)
         tell(failures.text())
+        if failures.count:
+            tell(correcting_text(None))
         return
     write_report(counted(), output)
-    tell(f"{failures.count} failed addresses, written to {output}")
+    tell(failures.written_text(output))
+    if failures.count:
+        tell(correcting_text(output))
 
 
 def _about(campaign: Campaign | None, source: Path) -> int | None:
