@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         InDoubtError,
         InvalidEmail,
         JournalError,
+        ManagementError,
         NotSentError,
         TurboBatchError,
     )
@@ -54,6 +55,7 @@ __all__ = [
     "InvalidEmail",
     "JournalError",
     "MailMerge",
+    "ManagementError",
     "NotSentError",
     "Progress",
     "Run",
@@ -82,6 +84,7 @@ _HOMES = {
         "InDoubtError",
         "InvalidEmail",
         "JournalError",
+        "ManagementError",
         "NotSentError",
         "TurboBatchError",
     ),

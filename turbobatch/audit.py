@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from turbobatch.arrow import remember_types, remembered_types
+from turbobatch.delivery import DELIVERY_COLUMNS
 from turbobatch.errors import CampaignError
-from turbobatch.failures import DELIVERY_COLUMNS, FailedAddress, failures_in
+from turbobatch.failures import FailedAddress, failures_in
 from turbobatch.recipients.audited import audited_name
 from turbobatch.results import RESULT_COLUMNS
 

@@ -16,15 +16,24 @@ from turbobatch.errors import (
     NotSentError,
     did_you_mean,
 )
+from turbobatch.management import MANAGEMENT_URL, Management
 from turbobatch.markup import badge, box, facts, line, masked
 from turbobatch.policy import Status
 from turbobatch.sendapi import V1, V2, VerdictKind, judge
 from turbobatch.transport import Job, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import date
 
     from turbobatch.email import Email
+    from turbobatch.management import (
+        AnalyticsRow,
+        SuppressedAddress,
+        SuppressionImport,
+        Validation,
+        ValidationList,
+    )
     from turbobatch.sendapi import Failure, Request, Response, SendApi, Verdict
     from turbobatch.sendapi.v1 import AuthIn
 
@@ -73,6 +82,8 @@ class TurboClient:
         auth_in: where v1 credentials travel: "headers" (default), "fields" or "query".
         region: v2 host: "global" or "eu" (data residency).
         base_url: the URL up to and without `/mail/send`, in place of the vendor's; plain http only to loopback.
+        management_url: the URL that `/analytics` and the like follow; without it `base_url` where that is given, so
+            that credentials meant for one host never reach another, else the vendor's.
         timeout: seconds an answer may take.
         transport: "requests", "curl" (the faster one, which needs pycurl), or a function that makes a Transport for
             that many POSTs in flight; without it curl where pycurl is installed, else requests.
@@ -91,6 +102,7 @@ class TurboClient:
         auth_in: AuthIn = "headers",
         region: str = "global",
         base_url: str | None = None,
+        management_url: str | None = None,
         timeout: float = 60.0,
         transport: TransportName | TransportFactory | None = None,
     ) -> None:
@@ -103,7 +115,10 @@ class TurboClient:
         if not 0 < timeout <= _LONGEST_TIMEOUT:
             raise CampaignError(f"timeout is {timeout}: give a number of seconds above 0, at most a day")
         self.api: SendApi
+        self._management: Management | None = None
         if v1 is not None:
+            if management_url is not None:
+                raise CampaignError("v1 has no management calls: leave management_url out, or use v2 credentials")
             if region != "global":
                 raise CampaignError(f"v1 has no region {region!r}: leave it out, or use v2 credentials")
             self.base_url = _checked_url(base_url or V1_URL)
@@ -111,6 +126,8 @@ class TurboClient:
         elif v2 is not None:
             self.base_url = _checked_url(base_url or V2_URLS[region])
             self.api = V2(self.base_url, *v2)
+            url = management_url or (MANAGEMENT_URL if self.base_url in V2_URLS.values() else self.base_url)
+            self._management = Management(_checked_url(url, "management_url"), *v2, timeout=timeout)
         self.timeout = timeout
         self._make_transport = _transport_factory(transport, timeout)
         self._single: Transport | None = None
@@ -190,8 +207,94 @@ class TurboClient:
                 )
         raise NotSentError(f"{self.host}: {verdict.message}; nothing was sent", retry_after=verdict.retry_after)
 
+    def analytics(
+        self,
+        since: date,
+        until: date,
+        *,
+        statuses: Iterable[str] = (),
+        filter: str | None = None,  # noqa: A002 - the API's own name
+        filter_by: str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[AnalyticsRow]:
+        """List what became of the emails of these days, newest first, one row per recipient, page by page.
+
+        Args:
+            since: the first day, in UTC.
+            until: the last day.
+            statuses: rows with one of these alone: NEW, DEFER, SUCCESS, OPEN, CLICK, UNSUB, REPORT, FAIL, SYSFAIL.
+            filter: a text to be found in the field `filter_by`; a campaign's label finds its rows.
+            filter_by: subject, sender, recipient or domain.
+            page_size: rows to ask for at a time.
+
+        Raises:
+            CampaignError: an argument is none of these, or the client has v1 credentials.
+            AuthenticationError: 401 or 403.
+            ManagementError: no answer came, or none that can be read, after a few tries.
+        """
+        calls = self._managed("analytics")
+        return calls.analytics(since, until, statuses=statuses, text=filter, text_in=filter_by, page_size=page_size)
+
+    def analytics_of(self, mid: str) -> AnalyticsRow | None:
+        """Look up what became of the email with this message id; None if the API says that it has none.
+
+        Raises as `analytics`.
+        """
+        return self._managed("analytics").analytics_of(mid)
+
+    def suppressions(
+        self, since: date, until: date, *, filter_by: str | None = None, page_size: int = 100
+    ) -> Iterator[SuppressedAddress]:
+        """List the addresses suppressed on these days, page by page.
+
+        `filter_by` keeps one source: manual, bounce, spam, unsubscribe or validation_failed. Raises as `analytics`.
+        """
+        return self._managed("suppressions").suppressions(since, until, source=filter_by, page_size=page_size)
+
+    def import_suppressions(self, addresses: Iterable[str], reason: str) -> SuppressionImport:
+        """Have the vendor send these addresses nothing any more.
+
+        Posted once: a ManagementError tells by `in_doubt` whether it may have been done all the same. Raises as
+        `analytics`.
+        """
+        return self._managed("suppressions").import_suppressions(addresses, reason)
+
+    def validate_address(self, address: str) -> Validation:
+        """Have one address judged, which costs a credit.
+
+        Posted once: a ManagementError tells by `in_doubt` whether the credit may be gone all the same. Raises as
+        `analytics`.
+        """
+        return self._managed("validations").validate_address(address)
+
+    def upload_validation_list(self, addresses: Iterable[str]) -> ValidationList:
+        """Give the vendor a list to be judged; nothing is, and nothing costs, before `start_validation`."""
+        return self._managed("validations").upload_validation_list(addresses)
+
+    def start_validation(self, list_id: str) -> None:
+        """Have a list judged, which costs a credit for each address. Posted once, as `validate_address` is."""
+        self._managed("validations").start_validation(list_id)
+
+    def validation_list(self, list_id: str) -> ValidationList:
+        """Ask how far the judging of a list is."""
+        return self._managed("validations").validation_list(list_id)
+
+    def validating(self, list_id: str, *, interval: float = 2.0, timeout: float = 3600.0) -> Iterator[ValidationList]:
+        """Ask how far a list is, every `interval` seconds, until it is done.
+
+        Raises:
+            ManagementError: it isn't after `timeout` seconds; and as `analytics`.
+        """
+        return self._managed("validations").validating(list_id, interval=interval, timeout=timeout)
+
+    def validated(self, list_id: str, *, page_size: int = 100) -> Iterator[Validation]:
+        """List what the addresses of a list were judged to be, page by page. Raises as `analytics`."""
+        return self._managed("validations").validated(list_id, page_size=page_size)
+
     def close(self) -> None:
-        """Close the connection that `send` keeps."""
+        """Close the connections that are kept."""
+        if self._management is not None:
+            self._management.close()
         with self._lock:
             if self._single is not None:
                 self._single.close()
@@ -199,6 +302,11 @@ class TurboClient:
 
     def __repr__(self) -> str:
         return f"<TurboClient {self.api.name} at {self.host}>"
+
+    def _managed(self, what: str) -> Management:
+        if self._management is None:
+            raise CampaignError(f"{what} need v2 credentials: make the client with consumer_key and consumer_secret")
+        return self._management
 
     def _post_once(self, request: Request) -> Response | Failure:
         with self._lock:
@@ -225,20 +333,20 @@ def _has(environ: Mapping[str, str], names: tuple[str, ...]) -> bool:
     return all(environ.get(name) for name in names)
 
 
-def _checked_url(url: str) -> str:
+def _checked_url(url: str, name: str = "base_url") -> str:
     if any(char in url for char in "@?#"):  # before anything quotes it
-        raise CampaignError("base_url holds credentials, a query or a fragment: give scheme, host and path alone")
+        raise CampaignError(f"{name} holds credentials, a query or a fragment: give scheme, host and path alone")
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - reading it checks it
     except ValueError:
-        raise CampaignError(f"base_url {url!r} is not a URL") from None
+        raise CampaignError(f"{name} {url!r} is not a URL") from None
     if not url.isprintable() or " " in url or "\\" in url:
-        raise CampaignError(f"base_url {url!r} is not a URL")
+        raise CampaignError(f"{name} {url!r} is not a URL")
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise CampaignError(f"base_url {url!r} is no https URL")
+        raise CampaignError(f"{name} {url!r} is no https URL")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise CampaignError(f"base_url {url!r} would send the credentials in the clear: use https")
+        raise CampaignError(f"{name} {url!r} would send the credentials in the clear: use https")
     path = parts.path.rstrip("/").removesuffix("/mail/send")
     return f"{parts.scheme}://{parts.netloc}{path}"
 

@@ -6,6 +6,7 @@
     ├── AuthenticationError   the API refused the credentials
     ├── NotSentError          surely not accepted; may be tried again
     ├── InDoubtError          a POST began and no verdict came; don't send it again blindly
+    ├── ManagementError       a call beside sending (analytics, suppressions, validation) brought nothing
     └── JournalError          the journal can't be opened, trusted or written
 
 Each message is one line that says where the trouble is and what to do about it.
@@ -50,7 +51,7 @@ class InvalidEmail(TurboBatchError):  # noqa: N818 - the public name reads as wh
 
 
 class AuthenticationError(TurboBatchError):
-    """The API refused the credentials (401 or 403). The email was not accepted."""
+    """The API refused the credentials (401 or 403). Nothing was accepted."""
 
 
 class NotSentError(TurboBatchError):
@@ -67,6 +68,20 @@ class NotSentError(TurboBatchError):
 
 class InDoubtError(TurboBatchError):
     """A POST began and no verdict came: the email may or may not have been accepted."""
+
+
+class ManagementError(TurboBatchError):
+    """Analytics, suppressions or a validation couldn't be had.
+
+    Attributes:
+        http_status: the answer's, if there was one.
+        in_doubt: whether the call may have changed something or cost a credit all the same.
+    """
+
+    def __init__(self, message: str, *, http_status: int | None = None, in_doubt: bool = False) -> None:
+        self.http_status = http_status
+        self.in_doubt = in_doubt
+        super().__init__(message)
 
 
 class JournalError(TurboBatchError):

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbobatch.addresses import Address, AddressError, split_list
+from turbobatch.delivery import DELIVERY_COLUMNS, Delivery
 from turbobatch.policy import Status
 from turbobatch.typos import has_mistyped_domain, suggest
 
@@ -26,10 +27,7 @@ _BLANK = re.compile(r"column '.*' is blank", re.DOTALL)
 _PLACE = re.compile(r"row \d+(?: \(.*?\))?: ")
 
 _ADDRESS_FIELDS = {"to": "to", "cc": "cc", "bcc": "bcc", "from": "from", "reply_to": "reply-to"}
-_UNDELIVERED = frozenset({"bounced", "dropped", "complaint", "unsubscribed"})
-
-DELIVERY_COLUMNS = ("delivery_status", "delivery_address", "delivery_reason")
-"""What results that were joined with deliveries have besides."""
+_UNDELIVERED = frozenset({Delivery.BOUNCED, Delivery.DROPPED, Delivery.COMPLAINT, Delivery.UNSUBSCRIBED})
 
 LEFT_OUT = frozenset({Status.SENT, Status.PENDING})
 """Rows of these statuses have no failed address, unless the vendor tells of one that didn't arrive."""

@@ -14,8 +14,15 @@ from turbobatch._version import __version__
 from turbobatch.cli.local import demo, init, sandbox
 from turbobatch.cli.looks import audit, report, status
 from turbobatch.cli.sends import check, preview, send
-from turbobatch.cli.settles import resolve
-from turbobatch.errors import AuthenticationError, CampaignError, JournalError, NotSentError, TurboBatchError
+from turbobatch.cli.settles import reconcile, resolve
+from turbobatch.errors import (
+    AuthenticationError,
+    CampaignError,
+    JournalError,
+    ManagementError,
+    NotSentError,
+    TurboBatchError,
+)
 from turbobatch.terminal import (
     NOTHING_SENT,
     SOME_ROWS_NOT_SENT,
@@ -51,7 +58,7 @@ def main() -> None:
         app()
     except (CampaignError, JournalError) as error:
         fail(error, NOTHING_SENT)
-    except (AuthenticationError, NotSentError) as error:
+    except (AuthenticationError, ManagementError, NotSentError) as error:
         fail(error, STOPPED_EARLY)
     except TurboBatchError as error:
         fail(error, SOME_ROWS_NOT_SENT)
@@ -91,5 +98,5 @@ def options(
     """A table in, one email per row through the turboSMTP Send API, one honest verdict per row out."""
 
 
-for command in (demo, init, check, preview, send, status, report, audit, resolve, sandbox):
+for command in (demo, init, check, preview, send, status, report, audit, resolve, reconcile, sandbox):
     app.command()(command)

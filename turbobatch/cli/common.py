@@ -19,6 +19,7 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="The report: .csv .
 OptionalOutput = Annotated[Path | None, typer.Option("-o", "--output", help="A file to write.")]
 JournalFile = Annotated[Path | None, typer.Option("--journal", help="Another journal than the campaign's own.")]
 Recipients = Annotated[Path | None, typer.Option("--recipients", help="Another table than the campaign's own.")]
+BaseUrl = Annotated[str | None, typer.Option("--base-url", help="The URL up to and without /mail/send.")]
 ApiName = Annotated[str | None, typer.Option("--api", help="v1 or v2; else by the credentials found.")]
 
 

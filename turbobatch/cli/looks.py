@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from turbobatch.cli.common import (
+    BaseUrl,
     CampaignPath,
     JournalFile,
     OptionalOutput,
@@ -20,17 +22,21 @@ from turbobatch.cli.common import (
     check_not_own,
     check_output,
     load,
+    make_client,
 )
 from turbobatch.errors import CampaignError
 from turbobatch.sending import Counts, write
 from turbobatch.terminal import is_terminal, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
 
     from turbobatch.campaign import Campaign
+    from turbobatch.delivery import Deliveries
+
+WithDelivery = Annotated[bool, typer.Option("--delivery", help="Ask the vendor what became of each sent email (v2).")]
 
 
 def status(
@@ -78,17 +84,22 @@ def report(
     recipients: Recipients = None,
     journal: JournalFile = None,
     for_excel: Annotated[bool, typer.Option("--for-excel", help="Make a CSV or TSV report safe for Excel.")] = False,
+    delivery: WithDelivery = False,
+    base_url: BaseUrl = None,
 ) -> None:
     """Write the report from the journal, at any time."""
     loaded = load(campaign, recipients, journal=journal)
     check_output(loaded, output)
     check_journal(loaded, journal)
-    write(loaded, output, for_excel=for_excel)
+    found = _deliveries(loaded.result_chunks, base_url, loaded.name) if delivery else None
+    write(loaded, output, for_excel=for_excel, deliveries=found)
 
 
 def audit(
     source: Annotated[Path, typer.Argument(metavar="REPORT|CAMPAIGN", help="A report, or a campaign.")],
     output: OptionalOutput = None,
+    delivery: WithDelivery = False,
+    base_url: BaseUrl = None,
 ) -> None:
     """List the failed addresses: one row each, with field, reason, kind and suggestion.
 
@@ -99,7 +110,7 @@ def audit(
     from turbobatch.progress import reading, ticking
     from turbobatch.recipients.table import file_errors
     from turbobatch.report import check_report_path, report_chunks, write_report
-    from turbobatch.wording import Failures, correcting_text
+    from turbobatch.wording import Failures, correcting_text, deliveries_text
 
     with file_errors(source):
         loaded = load(source) if source.is_dir() or source.suffix == ".toml" else None
@@ -110,9 +121,11 @@ def audit(
     if loaded is not None:
         check_journal(loaded)
     failures = Failures()
+    read = loaded.result_chunks if loaded is not None else partial(report_chunks, source)
+    deliveries = _deliveries(read, base_url, loaded.name if loaded is not None else None) if delivery else None
 
     def counted() -> Iterator[pd.DataFrame]:
-        results = loaded.result_chunks() if loaded is not None else report_chunks(source)
+        results = map(deliveries.joined, read()) if deliveries is not None else read()
         with reading(bar=is_terminal(sys.stderr), rows=_about(loaded, source)) as tick:
             for found in audit_chunks(ticking(results, tick)):
                 failures.add(found)
@@ -121,13 +134,23 @@ def audit(
     if output is None:
         deque(counted(), maxlen=0)
         tell(failures.text())
-        if failures.count:
-            tell(correcting_text(None))
-        return
-    write_report(counted(), output)
-    tell(failures.written_text(output))
+    else:
+        write_report(counted(), output)
+        tell(failures.written_text(output))
+    if deliveries is not None:
+        tell(deliveries_text(deliveries))
     if failures.count:
         tell(correcting_text(output))
+
+
+def _deliveries(read: Callable[[], Iterable[pd.DataFrame]], base_url: str | None, campaign: str | None) -> Deliveries:
+    """What became of the emails of some results, asked of the vendor."""
+    from turbobatch.delivery import Deliveries
+    from turbobatch.progress import reading
+
+    client = make_client("v2", base_url, None)
+    with reading("asking", bar=is_terminal(sys.stderr)) as tick:
+        return Deliveries.fetch(read(), client, campaign=campaign, tick=tick)
 
 
 def _about(campaign: Campaign | None, source: Path) -> int | None:

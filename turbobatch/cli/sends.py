@@ -12,6 +12,7 @@ import typer
 
 from turbobatch.cli.common import (
     ApiName,
+    BaseUrl,
     CampaignPath,
     JournalFile,
     OptionalOutput,
@@ -83,7 +84,7 @@ def send(
     limit: Annotated[int | None, typer.Option(min=1, help="Emails to post at most.")] = None,
     test_to: Annotated[str | None, typer.Option(help="Send the first rows to this address instead.")] = None,
     api: ApiName = None,
-    base_url: Annotated[str | None, typer.Option(help="The URL up to and without /mail/send.")] = None,
+    base_url: BaseUrl = None,
     transport: Annotated[str | None, typer.Option(help="requests, or curl (faster, the default).")] = None,
     journal: JournalFile = None,
     in_doubt: Annotated[

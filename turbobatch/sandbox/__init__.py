@@ -4,7 +4,8 @@
         results = campaign.send(recipients, sandbox.client())
         sandbox.inbox()
 
-Nothing is delivered. `turbobatch.sandbox.faults` lists the faults and the magic addresses that call for one.
+Nothing is delivered. `turbobatch.sandbox.faults` lists the faults and the magic addresses that call for one,
+`turbobatch.sandbox.events` what can become of an accepted message. The management calls of v2 are answered too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.errors import CampaignError
+from turbobatch.sandbox.events import read_events
 from turbobatch.sandbox.faults import Fault, FaultKind, FaultPlan, read_faults
+from turbobatch.sandbox.office import Office
 from turbobatch.sandbox.rules import APIS, Account
 from turbobatch.sandbox.store import MessageStore
 from turbobatch.sandbox.vendor import Vendor
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Fault", "FaultKind", "Sandbox", "serve"]
 
 _HOST = "127.0.0.1"
+_LONGEST = 366 * 86_400.0  # seconds
 _COLUMNS = (
     "id", "mid", "time", "api", "sender", "to", "cc", "bcc", "subject", "content", "html_content", "custom_headers",
     "reference_id", "campaign_id", "attachments", "size",
@@ -48,13 +52,16 @@ class Sandbox:
         port: where to listen; 0 picks a free port, which is kept over a stop and a new start.
         latency: seconds before each answer.
         faults: shares (0..1, or "3%") by kind, or `Fault`s, or texts `KIND:SHARE`.
+        events: shares by kind of what becomes of accepted messages: `{"bounce": 0.03, "complain": "0.1%"}`; the others
+            are delivered.
+        analytics_delay: seconds before a message shows in the analytics.
         nocredit_after: messages accepted before every send is answered `nocredit`.
         authuser: v1's credentials, with `authpass`.
         authpass: see `authuser`.
         consumer_key: v2's credentials, with `consumer_secret`.
         consumer_secret: see `consumer_key`.
         path: an SQLite file for the messages; without one they live as long as this object.
-        seed: of the faults' dice.
+        seed: of the faults' and the events' dice.
         host: the loopback address; any other is refused.
         v1_error_status: the HTTP status of a v1 error, 400 or 200: the vendor doesn't document it.
 
@@ -68,6 +75,8 @@ class Sandbox:
         port: int = 0,
         latency: float = 0.0,
         faults: Mapping[str, float] | Iterable[Fault | str] = (),
+        events: Mapping[str, float | str] | None = None,
+        analytics_delay: float = 0.0,
         nocredit_after: int | None = None,
         authuser: str = "sandbox",
         authpass: str = "sandbox",
@@ -78,14 +87,17 @@ class Sandbox:
         host: str = _HOST,
         v1_error_status: int = 400,
     ) -> None:
-        _check_settings(host, port, latency, v1_error_status)
+        _check_settings(host, port, v1_error_status)
+        _check_seconds("latency", latency)
+        _check_seconds("analytics_delay", analytics_delay)
         self._port = port
         self._latency = latency
         self._account = Account(authuser, authpass, consumer_key, consumer_secret)
         plan = FaultPlan(read_faults(faults), seed)
         self._store = MessageStore(Path(path) if path is not None else None)
+        office = Office(self._store, read_events(events or {}, seed), analytics_delay)
         self._vendor = Vendor(
-            self._store, self._account, plan, nocredit_after=nocredit_after, v1_error_status=v1_error_status
+            self._store, self._account, plan, office, nocredit_after=nocredit_after, v1_error_status=v1_error_status
         )
         self._thread: ServerThread | None = None
         weakref.finalize(self, self._store.close, forget=True)
@@ -186,8 +198,12 @@ class Sandbox:
         """How many POSTs came to a send endpoint, accepted or not."""
         return self._vendor.requests
 
+    def validations(self) -> int:
+        """How many credits the validation of addresses has cost: one for each, however often it was asked about."""
+        return self._vendor.office.validations
+
     def clear(self) -> None:
-        """Forget messages, counts, used credit and met faults."""
+        """Forget messages, counts, used credit, suppressions, validated lists and met faults."""
         self._vendor.clear()
 
 
@@ -220,15 +236,18 @@ def serve(
         threading.Event().wait()
 
 
-def _check_settings(host: str, port: int, latency: float, v1_error_status: int) -> None:
+def _check_settings(host: str, port: int, v1_error_status: int) -> None:
     if host != _HOST:
         raise CampaignError(f"the sandbox listens on {_HOST} only, not on {host!r}: it has no real protection")
     if not 0 <= port <= 65535:  # noqa: PLR2004 - 16 bits
         raise CampaignError(f"port {port} is not between 0 and 65535")
-    if not 0 <= latency < float("inf"):
-        raise CampaignError(f"latency {latency} is no number of seconds")
     if v1_error_status not in (200, 400):
         raise CampaignError(f"v1_error_status is {v1_error_status}: use 400 or 200")
+
+
+def _check_seconds(name: str, seconds: float) -> None:
+    if not 0 <= seconds <= _LONGEST:
+        raise CampaignError(f"{name} {seconds} is no number of seconds up to a year")
 
 
 def _listen(port: int) -> socket.socket:

@@ -68,7 +68,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", _kind(self.kind))
-        object.__setattr__(self, "share", _share(self.share, self.kind))
+        object.__setattr__(self, "share", read_share(self.share, f"fault {self.kind}"))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -78,7 +78,7 @@ class Fault:
             CampaignError: the kind is unknown or the share is not between 0 and 1.
         """
         kind, colon, share = text.partition(":")
-        return cls(_kind(kind), _share(share if colon else 1.0, kind))
+        return cls(_kind(kind), read_share(share if colon else 1.0, f"fault {kind}"))
 
 
 def read_faults(given: Mapping[str, float] | Iterable[Fault | str]) -> tuple[Fault, ...]:
@@ -155,12 +155,17 @@ def _kind(given: object) -> FaultKind:
     raise CampaignError(f"unknown fault {text!r}: did you mean {close[0]!r}? Known: {', '.join(FaultKind)}")
 
 
-def _share(given: object, kind: object) -> float:
+def read_share(given: object, what: str) -> float:
+    """Read a share: 0.03, or "3%". `what` names whose it is, should it be none.
+
+    Raises:
+        CampaignError: it is not between 0 and 1.
+    """
     text = str(given).strip()
     try:
         share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
-        raise CampaignError(f"fault {kind}: the share {text!r} is not between 0 and 1; 3 % is written 0.03 or 3%")
+        raise CampaignError(f"{what}: the share {text!r} is not between 0 and 1; 3 % is written 0.03 or 3%")
     return share

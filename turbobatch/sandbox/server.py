@@ -21,6 +21,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from turbobatch.sandbox import rules
+from turbobatch.sandbox.management import Desk
 from turbobatch.sandbox.vendor import Answer, SendRequest, Vendor
 from turbobatch.sandbox.wire import CutOff, JsonResponse, close, spoiled
 
@@ -54,6 +55,7 @@ class Routes:
             Route("/messages", self._clear, methods=["DELETE"]),
             Route("/messages/{number:int}", self._message),
             Route("/messages/{number:int}/raw", self._raw),
+            *Desk(self._vendor, self._pause).routes(),
         ]
         # A page in the user's browser may reach a loopback port under a name of its own (DNS rebinding).
         hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
@@ -79,9 +81,7 @@ class Routes:
 
     async def _answer(self, api: str, request: Request) -> Answer:
         is_whole = await _read_body(request, rules.SIZE_LIMITS[api] * _PERCENT_ENCODED)
-        if self._latency:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.leaving.wait(), self._latency)
+        await self._pause()
         try:
             if not is_whole:
                 rules.check_size(api, rules.SIZE_LIMITS[api] + 1)
@@ -89,6 +89,11 @@ class Routes:
         except rules.Refused as refusal:
             return self._vendor.refusal(api, *refusal.errors)
         return self._vendor.answer(SendRequest(api, request.headers, request.query_params, fields, size))
+
+    async def _pause(self) -> None:
+        if self._latency:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.leaving.wait(), self._latency)
 
     async def _page(self, _: Request) -> Response:
         return PlainTextResponse(_PAGE)

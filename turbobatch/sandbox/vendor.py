@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from turbobatch.sandbox.faults import Fault, FaultPlan
+    from turbobatch.sandbox.office import Office
     from turbobatch.sandbox.store import MessageStore
 
 
@@ -45,11 +46,13 @@ class Vendor:
         store: MessageStore,
         account: rules.Account,
         plan: FaultPlan,
+        office: Office,
         *,
         nocredit_after: int | None = None,
         v1_error_status: int = 400,
     ) -> None:
         self.store = store
+        self.office = office
         self.requests = 0
         self._account = account
         self._plan = plan
@@ -63,8 +66,7 @@ class Vendor:
         try:
             auth_in = self._authenticate(request)
         except rules.Refused as refusal:
-            details = "See the API's page on authentication."
-            return Answer(401, {"errorCode": 3, "message": refusal.errors[0], "details": details})
+            return _denial(refusal)
         if self._credit is not None and self._accepted >= self._credit:
             return self.refusal(request.api, "nocredit")
         fault = self._plan.next(request.fields.get("to"))
@@ -79,6 +81,14 @@ class Vendor:
             return self.refusal(request.api, *refusal.errors)
         mid = self._accept(message, request, auth_in)
         return Answer(200, {"message": "OK"} if request.api == "v1" else {"message": "OK", "mid": mid}, fault)
+
+    def denial(self, headers: Mapping[str, str]) -> Answer | None:
+        """The answer to a management call whose credentials are missing or wrong; None where they are right."""
+        try:
+            self._account.auth_v2(headers)
+        except rules.Refused as refusal:
+            return _denial(refusal)
+        return None
 
     def refusal(self, api: str, *errors: str) -> Answer:
         """The API's error answer. v1's status is not documented, so it can be set."""
@@ -104,6 +114,7 @@ class Vendor:
     def clear(self) -> None:
         """Forget messages, counts, used credit and the faults that were met."""
         self.store.clear()
+        self.office.clear()
         self.requests = self._accepted = 0
         self._plan.reset()
 
@@ -124,3 +135,8 @@ class Vendor:
         self.store.add(summary, rules.blacked_out(request.fields))
         self._accepted += 1
         return self._mid
+
+
+def _denial(refusal: rules.Refused) -> Answer:
+    details = "See the API's page on authentication."
+    return Answer(401, {"errorCode": 3, "message": refusal.errors[0], "details": details})

@@ -138,18 +138,29 @@ class _Adapter(HTTPAdapter):
 
 
 class Poster:
-    """Posts one request after the other over a connection that it keeps. For one thread at a time."""
+    """Posts one request after the other over a connection that it keeps. For one thread at a time.
 
-    def __init__(self, *, timeout: float, verify: bool | str = True) -> None:
+    Args:
+        timeout: seconds that a request may take, from its beginning to the last byte of its answer.
+        verify: a file or folder of certificates to trust in place of the usual ones; False trusts everyone.
+        answer_limit: bytes that an answer may have.
+    """
+
+    def __init__(self, *, timeout: float, verify: bool | str = True, answer_limit: int = ANSWER_LIMIT) -> None:
         self._timeout = timeout
         self._verify = verify
+        self._answer_limit = answer_limit
         self._used = time.monotonic()
         self._adapter = _Adapter(pool_connections=1, pool_maxsize=1, max_retries=Retry(0, read=False))
         self._prepared = requests.PreparedRequest()
-        self._prepared_for: tuple[str, Mapping[str, str]] = ("", {})
+        self._prepared_for: tuple[str, str, Mapping[str, str]] = ("", "", {})
 
     def post(self, request: Request) -> Response | Failure:
         """Post once. Every failure comes back as data, with a message that holds no secret."""
+        return self.call("POST", request)
+
+    def call(self, method: str, request: Request) -> Response | Failure:
+        """Do the same with another method; a GET has no body."""
         if time.monotonic() - self._used > IDLE_LIMIT:
             self._adapter.close()  # it opens a new connection by itself
         url, mark, query = request.url.partition("?")
@@ -157,9 +168,9 @@ class Poster:
         timeout = (min(CONNECT_TIMEOUT, self._timeout), self._timeout)
         answer = None
         try:
-            prepared = self._prepare(url, request)
+            prepared = self._prepare(method, url, request)
             answer = self._adapter.send(prepared, stream=True, timeout=timeout, verify=self._verify)
-            body = _read(answer)
+            body = _read(answer, self._answer_limit)
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return Response(answer.status_code, headers, body)
         except Exception as error:  # noqa: BLE001 - whatever the libraries raise, a POST must end in a result
@@ -169,14 +180,15 @@ class Poster:
             if answer is not None:
                 answer.close()
 
-    def _prepare(self, url: str, request: Request) -> requests.PreparedRequest:
+    def _prepare(self, method: str, url: str, request: Request) -> requests.PreparedRequest:
         """Check and write out URL and headers, which are the same all along; only the body is always another."""
-        if self._prepared_for != (url, request.headers):
+        if self._prepared_for != (method, url, request.headers):
             self._adapter.pool = None
-            self._prepared = requests.Request("POST", url, headers=dict(request.headers)).prepare()
-            self._prepared_for = url, request.headers
-        self._prepared.body = request.body
-        self._prepared.headers["Content-Length"] = str(len(request.body))
+            self._prepared = requests.Request(method, url, headers=dict(request.headers)).prepare()
+            self._prepared_for = method, url, request.headers
+        if method != "GET":
+            self._prepared.body = request.body
+            self._prepared.headers["Content-Length"] = str(len(request.body))
         return self._prepared
 
     def close(self) -> None:
@@ -271,11 +283,11 @@ class RequestsTransport:
         poster.close()
 
 
-def _read(answer: requests.Response) -> bytes:
+def _read(answer: requests.Response, limit: int) -> bytes:
     body = b""
     for piece in answer.raw.stream(_PIECE, decode_content=True):
         body += piece
-        if len(body) > ANSWER_LIMIT:
+        if len(body) > limit:
             raise _AnswerTooLongError
     return body
 

@@ -1,0 +1,65 @@
+"""A list that comes in pages, while it grows at its other end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from turbobatch.management.answers import Page
+
+T = TypeVar("T")
+
+_LEAST_FULL = 10  # rows: the API's own page, which is the least that a cap can leave of a larger one
+_STALE_PAGES = 20  # pages in a row without anything new, before the list is taken for endless
+_REMEMBERED = 100_000  # rows that may come a second time when newer ones have pushed them to the next page
+
+
+class EndlessError(Exception):
+    """The same rows come again and again."""
+
+
+def listed(
+    fetch: Callable[[int], Page],
+    page_size: int,
+    read: Callable[[dict[str, Any]], T],
+    key: Callable[[T], object],
+) -> Iterator[T]:
+    """Walk through the pages, each row once.
+
+    The host may give fewer rows to a page than were asked for, and newer rows may push known ones to the next page. So
+    only an empty page is surely the last, or one that isn't full and completes the count.
+
+    Args:
+        fetch: gets the page with this number, from 1.
+        page_size: rows that were asked for at a time.
+        read: makes a row of one result.
+        key: what tells one row from another.
+
+    Raises:
+        EndlessError: the pages go on and on without anything new.
+    """
+    known: dict[object, None] = {}
+    received = stale = 0
+    number = 1
+    before: list[dict[str, Any]] = []
+    while (page := fetch(number)).rows:
+        if page.total is None and page.rows == before:
+            return  # a host that repeats its last page for want of another
+        new = []
+        for row in map(read, page.rows):
+            if (name := key(row)) not in known:
+                known[name] = None
+                new.append(row)
+        yield from new
+        received += len(page.rows)
+        if page.total is not None and received >= page.total and len(page.rows) < min(page_size, _LEAST_FULL):
+            return
+        stale = 0 if new else stale + 1
+        if stale == _STALE_PAGES:
+            raise EndlessError
+        while len(known) > _REMEMBERED:
+            del known[next(iter(known))]
+        before = page.rows
+        number += 1

@@ -1,0 +1,198 @@
+"""The vendor's books: what became of each message, who is suppressed, which addresses were judged.
+
+Only the server's thread works here. Deliveries aren't kept anywhere: they follow from the messages and the dice.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from turbobatch.addresses import Address, AddressError, parse_list
+from turbobatch.sandbox.events import Delivery, EventPlan
+from turbobatch.typos import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from turbobatch.sandbox.store import MessageStore
+
+_SOURCES = {"FAIL": "bounce", "REPORT": "spam", "UNSUB": "unsubscribe"}
+_REASONS = {"REPORT": "reported as spam", "UNSUB": "unsubscribed"}
+_WORDS = {"catch_all", "unknown", "spamtrap", "abuse", "do_not_mail", "invalid"}
+_POLLS = 4  # until a list is done
+_CHUNK = 1000  # messages read at a time: they come with their texts
+_HEADINGS = {"email", "e-mail", "address"}
+
+
+class Sent(NamedTuple):
+    """A message at one of its recipients."""
+
+    mid: str
+    time: datetime
+    subject: str
+    sender: str
+    recipient: str
+    campaign_id: str
+    delivery: Delivery
+
+
+class Suppressed(NamedTuple):
+    """A suppressed address."""
+
+    time: datetime
+    sender: str
+    source: str
+    subject: str
+    recipient: str
+    reason: str
+
+
+class Judgement(NamedTuple):
+    """What a validation says of an address, in the vendor's words."""
+
+    email: str
+    status: str
+    sub_status: str = ""
+    did_you_mean: str | None = None
+
+
+@dataclass(slots=True)
+class JudgedList:
+    """A list of addresses; `done` of them are judged once it was started, more with each look."""
+
+    addresses: tuple[str, ...]
+    started: bool = False
+    polls: int = 0
+
+    @property
+    def percentage(self) -> int:
+        """How far it is, 0 to 100."""
+        return min(self.polls * 100 // _POLLS, 100)
+
+    def judgements(self) -> list[Judgement]:
+        """What is known so far."""
+        return [judge_address(item) for item in self.addresses[: len(self.addresses) * self.percentage // 100]]
+
+
+@dataclass(slots=True)
+class Office:
+    """The books of one account.
+
+    Attributes:
+        store: the accepted messages.
+        plan: what becomes of them.
+        delay: seconds before a message shows.
+        validations: credits that judging addresses has cost.
+    """
+
+    store: MessageStore
+    plan: EventPlan = field(default_factory=EventPlan)
+    delay: float = 0.0
+    validations: int = 0
+    _sent: list[Sent] = field(default_factory=list)  # oldest first, as far as was read
+    _read: int = 0  # messages
+    _imported: dict[str, Suppressed] = field(default_factory=dict)  # by the address in small letters
+    _lists: dict[int, JudgedList] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def clear(self) -> None:
+        """Forget everything but the settings; lists' numbers go on rising."""
+        self._sent.clear()
+        self._imported.clear()
+        self._lists.clear()
+        self._read = self.validations = 0
+
+    def sent(self) -> Iterator[Sent]:
+        """Every message at every recipient, newest first, as far as it shows."""
+        while summaries := self.store.summaries(limit=_CHUNK, offset=self._read):
+            for summary in summaries:
+                self._sent += self._deliveries(summary)
+            self._read += len(summaries)
+        latest = datetime.now(UTC) - timedelta(seconds=self.delay)
+        return (item for item in reversed(self._sent) if item.time <= latest)
+
+    def suppressed(self) -> list[Suppressed]:
+        """Every suppressed address, newest first: each once per source."""
+        found: dict[tuple[str, str], Suppressed] = {}
+        for item in self.sent():
+            if source := _SOURCES.get(item.delivery.status):
+                reason = item.delivery.error or _REASONS.get(item.delivery.status, "")
+                # The oldest stays: it is met last.
+                found[item.recipient.lower(), source] = Suppressed(
+                    item.time, item.sender, source, item.subject, item.recipient, reason
+                )
+        return sorted([*found.values(), *self._imported.values()], reverse=True)
+
+    def suppress(self, addresses: Iterable[object], reason: str) -> tuple[int, int]:
+        """Suppress addresses from now on; tells how many were taken and how many are none."""
+        time, valid, invalid = datetime.now(UTC), 0, 0
+        for item in addresses:
+            try:
+                email = Address.of("", str(item).strip()).email
+            except AddressError:
+                invalid += 1
+                continue
+            valid += 1
+            self._imported.setdefault(email.lower(), Suppressed(time, "", "manual", "", email, reason))
+        return valid, invalid
+
+    def judge(self, address: str) -> Judgement:
+        """Judge an address, for a credit."""
+        self.validations += 1
+        return judge_address(address)
+
+    def add_list(self, table: str) -> tuple[int, JudgedList]:
+        """Take a table whose first column has addresses, with or without a heading; tells the list's number."""
+        cells = [row[0].strip() for row in csv.reader(io.StringIO(table)) if row and row[0].strip()]
+        if cells and cells[0].lower() in _HEADINGS:
+            del cells[0]
+        number = next(self._numbers)
+        self._lists[number] = JudgedList(tuple(cells))
+        return number, self._lists[number]
+
+    def start_list(self, number: int) -> JudgedList | None:
+        """Have a list judged, for a credit each, however often; None if there is none of that number."""
+        if found := self._lists.get(number):
+            found.started, found.polls = True, 0
+            self.validations += len(found.addresses)
+        return found
+
+    def find_list(self, number: int, *, poll: bool) -> JudgedList | None:
+        """Look at a list; a `poll` finds it further than the one before."""
+        found = self._lists.get(number)
+        if found is not None and poll and found.started:
+            found.polls += 1
+        return found
+
+    def _deliveries(self, summary: Mapping[str, str]) -> Iterator[Sent]:
+        time = datetime.fromisoformat(summary["time"])
+        sender = Address.parse(summary["sender"]).email
+        for to in parse_list(", ".join(filter(None, (summary[name] for name in ("to", "cc", "bcc"))))):
+            suppressed = self._imported.get(to.email.lower())
+            is_known = suppressed is not None and suppressed.time <= time
+            delivery = Delivery("SYSFAIL", "suppressed") if is_known else self.plan.delivery(summary["mid"], to.email)
+            label = summary["campaign_id"] or ""
+            yield Sent(summary["mid"], time, summary["subject"], sender, to.email, label, delivery)
+
+
+def judge_address(address: str) -> Judgement:
+    """Judge an address by its syntax, its domain, and whether a status is written in it (`spamtrap@…`, `…@abuse.…`)."""
+    guess = suggest(address)
+    try:
+        email = Address.of("", address.strip()).email
+    except AddressError:
+        return Judgement(address, "invalid", "failed_syntax_check", guess)
+    local, _, domain = email.lower().partition("@")
+    for word in (local.partition("+")[0], domain.partition(".")[0]):
+        if (word := word.replace("-", "_")) in _WORDS:
+            return Judgement(address, word)
+        if word == "bounce":
+            return Judgement(address, "invalid", "mailbox_not_found")
+    if guess is not None and guess != email:
+        return Judgement(address, "invalid", "possible_typo", guess)
+    return Judgement(address, "valid")
