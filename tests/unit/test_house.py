@@ -64,6 +64,7 @@ ORDER = (
     "settings",
     "descriptors",
     "wording",
+    "corrections",
     "definition",
     "campaign",
     "accessor",
