@@ -6,7 +6,7 @@ rewritten could send it again. The journal knows every key that an audit of this
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from turbobatch.errors import CampaignError
 from turbobatch.policy import Status
@@ -41,20 +41,24 @@ def checked_corrections(source: Source, open_journal: Callable[[], SqliteJournal
                 )
             )
         known = _entries(journal, [key for key in keys if key is not None])
-    _check_keys(table, source.layout, keys, known)
+    table = table.with_cells(_checked_keys(table, source.layout, keys, known))
     if source.layout.key:
         left = sum(
             status == Status.SENT and key is not None and known[key].status is Status.SENT
             for key, status in zip(keys, table.statuses, strict=True)
         )
-        told = f"{table.name}: {left} of its rows have left already, and aren't sent again, corrected or not"
+        told = f"left already: {_emails(left)} won't be sent again, corrected or not"
     else:
         held = _changed_since(source, keys, known)
         left, table = len(held), table.without(held)
-        told = f"{table.name}: {left} of its rows have left, or may have, and were changed since: they are left out"
+        told = f"left already, or in doubt, and changed since: {_emails(left)} won't be sent again"
     if left:
-        table = table.warned(f"{told}; to send them to another address, send them with another campaign")
+        table = table.warned(f"{table.name}: {told}; what is to go to another address takes another campaign")
     return source._replace(table=table)
+
+
+def _emails(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows:,} rows"
 
 
 def _entries(journal: SqliteJournal, keys: Sequence[str]) -> dict[str, Entry]:
@@ -64,8 +68,12 @@ def _entries(journal: SqliteJournal, keys: Sequence[str]) -> dict[str, Entry]:
     return known
 
 
-def _check_keys(table: AuditedTable, layout: Layout, keys: Sequence[str | None], known: Mapping[str, Entry]) -> None:
+def _checked_keys(
+    table: AuditedTable, layout: Layout, keys: Sequence[str | None], known: Mapping[str, Entry]
+) -> dict[int, list[Any]]:
+    """Make sure of every row's key. Tells the rows with a day in their key that a file has written with its hours."""
     rewritten = "as where a spreadsheet rewrites numbers: format the column as text and put the key back"
+    restored: dict[int, list[Any]] = {}
     groups: dict[str, tuple[str | None, str]] = {}
     for row, (key, values) in enumerate(zip(keys, zip(*table.cells, strict=True), strict=True)):
         if key is None:  # the row had none, so nothing can have left under it
@@ -79,7 +87,9 @@ def _check_keys(table: AuditedTable, layout: Layout, keys: Sequence[str | None],
         if not layout.key:
             continue
         own = layout.key_of(values)
-        if own != key:
+        if own != key and layout.key_of(plain := [*map(_without_midnight, values)]) == key:
+            restored[row] = plain
+        elif own != key:
             names = ", ".join(map(repr, layout.key))
             made = f"makes the key {own!r}" if own else "is blank"
             raise CampaignError(f"{where}: {names} {made}, but it was {key!r}, {rewritten}")
@@ -90,6 +100,11 @@ def _check_keys(table: AuditedTable, layout: Layout, keys: Sequence[str | None],
                 raise CampaignError(
                     f"{first} and {where} were one email, and {names} differs in them: correct both alike"
                 )
+    return restored
+
+
+def _without_midnight(cell: Any) -> Any:
+    return cell.removesuffix(" 00:00:00") if isinstance(cell, str) else cell
 
 
 def _changed_since(source: Source, keys: Sequence[str | None], known: Mapping[str, Entry]) -> set[int]:

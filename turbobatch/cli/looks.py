@@ -92,7 +92,7 @@ def report(
     check_output(loaded, output)
     check_journal(loaded, journal)
     found = _deliveries(loaded.result_chunks, base_url, loaded.name) if delivery else None
-    write(loaded, output, for_excel=for_excel, deliveries=found)
+    write(loaded, output, for_excel=for_excel, deliveries=found, warned=False)
 
 
 def audit(

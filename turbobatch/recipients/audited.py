@@ -7,14 +7,14 @@ and what can't be told for sure is an error: nothing is guessed about whom an em
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from turbobatch.addresses import split_list
 from turbobatch.errors import CampaignError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -80,11 +80,11 @@ class AuditedTable:
 
     source: Table
     columns: tuple[str, ...]
-    cells: tuple[list[Any], ...]
-    data: pd.DataFrame
-    lines: Sequence[int | None]
-    keys: Sequence[Any]
-    statuses: Sequence[str]
+    cells: tuple[list[Any], ...] = field(repr=False)
+    data: pd.DataFrame = field(repr=False)
+    lines: Sequence[int | None] = field(repr=False)
+    keys: Sequence[Any] = field(repr=False)
+    statuses: Sequence[str] = field(repr=False)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -119,6 +119,19 @@ class AuditedTable:
         """The same, with more to look at."""
         return replace(self, warnings=(*self.warnings, *warnings))
 
+    def with_cells(self, changes: Mapping[int, Sequence[Any]]) -> Self:
+        """The same with other texts in some rows, given whole."""
+        cells = tuple(
+            [changes[row][place] if row in changes else cell for row, cell in enumerate(column)]
+            for place, column in enumerate(self.cells)
+        )
+        data = self.data.copy()
+        for row, values in changes.items():
+            for place, value in enumerate(values):
+                if value != self.cells[place][row]:
+                    data.iloc[row, place] = value
+        return replace(self, cells=cells, data=data)
+
     def without(self, rows: Collection[int]) -> Self:
         """The same without some of its rows."""
         kept = [row for row in range(len(self.lines)) if row not in rows]
@@ -141,7 +154,8 @@ def read_audit(table: Table) -> AuditedTable:
         CampaignError: a line belongs to no row, or two lines about one row contradict each other.
     """
     own = [place for place, name in enumerate(table.columns) if name not in AUDIT_COLUMNS]
-    columns = tuple(table.columns[place].removeprefix(_OWN) for place in own)
+    read = _cell_reader(table)
+    columns = tuple(str(read(table.columns[place], table.name)).removeprefix(_OWN) for place in own)
     if not columns:
         raise CampaignError(
             f"{table.name} has an audit's columns alone, none of the table that was sent: {_WRITE_ANEW}"
@@ -155,7 +169,7 @@ def read_audit(table: Table) -> AuditedTable:
     cells = [_with_addresses([line.cells[place] for place, line in enumerate(won)], columns, found)
              for won, found in zip(united, kept, strict=True)]  # fmt: skip
     duplicates = len(rows) - len(kept)
-    told = f"{table.name}: {duplicates} of its rows have the key of an earlier row, and are left out"
+    told = f"{table.name}: {_rows(duplicates)} with the key of an earlier row left out"
     return AuditedTable(
         source=table,
         columns=columns,
@@ -173,8 +187,7 @@ def _read(table: Table, own: list[int]) -> tuple[list[_Line], list[int | None], 
     import pandas as pd
 
     at = {name: table.columns.index(name) for name in AUDIT_COLUMNS}
-    is_excel = table.version is not None and table.version.path.suffix.lower() in _EXCEL
-    read = _from_excel if is_excel else _as_it_is
+    read = _cell_reader(table)
     lines: list[_Line] = []
     numbers: list[int | None] = []
     frames = []
@@ -202,6 +215,15 @@ def _row(cell: Any, where: str) -> int:
         f"{where}: column 'row' has no number of a row of the table that was sent: put it back, or take the line out; "
         "new recipients go into a table of their own"
     )
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def _cell_reader(table: Table) -> Callable[[Any, str], Any]:
+    is_excel = table.version is not None and table.version.path.suffix.lower() in _EXCEL
+    return _from_excel if is_excel else _as_it_is
 
 
 def _as_it_is(cell: Any, _where: str) -> Any:
