@@ -85,6 +85,8 @@ class Campaign(Definition):
         """The same part by part, at least one, for tables whose problems don't fit into memory, or to show progress."""
         source = self.source(recipients)
         prepare = self._preparation(source, any_account(api or self.api or "v2"))
+        for warning in source.table.warnings:
+            log.warning("%s", warning)
         with reading("checking", bar=progress, rows=source.table.about) as tick:
             for part in checking(source.table, source.layout, prepare, self._journal):
                 tick(part.rows)

@@ -26,6 +26,8 @@ HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2")
 ORDER = (
     "errors",
     "addresses",
+    "mailboxes",
+    "typos",
     "markup",
     "email",
     "sendapi",
@@ -69,6 +71,7 @@ ORDER = (
     "settings",
     "descriptors",
     "wording",
+    "corrections",
     "definition",
     "campaign",
     "accessor",

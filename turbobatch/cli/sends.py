@@ -41,7 +41,10 @@ def check(
     if output is not None:
         check_output(loaded, output)
     problems = Problems()
-    parts = problems.counted(loaded.checking(api=api_name(api, loaded), progress=is_terminal(sys.stderr)))
+    table = loaded.source().table
+    for warning in table.warnings:
+        warn(f"warning: {warning}")
+    parts = problems.counted(loaded.checking(table, api=api_name(api, loaded), progress=is_terminal(sys.stderr)))
     if output is not None:
         write_report((part.frame() for part in parts), output)
         tell(f"{problems.count} problems, written to {output}")
