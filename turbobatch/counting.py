@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from turbobatch.delivery import DELIVERY_COLUMNS
 from turbobatch.errors import CampaignError
-from turbobatch.failures import Category, FailedAddress, failures_in
+from turbobatch.failures import AS_MEANT, Category, FailedAddress, failures_in
 from turbobatch.markup import cause, shortened
 from turbobatch.overview import DeliveryCount, Doubt, Failure, StatusCount, Summary
 from turbobatch.policy import Status
@@ -41,7 +41,7 @@ KEPT = 1000
 _DOMAINS, _CAUSES, _STATUSES = 50_000, 5000, 100  # that are counted apart
 _REASON = 1000  # characters of a reason that is kept
 _CAUSE = 200  # characters of one that is counted
-_NO_FAILURE = frozenset({Category.IN_DOUBT, Category.DUPLICATE, Category.SUPPRESSED})
+_NO_FAILURE = AS_MEANT | {Category.IN_DOUBT}
 
 
 def summarise(results: Iterable[pd.DataFrame]) -> Summary:

@@ -116,7 +116,7 @@ def test_failures_are_counted_by_cause() -> None:
     """Each failed address once; causes without the values that are their row's own."""
     found = tb.summary(results())
     assert found.failures == sum(item.addresses for item in found.causes) == 5
-    assert dict(found.categories) == {"syntax": 2, "blank": 2, "refused by the API": 1}
+    assert dict(found.categories) == {"syntax": 2, "row can't be merged": 2, "refused by the API": 1}
     assert {(item.cause, item.addresses) for item in found.causes} == {
         ("… 'to' email not valid", 2), ("column 'email' is blank", 2), ("nonsense", 1),
     }  # fmt: skip
