@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+_PART = 10_000  # rows that are counted at once
 _BINS = 20_000  # moments that are counted apart
 _POINTS = 120  # intervals of a pace
 _WIDTHS = (
@@ -173,14 +174,14 @@ class Pace:
 
 
 def with_sample(chunks: Iterable[pd.DataFrame], rows: int) -> tuple[pd.DataFrame, Iterator[pd.DataFrame]]:
-    """The first rows of all chunks, as objects, and all the chunks."""
+    """The first rows of all chunks, as objects, and all the chunks, in parts of a size that costs little memory."""
     import pandas as pd
 
-    rest = iter(chunks)
+    rest = _parts(chunks)
     begun: list[pd.DataFrame] = []
     while sum(map(len, begun)) < rows and (chunk := next(rest, None)) is not None:
         begun.append(chunk)
-    heads = [chunk.astype(object) for chunk in begun if len(chunk)] or begun[:1]
+    heads = [chunk.head(rows).astype(object) for chunk in begun if len(chunk)] or begun[:1]
     sample = pd.DataFrame() if not heads else heads[0] if len(heads) == 1 else pd.concat(heads)
     return sample.head(rows), chain(begun, rest)
 
@@ -203,6 +204,14 @@ def domain_of(cell: Any) -> str:
     """The domain of the first address in a cell, in lower case; blank if there is none."""
     match = _DOMAIN.search(cell) if isinstance(cell, str) else None
     return match[1].rstrip(".").lower()[:255] if match else ""
+
+
+def _parts(chunks: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    for chunk in chunks:
+        if len(chunk) <= _PART:
+            yield chunk
+        else:
+            yield from (chunk.iloc[start : start + _PART] for start in range(0, len(chunk), _PART))
 
 
 def _rebinned(bins: Counter[int], width: int, wider: int) -> Counter[int]:

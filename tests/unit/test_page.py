@@ -230,7 +230,9 @@ def test_any_table_makes_a_page_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_an_audit_can_be_a_page(tmp_path: Path) -> None:
     written = tb.write_report(tb.audit(results()), tmp_path / "failed.html")
-    assert "a@@x" in Page(written.read_text(encoding="utf-8")).text
+    found = Page(written.read_text(encoding="utf-8"))
+    assert "a@@x" in found.text
+    assert found.source.count(">row</th>") == 1  # the audit's own
 
 
 # That nothing in it is code

@@ -247,6 +247,17 @@ def test_domains_and_causes_beyond_the_bound_are_counted_together(monkeypatch: p
         assert (found.failures, found.other_causes) == (6, 3)
 
 
+def test_a_frame_of_any_length_is_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held at once doesn't grow with it."""
+    monkeypatch.setattr(tally, "_PART", 3)
+    sample, chunks = with_sample([results()], 2)
+    assert len(sample) == 2
+    assert [len(chunk) for chunk in chunks] == [3, 3, 3, 1]
+    parts = tb.summary(results())
+    monkeypatch.undo()
+    assert parts == tb.summary(results())
+
+
 # The parts
 
 

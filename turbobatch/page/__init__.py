@@ -17,6 +17,7 @@ from turbobatch.counting import SAMPLE, Counting, are_results
 from turbobatch.markup import Html, mask, shortened, visible
 from turbobatch.page import words
 from turbobatch.policy import MEANINGS, Status
+from turbobatch.results import CAMPAIGN
 from turbobatch.tally import with_sample
 from turbobatch.telling import cell, many, moment, number, pace, share
 
@@ -63,8 +64,8 @@ def write_page(chunks: Iterable[pd.DataFrame], file: TextIO, *, mask_addresses: 
     if are_results(sample.columns):
         file.write(_rendered(environment, "report.html", **_results(sample, chunks)))
     else:
-        count = sum(map(len, chunks))
-        file.write(_rendered(environment, "table.html", title="Table", rows=_rows(sample, count)))
+        title, count = sample.attrs.get(CAMPAIGN) or "Table", sum(map(len, chunks))
+        file.write(_rendered(environment, "table.html", title=title, rows=_rows(sample, count)))
 
 
 def _results(sample: pd.DataFrame, chunks: Iterable[pd.DataFrame]) -> dict[str, Any]:
