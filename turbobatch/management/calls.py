@@ -115,10 +115,10 @@ class Management:
         since: date,
         until: date,
         *,
-        statuses: Iterable[str],
-        text: str | None,
-        text_in: str | None,
-        page_size: int,
+        statuses: Iterable[str] = (),
+        text: str | None = None,
+        text_in: str | None = None,
+        page_size: int = 100,
     ) -> Iterator[AnalyticsRow]:
         """List the rows of these days, both included; `text` is looked for in the field `text_in`."""
         statuses = tuple(statuses)
