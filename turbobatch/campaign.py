@@ -3,54 +3,50 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from copy import copy
-from dataclasses import replace
+from dataclasses import astuple, fields, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from turbobatch.check import any_account, checking, whole
 from turbobatch.client import TurboClient
+from turbobatch.definition import Definition, absolute
 from turbobatch.descriptors import affordable, shortage
 from turbobatch.engine import Engine
 from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation
-from turbobatch.journal import SqliteJournal, open_journal, read_journal
+from turbobatch.journal import open_journal
 from turbobatch.journal.neighbours import sent_by_neighbours
 from turbobatch.plan import Plan, make_plan
-from turbobatch.policy import Policy, Status
+from turbobatch.policy import Status
 from turbobatch.preview import Preview, preview_row
-from turbobatch.progress import log, log_event, reading, start_and_watch
-from turbobatch.rates import Pacer, Window, parse_rate
-from turbobatch.recipients import open_table
+from turbobatch.progress import log, reading, start_and_watch
+from turbobatch.rates import Pacer
+from turbobatch.reconcile import GRACE, Reconciled, reconcile
 from turbobatch.results import Results
 from turbobatch.run import Asked, Run, active_run, start_run
-from turbobatch.settings import checked_concurrency, is_one_of, load_settings, mail_merge, name_fault, names, shown
 from turbobatch.settlement import doubts_to_settle, settle_by_hand
 from turbobatch.suppression import load_suppressed
 from turbobatch.trial import send_trial
-from turbobatch.units import Layout, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     import pandas as pd
 
     from turbobatch.check import Checked
     from turbobatch.client import SendResult
-    from turbobatch.engine import RunEvent
-    from turbobatch.merge import MailMerge
     from turbobatch.progress import Tick
     from turbobatch.recipients import Table
-    from turbobatch.recipients.version import FileVersion
     from turbobatch.sendapi import SendApi
+    from turbobatch.units import Source
 
     Recipients = pd.DataFrame | Table | str | Path
 
 _JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
 
 
-class Campaign:
+class Campaign(Definition):
     """A message, and how and how often it may leave. The name and its journal are what makes it the same campaign.
 
     Args:
@@ -69,78 +65,6 @@ class Campaign:
     Raises:
         CampaignError: a setting can't be used.
     """
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        message: MailMerge,
-        recipients: Recipients | None = None,
-        key: str | Sequence[str] | None = None,
-        group_by: str | Sequence[str] | None = None,
-        rate: str | None = None,
-        concurrency: int = 16,
-        window: str | None = None,
-        suppress: Recipients | None = None,
-        api: str | None = None,
-        journal: str | Path | None = None,
-        policy: Policy | None = None,
-    ) -> None:
-        if fault := name_fault(name):
-            raise CampaignError(f"name {name!r} {fault}")
-        self.name = name
-        self.message = message
-        self.api = api
-        self.concurrency = checked_concurrency(concurrency)
-        self.policy = policy or Policy()
-        self.limits = parse_rate(rate)
-        self.window = Window.parse(window) if window is not None else None
-        # Absolute, all of them: a change of the working directory must not make another campaign of it.
-        self.journal_path = Path(journal if journal is not None else f"{name}.journal.db").absolute()
-        self.emit: Callable[[RunEvent], None] = log_event  # hears what happens in a run
-        self._recipients = _absolute(recipients)
-        self._read_options: dict[str, Any] = {}
-        self._file: Path | None = None
-        self.sent_version: FileVersion | None = None  # of the table's file, as the last run read it
-        self._key = names(key)
-        self._group_by = names(group_by)
-        self._suppress = _absolute(suppress)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        *,
-        recipients: Recipients | None = None,
-        rate: str | None = None,
-        concurrency: int | None = None,
-        journal: str | Path | None = None,
-    ) -> Self:
-        """Load a campaign.toml or the one in a folder; what is given here goes before what it says.
-
-        Raises:
-            CampaignError: it can't be read or used.
-        """
-        settings = load_settings(path)
-        table, send, folder = settings.recipients, settings.send, settings.folder
-        own = folder / table.path if table.path is not None else None
-        campaign = cls(
-            name=settings.name,
-            message=mail_merge(settings),
-            recipients=recipients if recipients is not None else own,
-            key=table.key,
-            group_by=table.group_by,
-            rate=rate if rate is not None else send.rate,
-            concurrency=concurrency if concurrency is not None else send.concurrency,
-            window=send.window,
-            suppress=folder / send.suppress if send.suppress else None,
-            api=send.api,
-            journal=journal or folder / f"{settings.name}.journal.db",
-        )
-        campaign._file = settings.file
-        if recipients is None:
-            campaign._read_options = {"encoding": table.encoding, "delimiter": table.delimiter, "sheet": table.sheet}
-        return campaign
 
     def check(self, recipients: Recipients | None = None, *, api: str | None = None) -> pd.DataFrame:
         """Merge every row and send nothing: one row per problem, with its cure.
@@ -278,7 +202,7 @@ class Campaign:
             JournalError: the journal can't be used.
         """
         given = recipients.table if isinstance(recipients, Plan) else recipients
-        asked = Asked(_absolute(given) if given is not None else self._recipients, limit, resend)
+        asked = Asked(absolute(given) if given is not None else self._recipients, limit, resend)
         if (active := active_run(self._identity, asked)) is not None:
             return active
         client = client or TurboClient.from_env(api=self.api)
@@ -300,20 +224,10 @@ class Campaign:
         self.sent_version = source.table.version
         return start_run(self._identity, asked, make_engine, total=plan.rows)
 
-    def paced(self, *, rate: str | None, concurrency: int) -> Self:
-        """The same campaign, with the same journal and run, at another pace; a CampaignError if it can't be kept."""
-        other = copy(self)
-        other.limits, other.concurrency = parse_rate(rate), checked_concurrency(concurrency)
-        return other
-
     @property
     def running(self) -> Run | None:
         """The run in progress in this process."""
         return active_run(self._identity)
-
-    @property
-    def _identity(self) -> tuple[Path, str]:
-        return self.journal_path.resolve(), self.name
 
     def _engine(self, plan: Plan, source: Source, client: TurboClient, asked: Asked, held: ExitStack) -> Engine:
         concurrency = affordable(self.concurrency)
@@ -382,15 +296,6 @@ class Campaign:
             table, layout, merger = source.table, source.layout, source.merger
             yield Results(table=table, layout=layout, merger=merger, journal=journal, in_use=journal.in_use)
 
-    def reads(self, path: Path, recipients: Recipients | None = None) -> bool:
-        """Whether this file is one that the campaign is made of: tables, suppression list, templates, journal.
-
-        The journal's files are the campaign's own also before they exist.
-        """
-        journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark", "-journal", "-shm")]
-        given = [self._recipients, _absolute(recipients), self._suppress, self._file, *self.message.files, *journal]
-        return is_one_of(path, [item for item in given if isinstance(item, Path)])
-
     def in_doubt(self) -> list[str]:
         """The keys of all emails in doubt, also of those whose rows have left the table."""
         with self._journal() as journal:
@@ -415,33 +320,53 @@ class Campaign:
         with self._journal_to_write() as journal:
             return settle_by_hand(journal, status, keys)
 
+    def reconcile(
+        self,
+        recipients: Recipients | None = None,
+        client: TurboClient | None = None,
+        *,
+        grace: float = GRACE,
+        progress: bool = True,
+    ) -> pd.DataFrame:
+        """Look for the rows in doubt in the vendor's analytics (v2): what is found there is settled as `sent`.
+
+        Gives one row for each that was in doubt: `send_key, trace` (found, unclear, missing, too early), `message,
+        mids, delivery`. All but `found` stays in doubt; to `settle` it is up to you.
+
+        Args:
+            recipients: the table, if not the campaign's own. A row that isn't in it is recognised by whom it went to.
+            client: a v2 account; else the one in the environment.
+            grace: seconds after its POST in which an email may not show yet.
+            progress: show a bar.
+
+        Raises:
+            CampaignError: the client is no v2 account's, or a run is in progress.
+            AuthenticationError, ManagementError: the vendor couldn't be asked; nothing was settled.
+            JournalError: the journal can't be used.
+        """
+        import pandas as pd
+
+        from turbobatch.frames import Frame, framed
+
+        told = self.reconciled(recipients, client, grace=grace, progress=progress)
+        columns = [item.name for item in fields(Reconciled)]
+        frame = pd.DataFrame([astuple(item) for item in told], columns=columns).rename(columns={"key": "send_key"})
+        return framed(Frame, frame)
+
+    def reconciled(
+        self, recipients: Recipients | None, client: TurboClient | None, *, grace: float = GRACE, progress: bool
+    ) -> list[Reconciled]:
+        """The same as data."""
+        if self.running is not None:
+            raise CampaignError("a run of this campaign is in progress: stop it, then settle what is in doubt")
+        client = client or TurboClient.from_env(api="v2")
+        with self._journal_to_write() as journal:
+            count = journal.counts().get(Status.IN_DOUBT, 0)
+            has_table = recipients is not None or self._recipients is not None
+            source = self.source(recipients) if count and has_table else None
+            with reading("asking", bar=progress, rows=count) as tick:
+                return reconcile(journal, source, client, self.name, grace=grace, tick=tick)
+
     def _preparation(self, source: Source, api: SendApi) -> Preparation:
         suppressed = load_suppressed(self._suppress) if self._suppress is not None else {}
         return Preparation(campaign=self.name, merger=source.merger, api=api, suppressed=suppressed)
-
-    def _journal(self) -> SqliteJournal:
-        """The journal for those who only look."""
-        return read_journal(*self._identity)
-
-    def _journal_to_write(self) -> SqliteJournal:
-        """The journal, to oneself; it isn't made yet where there is none, but could be."""
-        return open_journal(*self._identity, make=False)
-
-    def source(self, recipients: Recipients | None = None) -> Source:
-        """The table, opened, with its layout and the merge that is bound to its columns."""
-        options = {} if recipients is not None else self._read_options
-        given = recipients if recipients is not None else self._recipients
-        if given is None:
-            raise CampaignError(
-                "the campaign has no recipients: name a table ([recipients] path, or --recipients FILE)"
-            )
-        table = open_table(given, **options)
-        layout = Layout(table.columns, self._key, self._group_by)
-        return Source(table, layout, self.message.bind(table.columns))
-
-    def __repr__(self) -> str:
-        return f"<Campaign {self.name!r}, journal {shown(self.journal_path)}>"
-
-
-def _absolute(given: Recipients | None) -> Path | pd.DataFrame | Table | None:
-    return Path(given).absolute() if isinstance(given, (str, Path)) else given

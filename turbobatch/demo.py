@@ -12,7 +12,7 @@ from turbobatch.recipients.table import file_errors
 from turbobatch.report import write_report
 from turbobatch.samples import copy_sample
 from turbobatch.sandbox import Sandbox
-from turbobatch.summary import counts_text, failures_text
+from turbobatch.wording import counts_text, failures_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
+    from turbobatch.delivery import Deliveries
     from turbobatch.plan import Plan
     from turbobatch.results import Results
     from turbobatch.run import Run
@@ -32,7 +33,7 @@ def confirm(plan: Plan, client: TurboClient, limit: int | None, *, resend: bool,
     Raises:
         CampaignError: it isn't to happen.
     """
-    from turbobatch.summary import refused_text
+    from turbobatch.wording import refused_text
 
     for warning in plan.warnings:
         warn(f"warning: {warning}")
@@ -111,22 +112,28 @@ class Counts:
         return [key for key in in_doubt if key not in self._in_doubt]
 
 
-def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter[str], list[str]]:
-    """Write the report chunk by chunk and print what it says; rows by status, and doubts that no row tells of."""
-    from turbobatch.audit import LEFT_OUT
+def write(
+    campaign: Campaign, output: Path, *, for_excel: bool, deliveries: Deliveries | None = None
+) -> tuple[Counter[str], list[str]]:
+    """Write the report chunk by chunk and print what it says; rows by status, and doubts that no row tells of.
+
+    With `deliveries` each sent row has its delivery too.
+    """
     from turbobatch.audit import audit as find_failures
+    from turbobatch.failures import LEFT_OUT
     from turbobatch.progress import reading, ticking
     from turbobatch.report import write_report
-    from turbobatch.summary import IN_PROGRESS, Failures, counts_text, doubts_text
+    from turbobatch.wording import IN_PROGRESS, Failures, counts_text, deliveries_text, doubts_text
 
     seen = Counts()
     failures = Failures()
 
     def looked_at(results: Results) -> Iterable[pd.DataFrame]:
         with reading("report", bar=is_terminal(sys.stderr), rows=results.table.about) as tick:
-            for chunk in ticking(results.frames(), tick):
+            frames = results.frames() if deliveries is None else map(deliveries.joined, results.frames())
+            for chunk in ticking(frames, tick):
                 start = seen.rows.total()
-                if not seen.add(chunk).keys() <= LEFT_OUT:
+                if not seen.add(chunk).keys() <= LEFT_OUT or deliveries is not None:
                     failures.add(find_failures(chunk, start=start))
                 yield chunk
 
@@ -135,6 +142,8 @@ def write(campaign: Campaign, output: Path, *, for_excel: bool) -> tuple[Counter
         elsewhere, in_use = seen.elsewhere(results.in_doubt()), results.in_use
     tell(counts_text(seen.rows))
     tell(failures.text())
+    if deliveries is not None:
+        tell(deliveries_text(deliveries))
     if elsewhere:
         tell(doubts_text(elsewhere))
     if in_use:

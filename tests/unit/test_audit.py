@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from turbobatch.audit import FailedAddress, audit, failed_addresses
+from turbobatch.audit import audit
 from turbobatch.errors import CampaignError
+from turbobatch.failures import FailedAddress, failed_addresses
 from turbobatch.policy import Status
 from turbobatch.report import read_report, write_report
 from turbobatch.results import RowVerdict, joined
 from turbobatch.samples import copy_sample, sample
-from turbobatch.summary import MEANINGS, counts_text, failures_text
 from turbobatch.suppression import load_suppressed
+from turbobatch.wording import MEANINGS, counts_text, failures_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,11 +44,21 @@ def test_each_failed_address_has_a_row() -> None:
     """Rejected, invalid, failed and in doubt, in the table's order; what asks nothing of the user is left out."""
     found = audit(results()).astype(object)
     assert found.where(found.notna(), None).to_numpy().tolist() == [
-        ["b@@gmial.com", "to", "rejected", "'b@@gmial.com' 'to' email not valid", "b@gmail.com", "b", 1, "Bea"],
-        [None, None, "rejected", "nonsense", None, "b", 1, "Bea"],
-        [None, "to", "invalid", "missing recipients (to)", None, None, 2, "Cleo"],
-        [None, None, "failed", "no connection", None, "d", 3, "Dan"],
-        [None, None, "in_doubt", "a POST began and no answer has come", None, "e", 4, "Eve"],
+        [
+            "b@@gmial.com",
+            "to",
+            "rejected",
+            "'b@@gmial.com' 'to' email not valid",
+            "syntax",
+            "b@gmail.com",
+            "b",
+            1,
+            "Bea",
+        ],
+        [None, None, "rejected", "nonsense", "refused by the API", None, "b", 1, "Bea"],
+        [None, "to", "invalid", "missing recipients (to)", "blank", None, None, 2, "Cleo"],
+        [None, None, "failed", "no connection", "not accepted", None, "d", 3, "Dan"],
+        [None, None, "in_doubt", "a POST began and no answer has come", "in doubt", None, "e", 4, "Eve"],
     ]
     assert list(found.columns) == [*FailedAddress._fields, "name"]
 

@@ -11,7 +11,7 @@ from turbobatch.console.results_state import PAGE, failed_count, filtered, page_
 from turbobatch.console.send_state import Phase, can_plan
 from turbobatch.markup import escaped, masked
 from turbobatch.policy import Status
-from turbobatch.summary import IN_PROGRESS, MEANINGS
+from turbobatch.wording import IN_PROGRESS, MEANINGS
 
 if TYPE_CHECKING:
     from turbobatch.console.actions import Actions

@@ -16,7 +16,7 @@ from turbobatch.console.state import Tab
 from turbobatch.console.words import badge
 from turbobatch.console.work import Throttle
 from turbobatch.markup import escaped
-from turbobatch.summary import unexpected_text
+from turbobatch.wording import unexpected_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from turbobatch.console.state import State, results, sending
 from turbobatch.console.work import VIEWS
 from turbobatch.errors import TurboBatchError
 from turbobatch.run import describe_stop
-from turbobatch.summary import unexpected_text
+from turbobatch.wording import unexpected_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from turbobatch.console.send_state import Phase, emails_to_send
 from turbobatch.console.state import Listed, State, current, listed
 from turbobatch.policy import Status
 from turbobatch.run import RunState
-from turbobatch.summary import refused_text, resending_text
+from turbobatch.wording import refused_text, resending_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

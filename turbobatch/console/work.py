@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from turbobatch.errors import TurboBatchError
 from turbobatch.progress import log
-from turbobatch.summary import unexpected_text
+from turbobatch.wording import unexpected_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

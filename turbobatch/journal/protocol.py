@@ -92,6 +92,14 @@ class Journal(Protocol):
         """
         ...
 
+    def post_spans(self, keys: Iterable[str]) -> Mapping[str, tuple[float, float]]:
+        """When the first and the last POST of each of these keys began; seconds since the epoch, as the clock said."""
+        ...
+
+    def known_mids(self, mids: Iterable[str]) -> set[str]:
+        """Those of these message ids that an email in the journal has."""
+        ...
+
     def settle(self, keys: Iterable[str] | None, status: Status, message: str, time: float) -> int:
         """Settle rows in doubt by hand (all of them if `keys` is None); tells how many there were."""
         ...

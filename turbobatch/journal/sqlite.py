@@ -14,10 +14,10 @@ import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import NoneType
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.errors import JournalError
+from turbobatch.journal.entries import entries_of, is_time, status_of
 from turbobatch.journal.failures import damaged, one_line_errors
 from turbobatch.journal.files import (
     Mark,
@@ -33,27 +33,14 @@ from turbobatch.journal.files import (
     size,
     was_left_open,
 )
-from turbobatch.journal.protocol import Entry, Intent, Outcome
+from turbobatch.journal.protocol import Intent, Outcome
 from turbobatch.journal.schema import APPLICATION_ID, SCHEMA_VERSION, connect, image, make_tables, sql
-from turbobatch.policy import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_STATUSES = {str(status): status for status in Status}
-_LATEST = 9e9  # seconds since the epoch, in the year 2255: the last that a report can hold
-_MOST = 32767  # of what a report holds as Int16
-_Column = tuple[tuple[type, ...], float | None]
-_TEXT: _Column = ((str,), None)
-_TEXT_OR_NONE: _Column = ((str, NoneType), None)
-_TIME_OR_NONE: _Column = ((float, NoneType), _LATEST)
-_COLUMNS: tuple[_Column, ...] = (
-    *(_TEXT, _TEXT, _TEXT, _TEXT_OR_NONE, _TEXT_OR_NONE),  # key, status, message, errors, mid
-    *(((int, NoneType), _MOST), ((int,), _MOST)),  # http_status, attempts
-    *(_TIME_OR_NONE, _TIME_OR_NONE, _TEXT_OR_NONE, _TEXT_OR_NONE),  # time, seconds, digest, recipients
-)
-"""What an entry's columns hold: the types, and of numbers the highest; the lowest is 0."""
-
+    from turbobatch.journal.protocol import Entry
+    from turbobatch.policy import Status
 OPEN: dict[Path, SqliteJournal] = {}
 OPEN_LOCK = threading.RLock()
 
@@ -184,7 +171,7 @@ class SqliteJournal:
         """What is known of these keys; unknown ones are absent."""
         with self._reading():
             rows = self._db.execute(sql("lookup"), (json.dumps(list(keys)),)).fetchall()
-        return {entry.key: entry for entry in self._entries(rows)}
+        return {entry.key: entry for entry in entries_of(rows, self.path)}
 
     def entries(self, status: Status) -> Iterator[Entry]:
         """Everything with this status, in the order of keys."""
@@ -194,13 +181,13 @@ class SqliteJournal:
                 rows = self._db.execute(sql("entries"), (status, last)).fetchall()
             if not rows:
                 return
-            yield from self._entries(rows)
+            yield from entries_of(rows, self.path)
             last = rows[-1][0]
 
     def counts(self) -> dict[Status, int]:
         """Keys by status."""
         with self._reading():
-            return {self._status(text): count for text, count in self._db.execute(sql("counts"))}
+            return {status_of(text, self.path): count for text, count in self._db.execute(sql("counts"))}
 
     def post_times(self, since: float, now: float) -> list[float]:
         """When POSTs began, after `since`, ascending; seconds since the epoch.
@@ -210,9 +197,20 @@ class SqliteJournal:
         with self._transaction():
             self._db.execute(sql("see_future"), {"now": now})
             found = [at for (at,) in self._db.execute(sql("post_times"), {"since": since, "now": now})]
-        if not all(_is_time(at) for at in found):
+        if not all(map(is_time, found)):
             raise damaged(self.path, "a POST's time is none")
         return found
+
+    def post_spans(self, keys: Iterable[str]) -> dict[str, tuple[float, float]]:
+        """When the first and the last POST of each of these keys began; seconds since the epoch, as the clock said."""
+        with self._reading():
+            rows = self._db.execute(sql("post_spans"), (json.dumps(list(keys)),)).fetchall()
+        return {key: (first, last) for key, first, last in rows if is_time(first) and is_time(last)}
+
+    def known_mids(self, mids: Iterable[str]) -> set[str]:
+        """Those of these message ids that an email in the journal has."""
+        with self._reading():
+            return {mid for (mid,) in self._db.execute(sql("known_mids"), (json.dumps(list(mids)),))}
 
     def settle(self, keys: Iterable[str] | None, status: Status, message: str, time: float) -> int:
         """Settle rows in doubt by hand (all of them if `keys` is None); tells how many there were."""
@@ -306,26 +304,6 @@ class SqliteJournal:
         if not has_log and length < pages * bytes_each:
             raise damaged(self.path, "its end is missing")
 
-    def _entries(self, rows: Sequence[tuple[Any, ...]]) -> list[Entry]:
-        """Entries as they were stored; checked by the column, as there may be a million of them."""
-        if not rows:
-            return []
-        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-        statuses = {text: self._status(text) for text in set(columns[1])}
-        errors = {text: _errors(text) for text in set(columns[3])}
-        if None not in errors.values() and all(map(_is_sound, columns, _COLUMNS)):
-            columns[1], columns[3] = [statuses[text] for text in columns[1]], [errors[text] for text in columns[3]]
-            return list(map(Entry._make, zip(*columns, strict=True)))
-        if len(rows) == 1:
-            raise damaged(self.path, f"what it holds of key {rows[0][0]!r} makes no sense")
-        return [entry for row in rows for entry in self._entries([row])]
-
-    def _status(self, text: object) -> Status:
-        status = _STATUSES.get(text) if isinstance(text, str) else None
-        if status is None:
-            raise damaged(self.path, f"it holds the status {text!r}")
-        return status
-
     def _execute_each(self, name: str, values: list[dict[str, Any]]) -> None:
         changed = self._db.executemany(sql(name), values).rowcount if values else 0
         if changed != len(values):
@@ -391,30 +369,6 @@ class JournalCopy(SqliteJournal):
         if has_log and (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise damaged(self.path, found)
         self._db.execute("PRAGMA query_only = ON")
-
-
-def _is_sound(values: Sequence[Any], column: _Column) -> bool:
-    kinds, most = column
-    found = set(map(type, values))
-    if not found.issubset(kinds):
-        return False
-    numbers = values if NoneType not in found else [value for value in values if value is not None]
-    return most is None or not numbers or (min(numbers) >= 0 and max(numbers) <= most)
-
-
-def _errors(text: str | None) -> tuple[str, ...] | None:
-    """The list of texts that was stored; None if this is none."""
-    if not text:
-        return ()
-    try:
-        found = tuple(json.loads(text))
-    except (TypeError, ValueError):
-        return None
-    return found if all(isinstance(item, str) for item in found) else None
-
-
-def _is_time(value: object) -> bool:
-    return type(value) is float and 0.0 <= value <= _LATEST
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:

@@ -89,6 +89,12 @@ UPDATE post SET seen = :now WHERE time > :now AND time <= 9e9 AND (seen IS NULL 
 -- Read whole, once a run: a clock that was put back leaves the ids out of the times' order.
 SELECT iif(time > :now AND time <= 9e9, seen, time) AS at FROM post WHERE at > :since ORDER BY at;
 
+-- name: post_spans
+SELECT key, min(time), max(time) FROM post WHERE key IN (SELECT value FROM json_each(?)) GROUP BY key;
+
+-- name: known_mids
+SELECT mid FROM send WHERE mid IN (SELECT value FROM json_each(?));
+
 -- name: settle
 UPDATE send SET status = :status, message = :message, time = :time
 WHERE key = :key AND (status = 'in_doubt' OR (status = 'rejected' AND :status = 'pending'));

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turbobatch.addresses import CONTROL
+from turbobatch.delivery import Delivery
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.check import Checked, CheckedProblem
+    from turbobatch.delivery import Deliveries
+    from turbobatch.reconcile import Reconciled
 
 _SHOWN = 20  # failed addresses, or keys, a terminal shows before it names the rest's number
 
@@ -142,6 +145,33 @@ def resending_text(emails: int) -> str:
     """What it means to settle so many emails in doubt as pending."""
     it, they, post = ("email", "it", "it") if emails == 1 else ("emails", "they", "them")
     return f"{emails} {it} may have been accepted: the next send posts {post} again, and {they} may arrive twice."
+
+
+def reconciled_text(told: Sequence[Reconciled], campaign: str) -> str:
+    """What became of each email in doubt, and what to do about those that remain; `campaign` as the user wrote it."""
+    if not told:
+        return "No email is in doubt.\n"
+    settled = sum(item.is_settled for item in told)
+    lines = [f"{len(told)} in doubt, {settled} of them found and settled as sent:"]
+    for item in told:
+        mids = f" (mid {', '.join(item.mids)})" if item.mids else ""
+        lines.append(CONTROL.sub(" ", f"  {item.trace:<9} key {item.key}  {item.message}{mids}"))
+    if settled < len(told):
+        lines.append(
+            "What wasn't found may have been accepted all the same. It stays in doubt, and is yours to settle:\n"
+            f"  turbobatch resolve {campaign} --as sent|pending [--key KEY]   (pending: it is sent again)"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def deliveries_text(deliveries: Deliveries) -> str:
+    """One line per delivery status: how many of the sent rows."""
+    counts = deliveries.counts
+    known = [status for status in map(str, Delivery) if counts[status]]
+    lines = [f"{counts[word]:>9,} {CONTROL.sub(' ', word)}" for word in [*known, *sorted(counts.keys() - set(known))]]
+    if deliveries.unknown:
+        lines.append(f"{deliveries.unknown:>9,} sent, but not in the analytics (v1 gives no message id to look for)")
+    return "\n".join(["Deliveries, by row:", *lines]) + "\n" if lines else "No row is sent.\n"
 
 
 def doubts_text(keys: Sequence[str]) -> str:

@@ -1,0 +1,85 @@
+"""What several commands share: their arguments, and how a campaign and a client are made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from turbobatch.errors import CampaignError
+from turbobatch.terminal import warn
+
+if TYPE_CHECKING:
+    from turbobatch.campaign import Campaign
+    from turbobatch.client import TurboClient
+
+CampaignPath = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="A campaign.toml or its folder.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="The report: .csv .tsv .parquet .xlsx .html")]
+OptionalOutput = Annotated[Path | None, typer.Option("-o", "--output", help="A file to write.")]
+JournalFile = Annotated[Path | None, typer.Option("--journal", help="Another journal than the campaign's own.")]
+Recipients = Annotated[Path | None, typer.Option("--recipients", help="Another table than the campaign's own.")]
+BaseUrl = Annotated[str | None, typer.Option("--base-url", help="The URL up to and without /mail/send.")]
+ApiName = Annotated[str | None, typer.Option("--api", help="v1 or v2; else by the credentials found.")]
+
+
+def load(
+    campaign: Path,
+    recipients: Path | None = None,
+    *,
+    rate: str | None = None,
+    concurrency: int | None = None,
+    journal: Path | None = None,
+) -> Campaign:
+    """The campaign, with what the command line says in place of its own."""
+    from turbobatch.campaign import Campaign
+
+    return Campaign.load(campaign, recipients=recipients, rate=rate, concurrency=concurrency, journal=journal)
+
+
+def api_name(api: str | None, campaign: Campaign) -> str:
+    """The API that `send` would use, as far as that can be told without credentials."""
+    if chosen := api or campaign.api:
+        return chosen
+    try:
+        return make_client(None, None, "requests").api.name
+    except CampaignError:
+        return "v2"
+
+
+def make_client(api: str | None, base_url: str | None, transport: str | None) -> TurboClient:
+    """A client with the environment's credentials."""
+    from turbobatch.client import TurboClient
+
+    return TurboClient.from_env(api=api, base_url=base_url, transport=transport)  # type: ignore[arg-type]
+
+
+def check_journal(campaign: Campaign, given: Path | None = None) -> None:
+    """Say where there is no journal yet; one that was `given` by name may be mistyped.
+
+    Raises:
+        CampaignError: the one that was given isn't there.
+    """
+    from turbobatch.journal.files import is_there
+    from turbobatch.settings import shown
+
+    if is_there(campaign.journal_path):
+        return
+    missing = f"there is no journal at {shown(campaign.journal_path)} yet: nothing has been sent by it"
+    if given is not None:
+        raise CampaignError(missing)
+    warn(missing)
+
+
+def check_output(campaign: Campaign, output: Path) -> None:
+    """Find out before a run what would keep its report from being written, or make it overwrite what it is made of."""
+    from turbobatch.report import check_report_path
+
+    check_report_path(output)
+    check_not_own(campaign, output)
+
+
+def check_not_own(campaign: Campaign, output: Path) -> None:
+    """Refuse to overwrite what the campaign is made of."""
+    if campaign.reads(output):
+        raise CampaignError(f"{output} is a file of the campaign itself: give the output another name")

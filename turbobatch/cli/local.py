@@ -1,0 +1,47 @@
+"""The commands that need no account: demo, init, sandbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from turbobatch.terminal import flush, sandbox_text, tell
+
+if TYPE_CHECKING:
+    from turbobatch.sandbox import Sandbox
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("--dir", help="Where the demo keeps its files.")] = Path("turbobatch-demo"),
+) -> None:
+    """Do the main job on sample data through a sandbox; no account needed."""
+    from turbobatch.demo import demo as run_demo
+
+    run_demo(folder, tell)
+
+
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")]) -> None:
+    """Make a ready campaign to edit."""
+    from turbobatch.samples import copy_sample
+
+    copy_sample("starter", folder)
+    tell(f"{folder} is a campaign now. Edit {folder / 'campaign.toml'}, then: turbobatch check {folder}")
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8025,
+    latency: Annotated[float, typer.Option(metavar="MS", min=0, help="Milliseconds before each answer.")] = 0.0,
+    fault: Annotated[list[str] | None, typer.Option(metavar="KIND:SHARE", help="Such as 429:5%.")] = None,
+) -> None:
+    """Run a local stand-in for the vendor until Ctrl-C."""
+    from turbobatch.sandbox import serve
+
+    serve(port=port, latency_ms=latency, faults=fault or [], on_ready=_tell_sandbox)
+
+
+def _tell_sandbox(running: Sandbox) -> None:
+    """Say where a sandbox listens and how to point the commands at it."""
+    tell(sandbox_text(running))
+    flush()

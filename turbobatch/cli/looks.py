@@ -1,0 +1,161 @@
+"""The commands that tell what came of it, from the journal: status, report, audit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from turbobatch.cli.common import (
+    BaseUrl,
+    CampaignPath,
+    JournalFile,
+    OptionalOutput,
+    Output,
+    Recipients,
+    check_journal,
+    check_not_own,
+    check_output,
+    load,
+    make_client,
+)
+from turbobatch.errors import CampaignError
+from turbobatch.sending import Counts, write
+from turbobatch.terminal import is_terminal, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import pandas as pd
+
+    from turbobatch.campaign import Campaign
+    from turbobatch.delivery import Deliveries
+
+WithDelivery = Annotated[bool, typer.Option("--delivery", help="Ask the vendor what became of each sent email (v2).")]
+
+
+def status(
+    campaign: CampaignPath,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    recipients: Recipients = None,
+    journal: JournalFile = None,
+) -> None:
+    """Count the rows by status and name those in doubt."""
+    from turbobatch.progress import reading, ticking
+
+    loaded = load(campaign, recipients, journal=journal)
+    check_journal(loaded, journal)
+    counts = Counts()
+    with loaded.look() as results:
+        with reading(bar=is_terminal(sys.stderr), rows=results.table.about) as tick:
+            for chunk in ticking(results.frames(), tick):
+                counts.add(chunk)
+        in_doubt, in_use = results.in_doubt(), results.in_use
+    elsewhere = counts.elsewhere(in_doubt)
+    if as_json:
+        found = {"campaign": loaded.name, "journal": str(loaded.journal_path), "in_progress": in_use}
+        doubts = {"in_doubt": in_doubt, "in_doubt_elsewhere": elsewhere}
+        rows = {"rows": counts.rows.total(), "statuses": dict(counts.rows)}
+        tell(json.dumps({**found, **rows, **doubts}, ensure_ascii=False))
+        return
+    from turbobatch.settings import shown
+    from turbobatch.wording import IN_PROGRESS, counts_text, doubts_text
+
+    tell(f"Campaign {loaded.name!r}, journal {shown(loaded.journal_path)}")
+    tell(counts_text(counts.rows))
+    if elsewhere:
+        tell(doubts_text(elsewhere))
+    if in_doubt:
+        tell("In doubt, by key: " + ", ".join(in_doubt))
+    if in_use:
+        tell(IN_PROGRESS)
+    elif in_doubt:
+        tell(f"Settle them with: turbobatch reconcile {campaign} (v2), or: turbobatch resolve {campaign} --as sent|pending")
+
+
+def report(
+    campaign: CampaignPath,
+    output: Output,
+    recipients: Recipients = None,
+    journal: JournalFile = None,
+    for_excel: Annotated[bool, typer.Option("--for-excel", help="Make a CSV or TSV report safe for Excel.")] = False,
+    delivery: WithDelivery = False,
+    base_url: BaseUrl = None,
+) -> None:
+    """Write the report from the journal, at any time."""
+    loaded = load(campaign, recipients, journal=journal)
+    check_output(loaded, output)
+    check_journal(loaded, journal)
+    found = _deliveries(loaded.result_chunks, base_url, loaded.name) if delivery else None
+    write(loaded, output, for_excel=for_excel, deliveries=found)
+
+
+def audit(
+    source: Annotated[Path, typer.Argument(metavar="REPORT|CAMPAIGN", help="A report, or a campaign.")],
+    output: OptionalOutput = None,
+    delivery: WithDelivery = False,
+    base_url: BaseUrl = None,
+) -> None:
+    """List the failed addresses: one row each, with field and reason."""
+    from turbobatch.audit import audit_chunks
+    from turbobatch.progress import reading, ticking
+    from turbobatch.recipients.table import file_errors
+    from turbobatch.report import check_report_path, report_chunks, write_report
+    from turbobatch.wording import Failures, deliveries_text
+
+    with file_errors(source):
+        loaded = load(source) if source.is_dir() or source.suffix == ".toml" else None
+    if output is not None:
+        check_report_path(output)
+        if loaded is not None:
+            check_not_own(loaded, output)
+    if loaded is not None:
+        check_journal(loaded)
+    failures = Failures()
+    read = loaded.result_chunks if loaded is not None else partial(report_chunks, source)
+    deliveries = _deliveries(read, base_url, loaded.name if loaded is not None else None) if delivery else None
+
+    def counted() -> Iterator[pd.DataFrame]:
+        results = map(deliveries.joined, read()) if deliveries is not None else read()
+        with reading(bar=is_terminal(sys.stderr), rows=_about(loaded, source)) as tick:
+            for found in audit_chunks(ticking(results, tick)):
+                failures.add(found)
+                yield found
+
+    if output is None:
+        deque(counted(), maxlen=0)
+        tell(failures.text())
+    else:
+        write_report(counted(), output)
+        tell(f"{failures.count} failed addresses, written to {output}")
+    if deliveries is not None:
+        tell(deliveries_text(deliveries))
+
+
+def _deliveries(read: Callable[[], Iterable[pd.DataFrame]], base_url: str | None, campaign: str | None) -> Deliveries:
+    """What became of the emails of some results, asked of the vendor."""
+    from turbobatch.delivery import Deliveries
+    from turbobatch.progress import reading
+
+    client = make_client("v2", base_url, None)
+    with reading("asking", bar=is_terminal(sys.stderr)) as tick:
+        return Deliveries.fetch(read(), client, campaign=campaign, tick=tick)
+
+
+def _about(campaign: Campaign | None, source: Path) -> int | None:
+    """How many rows a campaign's table or a report has, where that is quickly told."""
+    from turbobatch.recipients import open_table
+
+    if campaign is not None:
+        return campaign.source().table.about
+    if source.suffix.lower() not in {".csv", ".tsv", ".parquet"}:
+        return None
+    try:
+        return open_table(source).about
+    except CampaignError:  # reading it says better what is wrong
+        return None

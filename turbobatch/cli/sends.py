@@ -1,0 +1,131 @@
+"""The commands that merge a table: check, preview, send."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from turbobatch.cli.common import (
+    ApiName,
+    BaseUrl,
+    CampaignPath,
+    JournalFile,
+    OptionalOutput,
+    Recipients,
+    api_name,
+    check_not_own,
+    check_output,
+    load,
+    make_client,
+)
+from turbobatch.errors import CampaignError, TurboBatchError
+from turbobatch.policy import Status
+from turbobatch.sending import confirm, exit_code, run_to_end, send_test, unwritten, write
+from turbobatch.terminal import SOME_ROWS_NOT_SENT, fail, interruptible, is_terminal, tell, warn
+
+
+def check(
+    campaign: CampaignPath, output: OptionalOutput = None, recipients: Recipients = None, api: ApiName = None
+) -> None:
+    """Merge every row, send nothing, and list every problem."""
+    from turbobatch.progress import aside
+    from turbobatch.report import write_report
+    from turbobatch.wording import Problems, problems_text
+
+    loaded = load(campaign, recipients)
+    if output is not None:
+        check_output(loaded, output)
+    problems = Problems()
+    parts = problems.counted(loaded.checking(api=api_name(api, loaded), progress=is_terminal(sys.stderr)))
+    if output is not None:
+        write_report((part.frame() for part in parts), output)
+        tell(f"{problems.count} problems, written to {output}")
+    else:
+        for part in parts:
+            if part.problems:
+                with aside():
+                    tell(problems_text(part.problems))
+    tell(problems.text())
+    raise typer.Exit(SOME_ROWS_NOT_SENT if problems.invalid else 0)
+
+
+def preview(
+    campaign: CampaignPath,
+    row: Annotated[int, typer.Option(min=0, help="Counted from 0.")] = 0,
+    form: Annotated[str, typer.Option("--format", help="text, html, eml or wire")] = "text",
+    output: OptionalOutput = None,
+    recipients: Recipients = None,
+    api: ApiName = None,
+) -> None:
+    """Show a row's email as it will leave."""
+    loaded = load(campaign, recipients)
+    text = loaded.preview(row=row).render(form, api=api_name(api, loaded))
+    if output is None:
+        tell(text)
+        return
+    from turbobatch.report import replacing
+
+    check_not_own(loaded, output)
+    with replacing(output) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def send(
+    campaign: CampaignPath,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The report to write.")] = None,
+    recipients: Recipients = None,
+    rate: Annotated[str | None, typer.Option(help='Such as "20/second, 5000/day".')] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="POSTs in flight at most.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Emails to post at most.")] = None,
+    test_to: Annotated[str | None, typer.Option(help="Send the first rows to this address instead.")] = None,
+    api: ApiName = None,
+    base_url: BaseUrl = None,
+    transport: Annotated[str | None, typer.Option(help="requests, or curl (faster, the default).")] = None,
+    journal: JournalFile = None,
+    in_doubt: Annotated[
+        Literal["hold", "resend"], typer.Option(help="Rows in doubt: leave them, or post them again.")
+    ] = "hold",
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Send also what looks as if it had left under other keys.")
+    ] = False,
+    for_excel: Annotated[bool, typer.Option("--for-excel", help="Make a CSV or TSV report safe for Excel.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Send what isn't sent yet and write the report. The same command goes on after a stop."""
+    loaded = load(campaign, recipients, rate=rate, concurrency=concurrency, journal=journal)
+    client = make_client(api or loaded.api, base_url, transport)
+    if test_to is not None:
+        send_test(loaded, client, test_to, limit or 1, yes=yes)
+    if output is None:
+        raise CampaignError("a report is missing: name it with -o, such as -o report.csv")
+    check_output(loaded, output)
+    resend = in_doubt == "resend"
+    plan = loaded.plan(resend=resend, progress=is_terminal(sys.stderr))
+    accepted = confirm(plan, client, limit, resend=resend, changes=accept_changes, yes=yes)
+    with interruptible("left at once; the journal knows what was sent, and the same command goes on"):
+        report = partial(write, loaded, output, for_excel=for_excel)
+        not_written = partial(unwritten, output, _report_command(campaign, output, recipients, journal))
+        run = run_to_end(
+            loaded, plan, client, limit, resend=resend, accept_changes=accepted, report=report, unwritten=not_written
+        )
+        if loaded.sent_version is not None and (change := loaded.sent_version.change()):
+            warn(f"warning: {change}")
+        try:
+            counts, doubts = report()
+        except TurboBatchError as error:
+            # Emails have left, so it must not look like "nothing was sent".
+            fail(f"{error}; the emails are journalled; {not_written()}", exit_code(run, ["?"], limited=False))
+    statuses = [*counts, *(Status.IN_DOUBT for _ in doubts)]
+    raise typer.Exit(exit_code(run, statuses, limited=limit is not None))
+
+
+def _report_command(campaign: Path, output: Path, recipients: Path | None, journal: Path | None) -> str:
+    """The command that writes the report of a `send` with these options."""
+    given = {"-o": output, "--recipients": recipients, "--journal": journal}
+    options = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+    return shlex.join(["turbobatch", "report", str(campaign), *options])

@@ -1,0 +1,151 @@
+"""What a campaign is made of: its table, its message, how it may leave, and the journal that makes it the same one."""
+
+from __future__ import annotations
+
+from copy import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from turbobatch.errors import CampaignError
+from turbobatch.journal import SqliteJournal, open_journal, read_journal
+from turbobatch.policy import Policy
+from turbobatch.progress import log_event
+from turbobatch.rates import Window, parse_rate
+from turbobatch.recipients import open_table
+from turbobatch.settings import checked_concurrency, is_one_of, load_settings, mail_merge, name_fault, names, shown
+from turbobatch.units import Layout, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+
+    from turbobatch.engine import RunEvent
+    from turbobatch.merge import MailMerge
+    from turbobatch.recipients import Table
+    from turbobatch.recipients.version import FileVersion
+
+    Recipients = pd.DataFrame | Table | str | Path
+
+
+class Definition:
+    """What `Campaign` is made of; its docstring tells what each argument means."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        message: MailMerge,
+        recipients: Recipients | None = None,
+        key: str | Sequence[str] | None = None,
+        group_by: str | Sequence[str] | None = None,
+        rate: str | None = None,
+        concurrency: int = 16,
+        window: str | None = None,
+        suppress: Recipients | None = None,
+        api: str | None = None,
+        journal: str | Path | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        if fault := name_fault(name):
+            raise CampaignError(f"name {name!r} {fault}")
+        self.name = name
+        self.message = message
+        self.api = api
+        self.concurrency = checked_concurrency(concurrency)
+        self.policy = policy or Policy()
+        self.limits = parse_rate(rate)
+        self.window = Window.parse(window) if window is not None else None
+        # Absolute, all of them: a change of the working directory must not make another campaign of it.
+        self.journal_path = Path(journal if journal is not None else f"{name}.journal.db").absolute()
+        self.emit: Callable[[RunEvent], None] = log_event  # hears what happens in a run
+        self._recipients = absolute(recipients)
+        self._read_options: dict[str, Any] = {}
+        self._file: Path | None = None
+        self.sent_version: FileVersion | None = None  # of the table's file, as the last run read it
+        self._key = names(key)
+        self._group_by = names(group_by)
+        self._suppress = absolute(suppress)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        recipients: Recipients | None = None,
+        rate: str | None = None,
+        concurrency: int | None = None,
+        journal: str | Path | None = None,
+    ) -> Self:
+        """Load a campaign.toml or the one in a folder; what is given here goes before what it says.
+
+        Raises:
+            CampaignError: it can't be read or used.
+        """
+        settings = load_settings(path)
+        table, send, folder = settings.recipients, settings.send, settings.folder
+        own = folder / table.path if table.path is not None else None
+        campaign = cls(
+            name=settings.name,
+            message=mail_merge(settings),
+            recipients=recipients if recipients is not None else own,
+            key=table.key,
+            group_by=table.group_by,
+            rate=rate if rate is not None else send.rate,
+            concurrency=concurrency if concurrency is not None else send.concurrency,
+            window=send.window,
+            suppress=folder / send.suppress if send.suppress else None,
+            api=send.api,
+            journal=journal or folder / f"{settings.name}.journal.db",
+        )
+        campaign._file = settings.file
+        if recipients is None:
+            campaign._read_options = {"encoding": table.encoding, "delimiter": table.delimiter, "sheet": table.sheet}
+        return campaign
+
+    def paced(self, *, rate: str | None, concurrency: int) -> Self:
+        """The same campaign, with the same journal and run, at another pace; a CampaignError if it can't be kept."""
+        other = copy(self)
+        other.limits, other.concurrency = parse_rate(rate), checked_concurrency(concurrency)
+        return other
+
+    def source(self, recipients: Recipients | None = None) -> Source:
+        """The table, opened, with its layout and the merge that is bound to its columns."""
+        options = {} if recipients is not None else self._read_options
+        given = recipients if recipients is not None else self._recipients
+        if given is None:
+            raise CampaignError(
+                "the campaign has no recipients: name a table ([recipients] path, or --recipients FILE)"
+            )
+        table = open_table(given, **options)
+        layout = Layout(table.columns, self._key, self._group_by)
+        return Source(table, layout, self.message.bind(table.columns))
+
+    def reads(self, path: Path, recipients: Recipients | None = None) -> bool:
+        """Whether this file is one that the campaign is made of: tables, suppression list, templates, journal.
+
+        The journal's files are the campaign's own also before they exist.
+        """
+        journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark", "-journal", "-shm")]
+        given = [self._recipients, absolute(recipients), self._suppress, self._file, *self.message.files, *journal]
+        return is_one_of(path, [item for item in given if isinstance(item, Path)])
+
+    @property
+    def _identity(self) -> tuple[Path, str]:
+        return self.journal_path.resolve(), self.name
+
+    def _journal(self) -> SqliteJournal:
+        """The journal for those who only look."""
+        return read_journal(*self._identity)
+
+    def _journal_to_write(self) -> SqliteJournal:
+        """The journal, to oneself; it isn't made yet where there is none, but could be."""
+        return open_journal(*self._identity, make=False)
+
+    def __repr__(self) -> str:
+        return f"<Campaign {self.name!r}, journal {shown(self.journal_path)}>"
+
+
+def absolute(given: Recipients | None) -> Path | pd.DataFrame | Table | None:
+    """A path that no change of the working directory turns into another; a table in memory as it is."""
+    return Path(given).absolute() if isinstance(given, (str, Path)) else given
