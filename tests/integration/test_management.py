@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import signal
+import subprocess
+import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -639,6 +643,27 @@ class TestOddHosts:
         odd = Odd(serve, answer(PAGE))
         assert len(odd.rows()) == 1
         assert b"uthorization" not in odd.server.requests[0]
+
+
+class TestCommand:
+    def test_the_command_line_takes_the_same_settings(self) -> None:
+        shares = ["--bounce", "50%", "--complain", "0.5", "--open", "0"]
+        command = [sys.executable, "-m", "turbobatch", "sandbox", "--port", "0", "--analytics-delay", "0", *shares]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                told = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+                assert told is not None
+                client = TurboClient(consumer_key="sandbox", consumer_secret="sandbox", base_url=f"{told[0]}/api/v2")
+                for number in range(30):
+                    send(client, f"u{number}@x.example")
+                assert {row.status for row in client.analytics(*days())} == {"FAIL", "REPORT"}
+                client.close()
+                process.send_signal(signal.SIGINT)
+                _, err = process.communicate(timeout=20)
+            finally:
+                process.kill()
+        assert (process.returncode, err) == (0, "")
 
 
 class TestManyThreads:
