@@ -543,18 +543,29 @@ class TestOddHosts:
         assert (len(odd.lines), odd.waits) == (2, [])
         assert SECRET not in str(caught.value)
 
-    def test_a_missing_page_is_not_a_missing_email(self, serve: Serve) -> None:
-        """A wrong address of the API must not look like "the vendor doesn't know this email"."""
-        odd = Odd(
-            serve,
-            answer(b"<html>email_not_found</html>", "404 Not Found"),
-            answer({"message": "email_not_found"}, "404 X"),
-        )
-        with pytest.raises(ManagementError, match="HTTP 404, no readable answer"):
-            odd.calls.analytics_of("17")
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {"message": "email_not_found"},
+            {"message": "email_not_found", "details": "no such id"},
+            {"message": "error", "errors": ["email_not_found"]},
+        ],
+    )
+    def test_a_missing_email(self, serve: Serve, told: object) -> None:
+        odd = Odd(serve, answer(told, "404 Not Found"))
         assert odd.calls.analytics_of("17") is None
         odd.calls.close()
-        assert odd.lines[0] == "GET /api/v2/analytics/17?tz=%2B00%3A00 HTTP/1.1"
+        assert odd.lines == ["GET /api/v2/analytics/17?tz=%2B00%3A00 HTTP/1.1"]
+
+    @pytest.mark.parametrize(
+        "told", [b"<html>email_not_found</html>", b'{"message": "no page email_not_found here"}', b""]
+    )
+    def test_a_missing_page_is_not_a_missing_email(self, serve: Serve, told: bytes) -> None:
+        """A wrong address of the API must not look like "the vendor doesn't know this email"."""
+        odd = Odd(serve, answer(told, "404 Not Found"))
+        with pytest.raises(ManagementError, match="HTTP 404"):
+            odd.calls.analytics_of("17")
+        odd.calls.close()
 
     def test_an_id_stays_in_its_place(self, serve: Serve) -> None:
         odd = Odd(serve, answer({"message": "email_not_found"}, "404 X"))
