@@ -151,7 +151,7 @@ def _parts(it: Summary) -> Iterator[Html]:
 def _doubts(it: Summary) -> Html:
     count = it.count(Status.IN_DOUBT)
     if not count:
-        return line("No email is in doubt.")
+        return line("No email of these rows is in doubt.")
     rows = [(item.row, item.send_key, item.address, item.send_message) for item in it.in_doubt[:_LISTED]]
     said = "may have been sent, or not; nothing in doubt is sent again by itself. Settle with reconcile or resolve."
     head = line(badge(Status.IN_DOUBT, count), said)

@@ -144,11 +144,11 @@ def steps(values: Sequence[float], ticks: Sequence[tuple[float, str]], *, top: f
 
 
 def rounded_up(value: float) -> float:
-    """The next number of the form 1, 2 or 5 times a power of ten, as an axis' end; 1 for none."""
+    """The next number of few digits, as an axis' end; 1 for none."""
     if value <= 0:
         return 1.0
     whole, exponent = f"{value:.8e}".split("e")
-    step = next(step for step in (1, 2, 5, 10) if float(whole) <= step)
+    step = next(step for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if float(whole) <= step)
     return float(f"{step}e{exponent}")
 
 

@@ -101,7 +101,7 @@ def test_doubts_come_first_and_say_what_to_do() -> None:
     assert all(text in doubts for text in ("1 email is in doubt", *commands, *email))
     clean = page_of(results([Status.SENT]))
     assert "in-doubt" not in clean.sections
-    assert "No email is in doubt." in clean.text
+    assert "No email of this table is in doubt." in clean.text
     assert "No address failed." in clean.sections["causes"]
 
 

@@ -403,7 +403,9 @@ def test_figures_are_told_in_words() -> None:
     ]
 
 
-@pytest.mark.parametrize(("value", "end"), [(0, 1), (0.03, 0.05), (1, 1), (1.2, 2), (7, 10), (50, 50), (51, 100)])
+@pytest.mark.parametrize(
+    ("value", "end"), [(0, 1), (0.03, 0.03), (1, 1), (1.2, 1.5), (7, 8), (50, 50), (51, 60), (99, 100)]
+)
 def test_an_axis_ends_at_a_round_number(value: float, end: float) -> None:
     assert rounded_up(value) == end
 
@@ -462,7 +464,7 @@ def test_a_notebook_shows_doubts_first_and_plots_as_pictures() -> None:
 
 def test_a_notebook_is_told_where_nothing_is_in_doubt() -> None:
     text = "\n".join(shown(tb.summary(results(ROWS[:2]))).text)
-    assert "No email is in doubt." in text
+    assert "No email of these rows is in doubt." in text
     assert "failed" in text  # by domain
 
 
