@@ -72,8 +72,8 @@ class Summary:
     rows: int
     emails: int
     statuses: tuple[StatusCount, ...]  # in their own order
-    posted: int  # emails whose verdict has its time
-    first: datetime | None  # of these verdicts, in UTC
+    posted: int  # emails that were posted and have a time
+    first: datetime | None  # of these times, in UTC
     last: datetime | None
     mean: float  # emails per second, pauses included
     peak: float  # emails in the busiest second

@@ -102,7 +102,7 @@ def check_there() -> None:
         CampaignError: matplotlib is missing.
     """
     if not is_there():
-        raise CampaignError("a report page needs matplotlib: pip install 'turbobatch-mail[report]'")
+        raise CampaignError('a report page needs matplotlib: pip install "turbobatch-mail[report]"')
 
 
 def bars(lines: Sequence[Bar], tones: Sequence[str]) -> Plot:

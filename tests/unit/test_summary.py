@@ -302,7 +302,7 @@ def test_the_busiest_second_begins_anywhere() -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=80), st.integers(1, 40))
+@given(st.lists(st.integers(0, 10**6) | st.integers(0, 10**9), min_size=1, max_size=80), st.integers(1, 40))
 def test_intervals_widen_with_the_time_that_they_span(seconds: list[int], size: int) -> None:
     """In any chunks the same; never more than a plot can show, and every email is in one."""
     whole, parts = Pace(), Pace()

@@ -37,8 +37,8 @@ _TONES = dict.fromkeys(map(str, Status), "bad") | {
     Status.SENT: "good",
     Status.IN_DOUBT: "doubt",
     Status.PENDING: "wait",
-    Status.DUPLICATE: "faint",
-    Status.SUPPRESSED: "faint",
+    Status.DUPLICATE: "left",
+    Status.SUPPRESSED: "left",
 }
 _FAILED = tuple(status for status in Status if _TONES[status] == "bad")
 
