@@ -58,7 +58,9 @@ class Routes:
         ]
         # A page in the user's browser may reach a loopback port under a name of its own (DNS rebinding).
         hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
-        return Starlette(routes=routes, middleware=[hosts, Middleware(Guard)], exception_handlers={HTTPException: _http_error})
+        return Starlette(
+            routes=routes, middleware=[hosts, Middleware(Guard)], exception_handlers={HTTPException: _http_error}
+        )
 
     async def _send_v1(self, request: Request) -> Response:
         return await self._send("v1", request)

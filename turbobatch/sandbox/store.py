@@ -58,6 +58,12 @@ REFUSALS = 1000
 
 _LIST = "INSERT INTO sandbox_listing (id, campaign, fault, badges, key, line) VALUES (?, ?, ?, ?, ?, ?)"
 _REFUSE = "INSERT INTO sandbox_refusal (campaign, fault, badges, line, words, fields) VALUES (?, ?, ?, ?, ?, ?)"
+_CLEAR = (
+    "DELETE FROM sandbox_message",
+    "DELETE FROM sandbox_listing",
+    "DELETE FROM sandbox_words",
+    "DELETE FROM sandbox_refusal",
+)
 _FOUND = "FROM sandbox_message WHERE instr(to_, :to) AND instr(subject, :subject)"
 
 
@@ -102,7 +108,7 @@ class MessageStore:
         row = (entry.campaign, entry.fault, _joined(entry.badges), json.dumps(entry.line), entry.words)
         with self.use() as db, db:
             added = db.execute(_REFUSE, (*row, json.dumps(fields)))
-            db.execute("DELETE FROM sandbox_refusal WHERE id <= ?", (added.lastrowid - REFUSALS,))
+            db.execute("DELETE FROM sandbox_refusal WHERE id <= ? - ?", (added.lastrowid, REFUSALS))
 
     def unlisted(self) -> list[int]:
         """The messages that an earlier version has left in the file without an entry."""
@@ -140,8 +146,8 @@ class MessageStore:
     def clear(self) -> None:
         """Forget every message and refusal. Ids go on rising."""
         with self.use() as db, db:
-            for table in ("message", "listing", "words", "refusal"):
-                db.execute(f"DELETE FROM sandbox_{table}")
+            for statement in _CLEAR:
+                db.execute(statement)
 
     @contextmanager
     def use(self) -> Iterator[sqlite3.Connection]:

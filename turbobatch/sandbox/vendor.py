@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -120,8 +121,10 @@ class Vendor:
             found = self.store.get(number)
             if found is not None:
                 summary, fields = found
-                message = rules.read(summary["api"], fields)
-                self.store.enlist(number, entry_of(message, time=summary["time"], size=summary["size"]))
+                with contextlib.suppress(rules.Refused):  # by this version's rules
+                    message = rules.read(summary["api"], fields)
+                    entry = entry_of(message, time=summary["time"], size=summary["size"])
+                    self.store.enlist(number, entry)
 
     def clear(self) -> None:
         """Forget messages, counts, used credit and the faults that were met."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Badge(StrEnum):
-    """What to look at twice. The first ten are defects of the merge, `SECOND` is one of the sending."""
+    """What to look at twice: `SECOND` is a defect of the sending, all others are defects of the merge."""
 
     TEMPLATE = "template"
     MISSING = "missing value"
@@ -60,18 +60,22 @@ _LARGE_WORDS = ("NaN", "None", "NaT", "NA>", "NA&gt;")  # a single N is soon fou
 _MISSING = re.compile(r"(?<![\w./@#&-])(?:nan|NaN|None|NaT|null|undefined|<NA>)(?![\w@/-])(?!\.\w)")
 _SENTENCE = re.compile(r" [^\W\d_A-Z]")  # a word in small letters goes on: "None of the …"
 _BEGINS = re.compile(r"(?:\A|[.!?:;\n\"“(])\s*\Z")
-_MARKUP = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style|title)\b.*?(?:</\1\s*>|\Z)|<[^>]*(?:>|\Z)", re.S | re.I)
+_MARKUP = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(script|style|title)\b.*?(?:</\1\s*>|\Z)|<[^>]*(?:>|\Z)", re.DOTALL | re.IGNORECASE
+)
 _BLANK_COMMA = re.compile(r",(?<=[^\S\n],)")  # the comma first: a single character is searched for at memory's speed
 _COMMA = re.compile(r",(?<=[\s>;],)")
 _GREETING = re.compile(
-    r"(?<!\w)(?:hi|hello|hey|dear|good (?:morning|day|evening)|hallo|guten tag|liebe[rs]?|lieber|sehr geehrte[rs]?|ciao|"
+    r"(?<!\w)(?:hi|hello|hey|dear|good (?:morning|day|evening)|hallo|guten tag|liebe[rs]?|sehr geehrte[rs]?|ciao|"
     r"car[oai]|gentile|salve|buongiorno|bonjour|salut|ch[eè]re?|hola|querid[oa]|estimad[oa]|ol[aá]|prezad[oa])"
     r"(?: (?:mr|mrs|ms|dr|herr|frau|sig)\.?)?[^\S\n]+\Z",
     re.IGNORECASE,
 )
 _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""", re.IGNORECASE)
 _EMPTY_VALUE = re.compile(r"""=(["'])\s*(?:https?://|mailto:)?\s*\1""", re.IGNORECASE)
-_MOJIBAKE = re.compile("Ã[\x80-\xbf€ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€|Â[\xa0-\xbf]|\ufffd")
+_MOJIBAKE = re.compile(
+    "Ã[\x80-\xbf\u0152-\u0192\u02c6\u02dc\u2013-\u2122]|â€|Â[\xa0-\xbf]|\ufffd"
+)  # UTF-8 read as cp1252
 _MOJIBAKE_SIGNS = ("Ã", "â€", "Â", "\ufffd")
 _READ = 500_000  # characters of a text that are looked at
 _GREETING_LENGTH = 60

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from turbobatch.sandbox.inbox.badges import Badge
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping
 
     from turbobatch.sandbox.store import MessageStore
 
 PAGE = 50  # messages on a page of the list
+_LINE = "id, campaign, fault, badges, line"
 _TERMS = 8  # words of a search that count
 
 
@@ -96,51 +96,47 @@ class Catalogue:
 
     def page(self, narrowed: Filter, number: int = 1, *, after: int = 0) -> list[Line]:
         """A page of the list, newest first; with `after` only what came after that id."""
-        source, where, values = _sql(narrowed)
-        sql = (
-            f"SELECT id, campaign, fault, badges, line FROM {source} WHERE {where} AND id > :after"
-            " ORDER BY id DESC LIMIT :limit OFFSET :offset"
-        )
+        found, values = _found(narrowed)
+        sql = f"SELECT {_LINE} {found} AND id > :after ORDER BY id DESC LIMIT :limit OFFSET :offset"
         place = {"after": after, "limit": PAGE, "offset": (number - 1) * PAGE}
         return [_line(row) for row in self._all(sql, values | place)]
 
     def count(self, narrowed: Filter, *, after: int = 0) -> int:
         """How many messages there are."""
-        source, where, values = _sql(narrowed)
-        if not after and where == "1":
-            return self._number(f"SELECT count(*) FROM {source}", {})  # the smallest index does
-        return self._number(f"SELECT count(*) FROM {source} WHERE {where} AND id > :after", values | {"after": after})
+        found, values = _found(narrowed)
+        newer = " AND id > :after" if after else ""  # without it the smallest index does
+        return self._number(f"SELECT count(*) {found}{newer}", values | {"after": after})
 
     def last(self, show: Show) -> int:
         """The newest id."""
-        return self._number(f"SELECT coalesce(max(id), 0) FROM {_table(show)}", {})
+        return self._number(f"SELECT coalesce(max(id), 0) {_table(show)}", {})
 
     def line(self, show: Show, number: int) -> Line | None:
         """The line of one message."""
-        sql = f"SELECT id, campaign, fault, badges, line FROM {_table(show)} WHERE id = :id"
+        sql = f"SELECT {_LINE} {_table(show)} WHERE id = :id"
         rows = self._all(sql, {"id": number})
         return _line(rows[0]) if rows else None
 
     def place(self, narrowed: Filter, number: int) -> Place:
         """Where a message stands."""
-        source, where, values = _sql(narrowed)
+        found, values = _found(narrowed)
         values |= {"id": number}
-        position = self._number(f"SELECT count(*) FROM {source} WHERE {where} AND id >= :id", values)
-        older = self._number(f"SELECT count(*) FROM {source} WHERE {where} AND id < :id", values)
+        position = self._number(f"SELECT count(*) {found} AND id >= :id", values)
+        older = self._number(f"SELECT count(*) {found} AND id < :id", values)
         neighbours = (
-            self._all(f"SELECT id FROM {source} WHERE {where} AND id {step} LIMIT 1", values)
+            self._all(f"SELECT id {found} AND id {step} LIMIT 1", values)
             for step in ("> :id ORDER BY id", "< :id ORDER BY id DESC")
         )
         return Place(position, position + older, *(rows[0][0] if rows else None for rows in neighbours))
 
     def campaigns(self, show: Show) -> list[tuple[str, int]]:
         """Campaigns and their messages, the newest campaign first; "" stands for none."""
-        sql = f"SELECT campaign, count(*) FROM {_table(show)} GROUP BY campaign ORDER BY max(id) DESC LIMIT 500"
-        return self._all(sql, {})
+        sql = f"SELECT campaign, count(*) {_table(show)} GROUP BY campaign ORDER BY max(id) DESC LIMIT 500"
+        return [(name, count) for name, count in self._all(sql, {})]
 
     def badges(self, show: Show) -> dict[Badge, int]:
         """How many messages have each badge, in the order of the badges."""
-        rows = self._all(f"SELECT badges, count(*) FROM {_table(show)} WHERE badges <> '' GROUP BY badges", {})
+        rows = self._all(f"SELECT badges, count(*) {_table(show)} WHERE badges <> '' GROUP BY badges", {})
         found = [(_badges(joined), count) for joined, count in rows]
         counts = {badge: sum(count for badges, count in found if badge in badges) for badge in Badge}
         return {badge: count for badge, count in counts.items() if count}
@@ -156,7 +152,7 @@ class Catalogue:
     def refused_fields(self, number: int) -> dict[str, Any] | None:
         """The fields of a request that was not accepted."""
         rows = self._all("SELECT fields FROM sandbox_refusal WHERE id = :id", {"id": number})
-        return json.loads(rows[0][0]) if rows else None
+        return dict(json.loads(rows[0][0])) if rows else None
 
     def _all(self, sql: str, values: Mapping[str, Any]) -> list[Any]:
         with self._store.use() as db:
@@ -167,15 +163,17 @@ class Catalogue:
 
 
 def _table(show: Show) -> str:
-    return "sandbox_listing" if show.is_accepted else "sandbox_refusal"
+    return "FROM sandbox_listing" if show.is_accepted else "FROM sandbox_refusal"
 
 
-def _sql(narrowed: Filter) -> tuple[str, str, dict[str, Any]]:
-    """What stands behind FROM and WHERE, and its values."""
-    source, values, parts = _table(narrowed.show), {}, []
+def _found(narrowed: Filter) -> tuple[str, dict[str, Any]]:
+    """FROM and WHERE, and their values."""
+    table = _table(narrowed.show)
+    values: dict[str, Any] = {}
+    parts = ["1"]
     terms = narrowed.q.casefold().split()[:_TERMS]
     if terms and narrowed.show.is_accepted:
-        source = "sandbox_listing CROSS JOIN sandbox_words USING (id)"  # CROSS: in this order, newest first
+        table += " CROSS JOIN sandbox_words USING (id)"  # CROSS: in this order, newest first
     for number, term in enumerate(terms):
         parts.append(f"instr(words, :term{number})")
         values[f"term{number}"] = term
@@ -189,10 +187,10 @@ def _sql(narrowed: Filter) -> tuple[str, str, dict[str, Any]]:
     if narrowed.badge not in ("", "any"):
         parts.append("instr(badges, :badge)")
         values["badge"] = f",{narrowed.badge},"
-    return source, " AND ".join(parts) or "1", values
+    return f"{table} WHERE {' AND '.join(parts)}", values
 
 
-def _line(row: sqlite3.Row) -> Line:
+def _line(row: tuple[int, str, str, str, str]) -> Line:
     number, campaign, fault, badges, line = row
     return Line(number, campaign, fault, _badges(badges), json.loads(line))
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _LINE = 300  # characters of an address list or a subject that the list keeps
 _WORDS = 20_000  # characters of a body that can be searched
 _KEPT = 20_000  # characters of each text of a refused request that are kept
+_SEEN_IN_TEXT = frozenset({Badge.TEMPLATE, Badge.MISSING, Badge.GREETING, Badge.ENCODING})
 _KEPT_IN_ALL = 200_000  # of its JSON
 
 
@@ -81,13 +82,15 @@ def refusal_entry(
     texts = {name: value for name, value in fields.items() if isinstance(value, str)}
     sender, to, cc, bcc, subject = (texts.get(name, "") for name in ("from", "to", "cc", "bcc", "subject"))
     content, html_content = texts.get("content", ""), texts.get("html_content", "")
+    said = [shortened(item, 1000) for item in errors][:100]
     line = {
         "time": time, "api": api, "sender": sender[:_LINE], "to": shortened(to, _LINE), "others": 0,
         "subject": shortened(subject, _LINE), "reference_id": shortened(str(fields.get("reference_id") or ""), _LINE),
-        "files": 0, "size": size, "status": status, "errors": [shortened(item, 1000) for item in errors][:100],
+        "files": 0, "size": size, "status": status, "errors": said,
     }  # fmt: skip
-    words = "\n".join((sender, to, cc, bcc, subject, *line["errors"], content[:_WORDS])).casefold()
-    found = badges_in(subject=subject, content=content, html_content=html_content) if fields else ()
+    words = "\n".join((sender, to, cc, bcc, subject, *said, content[:_WORDS])).casefold()
+    seen = badges_in(subject=subject, content=content, html_content=html_content)
+    found = tuple(badge for badge in seen if badge in _SEEN_IN_TEXT)
     return Entry(shortened(str(fields.get("X-campaign-ID") or ""), _LINE), fault, found, b"", line, words)
 
 

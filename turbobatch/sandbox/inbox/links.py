@@ -12,6 +12,7 @@ _MOST = 500  # links that are listed
 _TEMPLATE = re.compile(r"\{\{|\{%|\*\|")
 _URL = re.compile(r"\bhttps?://[^\s<>\"')\]]+", re.IGNORECASE)
 _HOST = re.compile(r"(?:[\w-]+\.)*[\w-]+\.?|[\da-f:.]+", re.IGNORECASE)
+_DOUBLE = re.compile(r"https?:/*https?:", re.IGNORECASE)
 _ADDRESSES = {"a": "href", "area": "href", "img": "src", "form": "action", "link": "href", "video": "src"}
 _KINDS = {"img": "picture", "video": "film", "form": "form", "link": "style"}
 _SCRIPTS = ("javascript", "vbscript")
@@ -89,7 +90,7 @@ def problems_of(url: str, *, is_picture: bool = False) -> tuple[str, ...]:
 
 def _web_problems(text: str, scheme: str, host: str) -> list[str]:
     problems = []
-    if not _HOST.fullmatch(host) or ".." in host or re.search(r"\s", text) or re.match(r"https?:/*https?:", text, re.I):
+    if not _HOST.fullmatch(host) or ".." in host or re.search(r"\s", text) or _DOUBLE.match(text):
         problems.append("malformed")
     elif "." not in host and ":" not in host:
         problems.append("the host has no dot: it is no name on the internet")

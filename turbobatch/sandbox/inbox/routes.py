@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from turbobatch.errors import CampaignError
-from turbobatch.sandbox.faults import Fault, FaultKind, read_faults
+from turbobatch.sandbox.faults import Fault, read_faults
 from turbobatch.sandbox.inbox.catalogue import Catalogue, Filter, Show
 from turbobatch.sandbox.inbox.guard import FILE_POLICY, MAIL_POLICY
 from turbobatch.sandbox.inbox.views import FOLDER, Views
@@ -152,7 +152,9 @@ class Inbox:
         if narrowed.show.is_accepted:
             raise HTTPException(400, 'show is "refused" or "failed"')
         lines = self._catalogue.page(narrowed, whole(request.query_params.get("page"), 1))
-        rows = [{"id": line.id, "fault": line.fault, "campaign_id": line.campaign or None, **line.data} for line in lines]
+        rows = [
+            {"id": line.id, "fault": line.fault, "campaign_id": line.campaign or None, **line.data} for line in lines
+        ]
         return JsonResponse({"count": self._catalogue.count(narrowed), "results": rows})
 
     async def _wait(self, request: Request) -> Response:

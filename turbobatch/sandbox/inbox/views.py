@@ -46,7 +46,6 @@ class Views:
     Args:
         vendor: whose messages they are.
         catalogue: the list over its store.
-        base_urls: for each API the URL up to and without `/mail/send`, as a path below the server.
     """
 
     def __init__(self, vendor: Vendor, catalogue: Catalogue) -> None:
@@ -76,8 +75,9 @@ class Views:
         return {
             "accepted": count(Filter()),
             "spoiled": count(Filter(Show.SPOILED)),
-            "refused": vendor.refused,
-            "failed": vendor.failed,
+            # More than are kept, or kept in a file by an earlier process.
+            "refused": max(vendor.refused, count(Filter(Show.REFUSED))),
+            "failed": max(vendor.failed, count(Filter(Show.FAILED))),
             "requests": vendor.requests,
         }
 
