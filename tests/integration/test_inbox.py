@@ -251,7 +251,8 @@ class TestPrograms:
         answer = send(http, sandbox)
         assert answer is not None
         assert answer.status_code == 503
-        for wrong in ({"5003": 1}, {"503": 2}, []):
+        wrongs: list[Any] = [{"5003": 1}, {"503": 2}, []]
+        for wrong in wrongs:
             assert http.put(url, json=wrong, timeout=10).status_code == 400
         assert http.put(url, data=b"{", timeout=10).status_code == 400
         assert http.put(url, json={}, timeout=10).json() == {"dice": {}}

@@ -51,7 +51,9 @@ def test_a_fair_one_has_none(url: str) -> None:
 
 
 def test_links_are_listed_in_their_order_with_what_is_clicked() -> None:
-    markup = '<a href="https://x.example/?a=1&amp;b=2"><b>Your</b> order</a><img src="/logo.png" alt="Logo"><a name="x">no</a>'
+    markup = (
+        '<a href="https://x.example/?a=1&amp;b=2"><b>Your</b> order</a><img src="/logo.png" alt="Logo"><a id="x">no</a>'
+    )
     found = links_in("See http://y.example/a. Bye", markup)
     assert [(link.place, link.url, link.text) for link in found] == [
         ("link", "https://x.example/?a=1&b=2", "Your order"),

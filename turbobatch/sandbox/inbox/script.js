@@ -86,7 +86,7 @@ function showNews(news) {
     if (document.activeElement !== one(name)) one(name).innerHTML = news.choices[name];
   }
   const isOnTop = rows.dataset.page === "1" && scrollY < 40 && !rows.contains(document.activeElement);
-  if (one("empty")) return location.reload();
+  one("empty")?.remove();
   if (isOnTop && !unseen) showRows(news, total);
   else {
     unseen += news.count;

@@ -37,7 +37,13 @@ _SHOWN_FIELD = 20_000  # characters of each field of a request
 _PICTURES = 30_000_000  # characters of inline pictures in one message's HTML
 _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""", re.IGNORECASE)
 _PICTURE = re.compile(r"image/[\w.+-]+", re.ASCII)
-_TAIL = '<base target="_blank"><style>:any-link { pointer-events: none !important }</style>'
+# Chromium connects to where a frame or <link rel="preconnect"> points before it asks the policy. None of these could
+# load anything, nor do mail programs show them.
+_FETCHING = re.compile("<(link|i?frame|object|embed|fencedframe|portal)", re.IGNORECASE)
+# A link that is pressed would be refused too, but not before Chromium has connected to where it leads. The attributes
+# of this tag and of the message's own <html> are joined (HTML standard, "in body" insertion mode).
+_INERT = "<html inert>"
+_BEGINNING = re.compile(r"\s*(?:<!--.*?-->\s*)*(?:<!doctype[^>]*>)?", re.IGNORECASE | re.DOTALL)
 
 
 class Views:
@@ -135,7 +141,9 @@ class Views:
     def mail(self, number: int) -> str | None:
         """A message's HTML with its inline pictures in it, for a frame of its own; None if there is none."""
         message = self._vendor.message(number)
-        return None if message is None else with_pictures(message["html_content"], message["attachments"]) + _TAIL
+        if message is None:
+            return None
+        return harmless(with_pictures(message["html_content"], message["attachments"]))
 
     def attachment(self, number: int, place: int) -> tuple[str, bytes] | None:
         """An attachment's name and content; None if there is none."""
@@ -197,6 +205,16 @@ def with_pictures(markup: str, attachments: list[dict[str, Any]]) -> str:
         return uri if uri and left >= 0 else match[0]
 
     return _CID.sub(embedded, markup) if pictures else markup
+
+
+def harmless(markup: str) -> str:
+    """HTML that takes no clicks and makes no connection, for a frame whose policy forbids the rest.
+
+    What is put in stands behind the doctype: without one at the beginning the message would be laid out in another way.
+    """
+    beginning = _BEGINNING.match(markup)
+    place = beginning.end() if beginning else 0
+    return _FETCHING.sub(r"<x-\1", f"{markup[:place]}{_INERT}{markup[place:]}")
 
 
 def headers_of(raw: bytes) -> list[tuple[str, str]]:
