@@ -56,6 +56,7 @@ _MEANINGS = {
     Badge.SECOND: "An earlier message has the same campaign and reference, or else the same recipients and content.",
 }
 
+_TEMPLATE = re.compile(r"\{[{%]")
 _LARGE_WORDS = ("NaN", "None", "NaT", "NA>", "NA&gt;")  # a single N is soon found missing
 _MISSING = re.compile(r"(?<![\w./@#&-])(?:nan|NaN|None|NaT|null|undefined|<NA>)(?![\w@/-])(?!\.\w)")
 _SENTENCE = re.compile(r" [^\W\d_A-Z]")  # a word in small letters goes on: "None of the …"
@@ -172,11 +173,7 @@ def _has_empty_link(markup: str) -> bool:
 
 
 def _has_template(text: str) -> bool:
-    return (
-        ("{" in text and ("{{" in text or "{%" in text))
-        or ("|" in text and "*|" in text)
-        or ("%" in text and "%7B%7B" in text)
-    )
+    return bool(_TEMPLATE.search(text)) or ("|" in text and "*|" in text) or ("%" in text and "%7B%7B" in text)
 
 
 def _has_missing_markup(markup: str) -> bool:

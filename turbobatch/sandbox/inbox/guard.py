@@ -36,6 +36,9 @@ _HEADERS = {
 }
 
 
+_TOLD = frozenset({b"sec-fetch-site", b"origin"})  # without either it is a program that asks
+
+
 class Guard:
     """Refuses what another page's script or form asks to be changed, and puts the policies on every answer.
 
@@ -50,7 +53,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["method"] not in ("GET", "HEAD") and not is_own(Headers(scope=scope)):
+        is_change = scope["method"] not in ("GET", "HEAD")
+        if is_change and not _TOLD.isdisjoint(dict(scope["headers"])) and not is_own(Headers(scope=scope)):
             refusal = PlainTextResponse("refused: another page asks for it", 403, headers=_HEADERS)
             await refusal(scope, receive, send)
             return
