@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from turbobatch.campaign import Campaign
     from turbobatch.client import SendResult, TurboClient
     from turbobatch.console import Console
+    from turbobatch.delivery import with_delivery
     from turbobatch.email import Attachment, Email
     from turbobatch.errors import (
         AuthenticationError,
@@ -68,6 +69,7 @@ __all__ = [
     "audit",
     "options",
     "read_report",
+    "with_delivery",
     "write_report",
 ]
 
@@ -77,6 +79,7 @@ _HOMES = {
     "campaign": ("Campaign",),
     "client": ("SendResult", "TurboClient"),
     "console": ("Console",),
+    "delivery": ("with_delivery",),
     "email": ("Attachment", "Email"),
     "errors": (
         "AuthenticationError",

@@ -74,7 +74,8 @@ class Failures:
             address = item.address if isinstance(item.address, str) else key
             guess = f" (did you mean {item.suggestion}?)" if isinstance(item.suggestion, str) else ""
             # A cell's text, or the API's, mustn't steer the terminal.
-            line = f"  row {item.row:<5} {item.status:<9} {address}  {item.reason}{guess}"
+            kind = str(item.category if item.status == Status.SENT else item.status)  # it left, and came to nothing
+            line = f"  row {item.row:<5} {kind:<9} {address}  {item.reason}{guess}"
             self._lines.append(CONTROL.sub(" ", line))
 
     def text(self) -> str:

@@ -96,6 +96,14 @@ def test_a_row_that_isnt_the_tables_any_more_is_found_by_whom_it_went_to(where: 
     assert spring.results(table)["send_status"].tolist() == ["sent", "sent"]
 
 
+def test_a_template_that_was_changed_since_says_nothing_of_the_subject(client: tb.TurboClient) -> None:
+    """The email that left had another one: whom it went to, when and with which label must do."""
+    table = orders("reset-after@x.example")
+    campaign().send(table, client)
+    changed = tb.MailMerge(from_="a@acme.example", to="{{ email }}", subject="News {{ id }}", text="Hi")
+    assert told(campaign(message=changed).reconcile(table, client)) == [("0", "found")]
+
+
 def test_identical_emails_to_one_person_are_told_apart_by_nothing(client: tb.TurboClient) -> None:
     """Both were accepted, but which id is whose isn't guessed: they stay in doubt, with both ids."""
     table = pd.DataFrame({"id": [1, 2], "email": ["reset-after@x.example"] * 2})

@@ -75,7 +75,7 @@ def status(
     if in_use:
         tell(IN_PROGRESS)
     elif in_doubt:
-        tell(f"Settle them with: turbobatch resolve {campaign} --as sent|pending [--key KEY]")
+        tell(f"Settle them with: turbobatch reconcile {campaign} (v2), or by hand: turbobatch resolve {campaign}")
 
 
 def report(
