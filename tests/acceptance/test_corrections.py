@@ -131,3 +131,24 @@ def test_a_killed_resend_goes_on_where_it_was(
     ids = slow_sandbox.inbox()["reference_id"]
     assert not ids.duplicated().any()
     assert set(report.loc[report["send_status"] == "sent", "id"]) <= set(ids)
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_an_email_that_bounced_has_left(letters: Letters, turbobatch: Command) -> None:
+    """Each command that reads its corrected row says that it isn't sent again, and how it can be."""
+    folder = letters(table="id,name,email\n1,Ana,bounce@x.example\n2,Bea,bea@@x.example\n")
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch("audit", folder, "--delivery", "-o", "failed.csv").returncode == 0
+    correct(turbobatch.folder / "failed.csv", "bounce@", "ana@")
+    correct(turbobatch.folder / "failed.csv", "@@", "@")
+    given = ("--recipients", "failed.csv")
+    said = (
+        "warning: failed.csv: 1 row has left, or may have, and isn't sent again, corrected or not; "
+        "to send it with another campaign, delete the audit's own columns\n"
+    )
+    checked = turbobatch("check", folder, *given)
+    sent = turbobatch("send", folder, *given, "-o", "second.csv", "--yes")
+    reported = turbobatch("report", folder, *given, "-o", "now.csv")
+    assert [checked.stderr, sent.stderr, reported.stderr] == [said] * 3
+    assert sent.stdout.startswith("2 rows (1 sent already): up to 1 emails to send\n")
+    assert read_report(turbobatch.folder / "now.csv")["send_status"].tolist() == ["sent", "sent"]
