@@ -123,10 +123,14 @@ class Definition:
                 "the campaign has no recipients: name a table ([recipients] path, or --recipients FILE)"
             )
         table = open_table(given, **options)
-        if is_returned := is_audit(table):
-            table = read_audit(table)
-        source = Source(table, Layout(table.columns, self._key, self._group_by), self.message.bind(table.columns))
-        return checked_corrections(source, self._journal) if is_returned else source
+        if is_audit(table):
+            audited = read_audit(table)
+            return checked_corrections(self._source(audited), audited, self._journal)
+        return self._source(table)
+
+    def _source(self, table: Table) -> Source:
+        layout = Layout(table.columns, self._key, self._group_by)
+        return Source(table, layout, self.message.bind(table.columns))
 
     def reads(self, path: Path, recipients: Recipients | None = None) -> bool:
         """Whether this file is one that the campaign is made of: tables, suppression list, templates, journal.

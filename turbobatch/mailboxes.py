@@ -211,14 +211,14 @@ telkomsa: net
 GENERIC = frozenset(
     {
         "alice", "arcor", "centrum", "charter", "chello", "duck", "email", "free", "frontier", "globo", "home", "inbox",
-        "internet", "list", "live", "magenta", "mail", "mailbox", "naver", "nifty", "onet", "online", "orange",
-        "passport", "planet", "plus", "poste", "rambler", "rogers", "shaw", "spectrum", "spray", "sunrise", "telus",
-        "terra", "tele2", "virgin", "walla", "webmail", "ymail",
+        "internet", "list", "live", "magenta", "mail", "mailbox", "mynet", "naver", "nifty", "onet", "online", "orange",
+        "passport", "planet", "plus", "poste", "rambler", "rogers", "shaw", "spectrum", "spray", "sunrise", "telia",
+        "tele2", "telus", "terra", "virgin", "walla", "webmail", "ymail",
     }
 )  # fmt: skip
 """Names that are words or names of their own: a domain one letter away is as likely somebody else's."""
 
-NEIGHBOURS = frozenset({"gmail.ru", "grail.com", "libera.it", "liberi.it"})
+NEIGHBOURS = frozenset({"ariba.it", "gmail.ru", "grail.com", "liber.it", "libera.it", "liberi.it", "libro.it"})
 """Domains that look like a slip and are in use by others."""
 
 

@@ -24,6 +24,7 @@ _HOSTS = frozenset({"www", "mail", "smtp", "imap", "pop", "webmail", "login"})
 _SHORTEST_LOCAL = 3  # characters, before a domain without @
 _SHORTEST_NAME = 5  # letters: a shorter name has too many neighbours that are in use
 _MOST_EDITS = 2
+_FEW = 2  # domains of one provider, of which the wrong one isn't guessed
 _FAR_TOO_LONG = 400  # characters
 
 _NAMES: dict[str, list[str]] = {}
@@ -141,8 +142,9 @@ def _is_slip_of_ending(typed: str, ending: str, name: str) -> bool:
     if last in COUNTRIES and last != ending.rpartition(".")[2]:
         is_long = len(name) >= _SHORTEST_NAME or name in {"aol", "msn"}
         return is_long and ending == "com" and typed in {"co", "cm", "om"}
-    if len(ending) <= 2:  # noqa: PLR2004 - a country: nearly everything is near one
-        return _is_slip_of_hand(typed, ending)
+    if len(ending) <= 2:  # noqa: PLR2004 - a country: nearly everything is near one, and providers are in many
+        is_swapped = sorted(typed) == sorted(ending)
+        return _is_slip_of_hand(typed, ending) and (is_swapped or len(_NAMES[name]) <= _FEW)
     return bool(OSA.distance(typed, ending) == 1)
 
 

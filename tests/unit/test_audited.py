@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from turbobatch.audit import audit
 from turbobatch.errors import CampaignError
@@ -152,6 +154,44 @@ def test_a_blank_that_was_filled_in_one_line_counts() -> None:
     frame = pd.DataFrame(audit(joined(own, [verdict])))
     frame = corrected(corrected(frame, 0, email="ana@x.example"), 1, file="b.pdf")
     assert rows(read(frame)) == [("1", "ana@x.example", "b.pdf")]
+
+
+CELLS = st.text("ab@.,'<> =-;", max_size=6) | st.sampled_from(["ana@@x.example", "is blank", "row.row", "0001"])
+NAMES = st.sampled_from(
+    ["email", "address", "field", "status", "reason", "suggestion", "row", "row.row", "row.x", "First Name"]
+)
+TABLES = st.integers(1, 4).flatmap(
+    lambda width: st.tuples(
+        st.lists(NAMES, min_size=width, max_size=width, unique=True),
+        st.lists(
+            st.tuples(
+                st.lists(CELLS, min_size=width, max_size=width),
+                st.sampled_from([*Status]),
+                st.lists(st.builds("'{}' 'to' email not valid".format, CELLS) | CELLS, max_size=3),
+            ),
+            max_size=6,
+        ),
+    )
+)
+
+
+@given(TABLES, st.randoms(use_true_random=False))
+def test_an_audit_in_which_nothing_was_corrected_comes_back_as_it_was(
+    table: tuple[list[str], list[tuple[list[str], Status, list[str]]]], dice: Any
+) -> None:
+    """Whatever is in its cells and errors, and however it was sorted."""
+    names, sent = table
+    told = [(status, tuple(errors)) for _, status, errors in sent]
+    verdicts = [RowVerdict(status, "m", errors, send_key=str(row)) for row, (status, errors) in enumerate(told)]
+    own = pd.DataFrame([cells for cells, _, _ in sent], columns=names, dtype=str)
+    frame = pd.DataFrame(audit(joined(own, verdicts)))
+    order = list(range(len(frame)))
+    dice.shuffle(order)
+    found = read(frame.iloc[order])
+    kept = [row for row, (_, status, _) in enumerate(sent) if status not in ("sent", "pending", "duplicate")]
+    assert found.columns == tuple(names)
+    assert rows(found) == [tuple(cell or None for cell in sent[row][0]) for row in kept]
+    assert list(found.keys) == [str(row) for row in kept]
 
 
 # Corrections in the audit's own column
