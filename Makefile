@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 
-.PHONY: demo test torture bench lint format clean
+.PHONY: demo test pictures torture bench lint format clean
 
 demo: $(INSTALLED) ## the main job on sample data, through a local sandbox
 	$(BIN)/turbobatch demo
@@ -16,6 +16,10 @@ test: $(INSTALLED) ## every test, with branch coverage
 	$(BIN)/coverage run -m pytest --numprocesses auto --dist loadgroup $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+pictures: $(INSTALLED) ## the pictures in docs/, anew, by the tests that look at console and report
+	mkdir -p docs
+	TURBOBATCH_PICTURES=docs $(BIN)/python -m pytest tests/browser/test_report_page.py tests/browser/test_console.py
 
 torture: $(INSTALLED) ## kill the command line KILLS times and check that nothing goes out twice or is lost
 	$(BIN)/python tests/acceptance/torture.py --kills $(or $(KILLS),300) $(if $(SEED),--seed $(SEED))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +53,12 @@ def photograph(page: Page, name: str) -> None:
     """Keep a picture of the page."""
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def publish(name: str, shown_as: str) -> None:
+    """Keep a picture of that name for the documents too, in the folder that TURBOBATCH_PICTURES names, if any."""
+    if folder := os.environ.get("TURBOBATCH_PICTURES"):
+        shutil.copyfile(SCREENSHOTS / f"{name}.png", Path(folder) / f"{shown_as}.png")
 
 
 def faults_of(notebook: Notebook, output: Locator, name: str) -> list[str]:

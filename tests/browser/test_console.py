@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import turbobatch as tb
-from tests.browser.looks import faults_of
+from tests.browser.looks import faults_of, publish
 from tests.browser.panes import Panes, keys, ledger
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def test_the_notebook(open_notebook: Open, lab: JupyterLab) -> None:
 
     preview(panes)
     faults = faults_of(notebook, panes.output, "preview")
+    publish("preview-1280-light", "console")
     check(panes)
     faults += faults_of(notebook, panes.output, "check")
     from_a_problem_to_its_row(panes)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 
 import turbobatch as tb
-from tests.browser.looks import SCREENSHOTS, photograph
+from tests.browser.looks import SCREENSHOTS, photograph, publish
 from turbobatch.results import CAMPAIGN, RowVerdict, joined
 from turbobatch.samples import copy_sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
@@ -99,8 +97,7 @@ def test_it_looks_well_by_day_and_by_night(open_page: Open, report: Path) -> Non
         assert bars.startswith("rgb(")
         text = page.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
         assert text == ink
-    if folder := os.environ.get("TURBOBATCH_PICTURES"):
-        shutil.copyfile(SCREENSHOTS / "report.png", Path(folder) / "report.png")
+    publish("report", "report")
 
 
 def brightness(colour: str) -> float:
