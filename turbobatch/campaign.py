@@ -296,7 +296,9 @@ class Campaign(Definition):
             log.warning("%s", change)
         with self._journal() as journal:
             table, layout, merger = source.table, source.layout, source.merger
-            yield Results(table=table, layout=layout, merger=merger, journal=journal, in_use=journal.in_use)
+            yield Results(
+                table=table, layout=layout, merger=merger, journal=journal, campaign=self.name, in_use=journal.in_use
+            )
 
     def in_doubt(self) -> list[str]:
         """The keys of all emails in doubt, also of those whose rows have left the table."""

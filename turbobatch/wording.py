@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from turbobatch.addresses import CONTROL
 from turbobatch.delivery import Delivery
 from turbobatch.failures import AS_MEANT, Category
-from turbobatch.policy import Status
+from turbobatch.policy import MEANINGS, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from turbobatch.reconcile import Reconciled
 
 _SHOWN = 20  # failed addresses, or keys, a terminal shows before it names the rest's number
-
-MEANINGS = {
-    Status.PENDING: "not tried yet",
-    Status.SENT: "the API answered OK",
-    Status.REJECTED: "the API refused this email",
-    Status.INVALID: "never sent: the row couldn't be merged or has a bad address",
-    Status.DUPLICATE: "never sent: an earlier row has the same key",
-    Status.SUPPRESSED: "never sent: the address is on a suppression list",
-    Status.FAILED: "surely not accepted, retries used up",
-    Status.IN_DOUBT: "a POST began and no verdict came",
-}
 
 IN_PROGRESS = "A run seems to be in progress: rows in doubt may just be waiting for their answers."
 

@@ -13,12 +13,12 @@ from turbobatch.campaign import Campaign
 from turbobatch.errors import CampaignError
 from turbobatch.failures import FailedAddress, failed_addresses, failures_in
 from turbobatch.merge import MailMerge
-from turbobatch.policy import Status
+from turbobatch.policy import MEANINGS, Status
 from turbobatch.report import read_report, write_report
 from turbobatch.results import RowVerdict, joined
 from turbobatch.samples import copy_sample, sample
 from turbobatch.suppression import load_suppressed
-from turbobatch.wording import MEANINGS, counts_text, failures_text
+from turbobatch.wording import counts_text, failures_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(turbobatch.__file__).parent
 ROOT = Path(__file__).parents[2]
-HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2")
+HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2", "matplotlib")
 
 # Each imports only from those before it. The command line comes last, since it starts the sandbox too.
 ORDER = (
@@ -53,10 +53,17 @@ ORDER = (
     "results",
     "delivery",
     "failures",
+    "plots",
+    "telling",
+    "tally",
+    "charts",
+    "overview",
+    "counting",
     "page",
     "delimited",
     "report",
     "audit",
+    "summary",
     "preview",
     "trial",
     "settlement",
