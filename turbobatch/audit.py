@@ -27,8 +27,11 @@ def audit(results: pd.DataFrame | Iterable[pd.DataFrame], *, start: int = 0) -> 
         start: the number of the first row, where the results don't begin with row 0.
 
     Rows that are sent or pending are left out; where the results were joined with deliveries, sent rows that didn't
-    arrive are in. A column of the table's own that is called like one of the audit's is kept as `row.NAME`, and has its
-    name back where the audit is given back as recipients, to send what was corrected in it.
+    arrive are in. A column of the table's own that is called like one of the audit's is kept as `row.NAME`.
+
+    An audit, or a file of it, can be corrected by hand in the table's own columns and given back as recipients: it
+    counts as the table that was sent, as far as it failed, each row once and under the same key. Of a table with
+    numbers or dates write a .parquet file (.xlsx keeps numbers): in a .csv one templates see texts.
 
     Raises:
         CampaignError: these are no results.

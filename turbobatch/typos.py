@@ -85,6 +85,7 @@ def slip_of(domain: str) -> str | None:
     return None if meant == domain else meant
 
 
+@lru_cache(maxsize=64)  # an address is asked about twice, for its kind and for what it was meant to be
 def _parsed(text: str) -> str | None:
     try:
         return Address.parse(text).email

@@ -6,10 +6,13 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turbobatch.arrow import remember_types
 from turbobatch.audit import audit
 from turbobatch.errors import CampaignError
 from turbobatch.failures import FailedAddress
@@ -237,6 +240,16 @@ def test_an_address_that_leads_to_no_cell_is_refused(
 
 def test_an_address_that_was_taken_out_changes_nothing() -> None:
     assert rows(read(corrected(audited(), 0, address=None))) == rows(read(audited()))
+
+
+def test_columns_under_another_name_keep_their_types(tmp_path: Path) -> None:
+    """A column without a value in the rows that failed tells no type by itself."""
+    frame = joined(
+        pd.DataFrame({"row": [dt.date(2026, 11, 1), None]}), [RowVerdict(Status.SENT), RowVerdict(Status.FAILED)]
+    )
+    written = write_report(audit(remember_types(frame, pa.schema([("row", pa.date32())]))), tmp_path / "failed.parquet")
+    schema = pq.read_schema(written)
+    assert (schema.field("row").type, schema.field("row.row").type) == (pa.int64(), pa.date32())
 
 
 # Files that aren't as they were
