@@ -4,7 +4,8 @@
         results = campaign.send(recipients, sandbox.client())
         sandbox.inbox()
 
-Nothing is delivered. `turbobatch.sandbox.faults` lists the faults and the magic addresses that call for one.
+Nothing is delivered. In a browser `sandbox.url` is the inbox: searchable, live, each message in all its parts.
+`turbobatch.sandbox.faults` lists the faults and the magic addresses that call for one.
 """
 
 from __future__ import annotations
