@@ -4,8 +4,9 @@
         results = campaign.send(recipients, sandbox.client())
         sandbox.inbox()
 
-Nothing is delivered. `turbobatch.sandbox.faults` lists the faults and the magic addresses that call for one,
-`turbobatch.sandbox.events` what can become of an accepted message. The management calls of v2 are answered too.
+Nothing is delivered. In a browser `sandbox.url` is the inbox: searchable, live, each message in all its parts.
+`turbobatch.sandbox.faults` lists the faults and the magic addresses that call for one, `turbobatch.sandbox.events` what
+can become of an accepted message. The management calls of v2 are answered too.
 """
 
 from __future__ import annotations

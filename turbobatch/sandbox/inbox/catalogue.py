@@ -38,7 +38,7 @@ class Filter:
     """What the list is narrowed to.
 
     `q` holds words that all must occur. `campaign` is None for all of them, "" for messages without one. `badge` is
-    one of the badges, "any" for all that have one, or "".
+    one of the badges, "any" for every defect of the merge, or "".
     """
 
     show: Show = Show.ACCEPTED
@@ -184,6 +184,8 @@ def _found(narrowed: Filter) -> tuple[str, dict[str, Any]]:
         values["campaign"] = narrowed.campaign
     if narrowed.badge:
         parts.append("badges <> ''")
+    if narrowed.badge == "any":
+        parts.append(f"badges <> ',{Badge.SECOND},'")
     if narrowed.badge not in ("", "any"):
         parts.append("instr(badges, :badge)")
         values["badge"] = f",{narrowed.badge},"

@@ -103,6 +103,7 @@ class Views:
             last_id=self._catalogue.last(narrowed.show),
             titles=_TITLES,
             refusals=REFUSALS,
+            size=PAGE,
             url=url,
             **self._choices(narrowed.show),
         )
