@@ -25,7 +25,7 @@ from turbobatch.reconcile import GRACE, Reconciled, reconcile
 from turbobatch.results import Results
 from turbobatch.run import Asked, Run, active_run, start_run
 from turbobatch.settlement import doubts_to_settle, settle_by_hand
-from turbobatch.suppression import load_suppressed
+from turbobatch.suppression import Suppressed, load_suppressed, looking
 from turbobatch.trial import send_trial
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class Campaign(Definition):
         rate: "20/second, 5000/day"; without one, `concurrency` is the only bound.
         concurrency: POSTs in flight at most.
         window: "Mon-Fri 09:00-18:00 Europe/Rome".
-        suppress: a file or table of addresses that get nothing.
+        suppress: a file or table of addresses that get nothing, "vendor" for the list that the vendor keeps (v2), which
+            is fetched for each run, or several of these.
         api: "v1" or "v2", where the environment has credentials for both.
         journal: its file; `<name>.journal.db` in the working directory if not given.
 
@@ -66,25 +67,42 @@ class Campaign(Definition):
         CampaignError: a setting can't be used.
     """
 
-    def check(self, recipients: Recipients | None = None, *, api: str | None = None) -> pd.DataFrame:
+    def check(
+        self, recipients: Recipients | None = None, *, api: str | None = None, client: TurboClient | None = None
+    ) -> pd.DataFrame:
         """Merge every row and send nothing: one row per problem, with its cure.
 
         Columns: `row, where` (the same with the file's line), `status` (what the row would become: invalid, duplicate,
         suppressed), `field, columns, problem, cure, send_key`.
 
+        The vendor's suppression list is fetched with `client`, else with the environment's credentials; without any it
+        is left out, with a warning.
+
         Raises:
             CampaignError: the table or a template can't be used at all.
+            AuthenticationError, ManagementError: the vendor's suppression list couldn't be had.
         """
         from turbobatch.frames import CheckFrame, framed
 
-        return framed(CheckFrame, whole(self.checking(recipients, api=api)))
+        return framed(CheckFrame, whole(self.checking(recipients, client, api=api)))
 
     def checking(
-        self, recipients: Recipients | None = None, *, api: str | None = None, progress: bool = False
+        self,
+        recipients: Recipients | None = None,
+        client: TurboClient | None = None,
+        *,
+        api: str | None = None,
+        progress: bool = False,
+        say: Callable[[str], object] = log.warning,
     ) -> Iterator[Checked]:
-        """The same part by part, at least one, for tables whose problems don't fit into memory, or to show progress."""
+        """The same part by part, at least one, for tables whose problems don't fit into memory, or to show progress.
+
+        `say` takes warnings.
+        """
         source = self.source(recipients)
-        prepare = self._preparation(source, any_account(api or self.api or "v2"))
+        with looking(self._suppress, client, say) as found:
+            suppressed = self._suppressed(found, progress=progress)
+        prepare = self._preparation(source, any_account(api or self.api or "v2"), suppressed)
         with reading("checking", bar=progress, rows=source.table.about) as tick:
             for part in checking(source.table, source.layout, prepare, self._journal):
                 tick(part.rows)
@@ -145,6 +163,7 @@ class Campaign(Definition):
             CampaignError: the table or a template can't be used, or the emails look like ones that have left already;
                 nothing was sent.
             AuthenticationError: the credentials were refused; the rows are pending.
+            ManagementError: the vendor's suppression list couldn't be had; nothing was sent.
             NotSentError: the run ended early (outage, no credit); run it again to go on.
             JournalError: the journal can't be used.
             KeyboardInterrupt: stopped by Ctrl-C or Interrupt, after the POSTs in flight have ended.
@@ -199,6 +218,7 @@ class Campaign(Definition):
             CampaignError: the table or a template can't be used, the emails look like ones that have left already, the
                 Plan is another campaign's, or a run with another table or other options is in progress; nothing was
                 sent.
+            AuthenticationError, ManagementError: the vendor's suppression list couldn't be had; nothing was sent.
             JournalError: the journal can't be used.
         """
         given = recipients.table if isinstance(recipients, Plan) else recipients
@@ -206,6 +226,7 @@ class Campaign(Definition):
         if (active := active_run(self._identity, asked)) is not None:
             return active
         client = client or TurboClient.from_env(api=self.api)
+        self.check_client(client)
         if isinstance(recipients, Plan):
             plan = recipients
         else:
@@ -220,7 +241,9 @@ class Campaign(Definition):
         source = self.source(plan.table)  # the same, so that what is sent is what was counted
         if (plan.journal, plan.layout) != (self._identity, source.layout):
             raise CampaignError("the plan is another campaign's, or its key has changed since: plan again")
-        make_engine = partial(self._engine, plan, source, client, asked)
+        prepare = self._preparation(source, client.api, self._suppressed(client, progress=progress))
+        make_feed = partial(Feed, table=source.table, layout=source.layout, prepare=prepare, resend=resend, limit=limit)
+        make_engine = partial(self._engine, plan, make_feed, client)
         self.sent_version = source.table.version
         return start_run(self._identity, asked, make_engine, total=plan.rows)
 
@@ -229,21 +252,12 @@ class Campaign(Definition):
         """The run in progress in this process."""
         return active_run(self._identity)
 
-    def _engine(self, plan: Plan, source: Source, client: TurboClient, asked: Asked, held: ExitStack) -> Engine:
+    def _engine(self, plan: Plan, make_feed: Callable[..., Feed], client: TurboClient, held: ExitStack) -> Engine:
         concurrency = affordable(self.concurrency)
         journal = open_journal(*self._identity)
         held.callback(journal.close)
-        feed = Feed(
-            table=source.table,
-            layout=source.layout,
-            prepare=self._preparation(source, client.api),
-            journal=journal,
-            resend=asked.resend,
-            limit=asked.limit,
-            sent=plan.rows if plan.is_done_by(journal) else 0,
-        )
         return Engine(
-            feed=iter(feed),
+            feed=iter(make_feed(journal=journal, sent=plan.rows if plan.is_done_by(journal) else 0)),
             journal=journal,
             transport=client.open_transport(concurrency),
             pacer=Pacer(self.limits, jitter=_JITTER),
@@ -367,6 +381,9 @@ class Campaign(Definition):
             with reading("asking", bar=progress, rows=count) as tick:
                 return reconcile(journal, source, client, self.name, grace=grace, tick=tick)
 
-    def _preparation(self, source: Source, api: SendApi) -> Preparation:
-        suppressed = load_suppressed(self._suppress) if self._suppress is not None else {}
-        return Preparation(campaign=self.name, merger=source.merger, api=api, suppressed=suppressed)
+    def _suppressed(self, client: TurboClient | None, *, progress: bool) -> Suppressed:
+        with reading("suppression list", bar=progress) as tick:
+            return load_suppressed(self._suppress, client, tick=tick)
+
+    def _preparation(self, source: Source, api: SendApi, suppressed: Suppressed) -> Preparation:
+        return Preparation(campaign=self.name, merger=source.merger, api=api, suppressed=suppressed or None)

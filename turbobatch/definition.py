@@ -13,6 +13,7 @@ from turbobatch.progress import log_event
 from turbobatch.rates import Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.settings import checked_concurrency, is_one_of, load_settings, mail_merge, name_fault, names, shown
+from turbobatch.suppression import check_client, suppression_lists
 from turbobatch.units import Layout, Source
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from turbobatch.client import TurboClient
     from turbobatch.engine import RunEvent
     from turbobatch.merge import MailMerge
     from turbobatch.recipients import Table
     from turbobatch.recipients.version import FileVersion
+    from turbobatch.suppression import Listed
 
     Recipients = pd.DataFrame | Table | str | Path
 
@@ -42,7 +45,7 @@ class Definition:
         rate: str | None = None,
         concurrency: int = 16,
         window: str | None = None,
-        suppress: Recipients | None = None,
+        suppress: Listed | Sequence[Listed] | None = None,
         api: str | None = None,
         journal: str | Path | None = None,
         policy: Policy | None = None,
@@ -65,7 +68,7 @@ class Definition:
         self.sent_version: FileVersion | None = None  # of the table's file, as the last run read it
         self._key = names(key)
         self._group_by = names(group_by)
-        self._suppress = absolute(suppress)
+        self._suppress = suppression_lists(suppress)
 
     @classmethod
     def load(
@@ -94,7 +97,7 @@ class Definition:
             rate=rate if rate is not None else send.rate,
             concurrency=concurrency if concurrency is not None else send.concurrency,
             window=send.window,
-            suppress=folder / send.suppress if send.suppress else None,
+            suppress=suppression_lists(send.suppress, folder),
             api=send.api,
             journal=journal or folder / f"{settings.name}.journal.db",
         )
@@ -121,13 +124,21 @@ class Definition:
         layout = Layout(table.columns, self._key, self._group_by)
         return Source(table, layout, self.message.bind(table.columns))
 
+    def check_client(self, client: TurboClient) -> None:
+        """Find out before a run whether it can be done with this account.
+
+        Raises:
+            CampaignError: the vendor's suppression list is needed, and the client has v1 credentials.
+        """
+        check_client(self._suppress, client)
+
     def reads(self, path: Path, recipients: Recipients | None = None) -> bool:
-        """Whether this file is one that the campaign is made of: tables, suppression list, templates, journal.
+        """Whether this file is one that the campaign is made of: tables, suppression lists, templates, journal.
 
         The journal's files are the campaign's own also before they exist.
         """
         journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark", "-journal", "-shm")]
-        given = [self._recipients, absolute(recipients), self._suppress, self._file, *self.message.files, *journal]
+        given = [self._recipients, absolute(recipients), *self._suppress, self._file, *self.message.files, *journal]
         return is_one_of(path, [item for item in given if isinstance(item, Path)])
 
     @property

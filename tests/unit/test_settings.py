@@ -118,7 +118,7 @@ def test_all_that_can_be_set_is_read(write: Write) -> None:
             rate="20/second",
             concurrency=3,
             window="Mon-Fri 09:00-18:00 Europe/Rome",
-            suppress="no.csv",
+            suppress=("no.csv",),
         ),
     )
 

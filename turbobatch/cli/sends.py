@@ -41,7 +41,9 @@ def check(
     if output is not None:
         check_output(loaded, output)
     problems = Problems()
-    parts = problems.counted(loaded.checking(api=api_name(api, loaded), progress=is_terminal(sys.stderr)))
+    shown = is_terminal(sys.stderr)
+    found = loaded.checking(api=api_name(api, loaded), progress=shown, say=lambda text: warn(f"warning: {text}"))
+    parts = problems.counted(found)
     if output is not None:
         write_report((part.frame() for part in parts), output)
         tell(f"{problems.count} problems, written to {output}")
@@ -99,6 +101,7 @@ def send(
     """Send what isn't sent yet and write the report. The same command goes on after a stop."""
     loaded = load(campaign, recipients, rate=rate, concurrency=concurrency, journal=journal)
     client = make_client(api or loaded.api, base_url, transport)
+    loaded.check_client(client)
     if test_to is not None:
         send_test(loaded, client, test_to, limit or 1, yes=yes)
     if output is None:
