@@ -27,6 +27,7 @@ from turbobatch.run import Asked, Run, active_run, start_run
 from turbobatch.settlement import doubts_to_settle, settle_by_hand
 from turbobatch.suppression import Suppressed, load_suppressed, looking
 from turbobatch.trial import send_trial
+from turbobatch.validation import Validating, account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from turbobatch.recipients import Table
     from turbobatch.sendapi import SendApi
     from turbobatch.units import Source
+    from turbobatch.validation import Need
 
     Recipients = pd.DataFrame | Table | str | Path
 
@@ -68,23 +70,37 @@ class Campaign(Definition):
     """
 
     def check(
-        self, recipients: Recipients | None = None, *, api: str | None = None, client: TurboClient | None = None
+        self,
+        recipients: Recipients | None = None,
+        *,
+        api: str | None = None,
+        client: TurboClient | None = None,
+        validate: bool = False,
     ) -> pd.DataFrame:
         """Merge every row and send nothing: one row per problem, with its cure.
 
         Columns: `row, where` (the same with the file's line), `status` (what the row would become: invalid, duplicate,
-        suppressed), `field, columns, problem, cure, send_key`.
+        suppressed; `warning`: it is sent all the same), `field, columns, problem, cure, send_key`.
 
-        The vendor's suppression list is fetched with `client`, else with the environment's credentials; without any it
-        is left out, with a warning.
+        Args:
+            recipients: the table, if not the campaign's own.
+            api: "v1" or "v2", whose size limit counts.
+            client: a v2 account, else the environment's, for what the vendor is asked. Without any its suppression list
+                is left out, with a warning.
+            validate: have the vendor judge the address of everybody who could be sent an email, which costs a credit
+                each. It judges invalid, spamtrap, abuse and do_not_mail: problems; the others are counted in
+                `attrs["turbobatch.validated"]`. A judgement is kept in `<name>.validated.db` beside the journal and
+                used again for 30 days, "unknown" for one.
 
         Raises:
-            CampaignError: the table or a template can't be used at all.
-            AuthenticationError, ManagementError: the vendor's suppression list couldn't be had.
+            CampaignError: the table or a template can't be used at all, or `validate` has no v2 account.
+            AuthenticationError, ManagementError: the vendor couldn't be asked.
+            JournalError: `validate` has to know what is sent, and the journal can't be read.
+            KeyboardInterrupt: Ctrl-C. A list that is being judged goes on: the next such check takes it up.
         """
         from turbobatch.frames import CheckFrame, framed
 
-        return framed(CheckFrame, whole(self.checking(recipients, client, api=api)))
+        return framed(CheckFrame, whole(self.checking(recipients, client, api=api, validate=validate)))
 
     def checking(
         self,
@@ -94,19 +110,30 @@ class Campaign(Definition):
         api: str | None = None,
         progress: bool = False,
         say: Callable[[str], object] = log.warning,
+        validate: bool | Callable[[Need], object] = False,
     ) -> Iterator[Checked]:
         """The same part by part, at least one, for tables whose problems don't fit into memory, or to show progress.
 
-        `say` takes warnings.
+        `say` takes warnings. `validate` may be asked whether so many addresses may be paid for, and raises if not.
         """
         source = self.source(recipients)
-        with looking(self._suppress, client, say) as found:
+        with ExitStack() as held:
+            validating = None
+            if validate:
+                client = held.enter_context(account(client))
+                validating = held.enter_context(Validating(self.validated_path, source.merger))
+            found = held.enter_context(looking(self._suppress, client, say))
             suppressed = self._suppressed(found, progress=progress)
-        prepare = self._preparation(source, any_account(api or self.api or "v2"), suppressed)
-        with reading("checking", bar=progress, rows=source.table.about) as tick:
-            for part in checking(source.table, source.layout, prepare, self._journal):
-                tick(part.rows)
-                yield part
+            prepare = self._preparation(source, any_account(api or self.api or "v2"), suppressed)
+            on_ready = validating.want if validating is not None else None
+            with reading("checking", bar=progress, rows=source.table.about) as tick:
+                for part in checking(source.table, source.layout, prepare, self._journal, on_ready):
+                    tick(part.rows)
+                    yield part
+            if validating is not None and client is not None:
+                with reading("validating", bar=progress, rows=validating.need().new) as tick:
+                    validating.ask(client, validate if callable(validate) else lambda _: None, tick)
+                yield from validating.parts()
 
     def preview(self, recipients: Recipients | None = None, *, row: int = 0) -> Preview:
         """The email that a row makes, as it will leave.

@@ -15,6 +15,7 @@ from turbobatch.recipients import open_table
 from turbobatch.settings import checked_concurrency, is_one_of, load_settings, mail_merge, name_fault, names, shown
 from turbobatch.suppression import check_client, suppression_lists
 from turbobatch.units import Layout, Source
+from turbobatch.validation import store_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,15 +136,21 @@ class Definition:
     def reads(self, path: Path, recipients: Recipients | None = None) -> bool:
         """Whether this file is one that the campaign is made of: tables, suppression lists, templates, journal.
 
-        The journal's files are the campaign's own also before they exist.
+        The journal's files are the campaign's own also before they exist, and so is what the vendor has judged.
         """
-        journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark", "-journal", "-shm")]
+        endings = ("", "-wal", "-mark", "-journal", "-shm")
+        journal = [Path(f"{path}{ending}") for path in (self.journal_path, self.validated_path) for ending in endings]
         given = [self._recipients, absolute(recipients), *self._suppress, self._file, *self.message.files, *journal]
         return is_one_of(path, [item for item in given if isinstance(item, Path)])
 
     @property
     def _identity(self) -> tuple[Path, str]:
         return self.journal_path.resolve(), self.name
+
+    @property
+    def validated_path(self) -> Path:
+        """Where the vendor's judgements of addresses are kept."""
+        return store_path(self.journal_path, self.name)
 
     def _journal(self) -> SqliteJournal:
         """The journal for those who only look."""

@@ -18,6 +18,7 @@ from turbobatch.units import Finder, Finding, invalid
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from turbobatch.addresses import Address
     from turbobatch.email import Email
     from turbobatch.engine import FeedItem
     from turbobatch.journal import Entry, Journal
@@ -40,12 +41,13 @@ class Reasons(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A unit's email, ready to be posted."""
+    """A unit's email, ready to be posted. `recipients` is a digest of the `addresses`: to, cc and bcc."""
 
     key: str
     digest: str
     request: Request
     recipients: str
+    addresses: tuple[tuple[Address, ...], tuple[Address, ...], tuple[Address, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,8 @@ class Preparation:
         try:
             # Labelled so that the row can be found in the vendor's analytics (v2).
             email = merged.email.labelled(reference_id=key, campaign_id=self.campaign)
-            return Ready(key, merged.digest, self.api.request(email), digest_of(email.recipients))
+            addresses = email.to, email.cc, email.bcc
+            return Ready(key, merged.digest, self.api.request(email), digest_of(email.recipients), addresses)
         except InvalidEmail as error:
             return invalid(unit, key, self._unsendable(merged.email, error))
 

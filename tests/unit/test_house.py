@@ -46,6 +46,7 @@ ORDER = (
     "run",
     "progress",
     "check",
+    "validation",
     "frames",
     "arrow",
     "results",
