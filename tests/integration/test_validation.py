@@ -6,13 +6,17 @@ import json
 import os
 import sqlite3
 import stat
+import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import turbobatch as tb
 from turbobatch.check import VALIDATED
@@ -22,7 +26,6 @@ from turbobatch.validation.store import Store, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from turbobatch.sandbox import Sandbox
 
@@ -419,3 +422,32 @@ def test_an_old_judgement_is_paid_for_again(folder: Path) -> None:
             clock.now += days * 86_400
             run(client, folder, clock, *THREE)
             assert len(host.paid) == paid, days
+
+
+TROUBLES = st.dictionaries(
+    st.sampled_from(["upload", "validate", "validateEmail", "emails"]),
+    st.sampled_from(["before", "after", 400, 401, 429]),
+    max_size=3,
+)
+RUNS = st.lists(st.tuples(st.sets(st.sampled_from("abcde"), min_size=1), TROUBLES), min_size=1, max_size=4)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@given(RUNS)
+def test_whatever_goes_wrong_nobody_pays_twice(runs: list[tuple[set[str], dict[str, str | int]]]) -> None:
+    """Within a day; and a day later, at the latest, everything is judged."""
+    host, clock = Host(), Clock()
+    with tempfile.TemporaryDirectory() as name, serving(host) as client:
+        assert client._management is not None
+        client._management._sleep = lambda _: None  # between tries of the same call
+        for addresses, troubles in runs:
+            host.trouble = dict(troubles)
+            with suppress(tb.ManagementError, tb.AuthenticationError):
+                run(client, Path(name), clock, *sorted(f"{item}@x.example" for item in addresses))
+            clock.now += 60
+        assert len(host.paid) == len(set(host.paid))
+        host.trouble.clear()
+        clock.now += GIVEN_UP + 1
+        told = run(client, Path(name), clock, *(f"{item}@x.example" for item in "abcde"))
+    assert sum(told.values()) == 5
+    assert set(host.paid) == {f"{item}@x.example" for item in "abcde"}

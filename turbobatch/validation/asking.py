@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GIVEN_UP = 86_400.0  # seconds after which a list that doesn't move, or isn't there, is taken for never started
 
 _LONGEST_LIST = 100_000  # addresses
-_FIRST_WAIT = 0.25  # seconds from one look at a list to the next; it doubles
+_FIRST_WAIT = 0.1  # seconds from one look at a list to the next; it doubles
 _LONGEST_WAIT = 5.0
 _PATIENCE = 20.0  # seconds in which a list that was started moves, mostly
 _LONGEST = 3600.0  # seconds that a list is looked at
