@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from turbobatch.report import read_report, write_report
     from turbobatch.run import Progress, Run
     from turbobatch.sandbox import Sandbox
+    from turbobatch.summary import summary
 
 __all__ = [
     "Address",
@@ -69,6 +70,7 @@ __all__ = [
     "audit",
     "options",
     "read_report",
+    "summary",
     "with_delivery",
     "write_report",
 ]
@@ -97,6 +99,7 @@ _HOMES = {
     "report": ("read_report", "write_report"),
     "run": ("Progress", "Run"),
     "sandbox": ("Sandbox",),
+    "summary": ("summary",),
 }
 
 
@@ -107,11 +110,11 @@ def _register_accessor() -> None:
 
 
 class _Package(ModuleType):
-    """The package's own type: `turbobatch.audit` is the function, though importing the module would bind its name."""
+    """The package's own type: `audit` and `summary` are functions, though importing the modules would bind them."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "audit" and isinstance(value, ModuleType):
-            value = value.audit
+        if name in {"audit", "summary"} and isinstance(value, ModuleType):
+            value = getattr(value, name)
         super().__setattr__(name, value)
         if name == "frames":  # the first results, check or audit: by now pandas is there
             _register_accessor()

@@ -1,4 +1,4 @@
-"""Address lists: parse, validate, format, and suggest a typo's fix.
+"""Address lists: parse, validate, format.
 
 Syntax is judged by email-validator without DNS: the API itself only judges syntax when it takes an email
 (bounces show later), and a batch must not depend on a resolver.
@@ -7,7 +7,6 @@ Syntax is judged by email-validator without DNS: the API itself only judges synt
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
 import re
 from dataclasses import dataclass
@@ -31,16 +30,6 @@ _ADDRESS_LIMIT = 254  # RFC 3696, erratum 1690
 _FAR_TOO_LONG = 1000  # characters, also of one that normalisation shortens
 
 _ENCODED_WORD_BYTES = 45  # RFC 2047 allows 75 characters a word: 12 of frame, 60 of base64, 45 bytes before it
-
-_COMMON_DOMAINS = (
-    "gmail.com", "googlemail.com", "hotmail.com", "hotmail.co.uk", "hotmail.fr", "hotmail.it", "outlook.com",
-    "live.com", "msn.com", "yahoo.com", "yahoo.co.uk", "yahoo.fr", "yahoo.it", "yahoo.de", "icloud.com", "me.com",
-    "mail.com", "email.com", "ymail.com", "hotmail.de", "hotmail.es", "outlook.de", "outlook.es", "outlook.fr",
-    "outlook.it", "live.co.uk", "live.fr", "live.it", "yahoo.es", "yahoo.ca", "gmx.at", "gmx.ch", "yandex.com",
-    "mac.com", "aol.com", "comcast.net", "verizon.net", "att.net", "gmx.de", "gmx.net", "gmx.com", "web.de",
-    "t-online.de", "orange.fr", "wanadoo.fr", "free.fr", "laposte.net", "libero.it", "virgilio.it", "tiscali.it",
-    "protonmail.com", "proton.me", "mail.ru", "yandex.ru", "qq.com", "163.com", "btinternet.com", "telefonica.net",
-)  # fmt: skip
 
 
 class AddressError(ValueError):
@@ -171,22 +160,6 @@ def encoded_word(text: str) -> str:
             pieces.append(b"")
         pieces[-1] += encoded
     return " ".join(f"=?utf-8?b?{base64.b64encode(piece).decode()}?=" for piece in pieces)
-
-
-def suggest(text: str) -> str | None:
-    """Guess what a mistyped address was meant to be; None without a good guess. Never applied by itself."""
-    local, at, domain = text.strip().strip("<>").rpartition("@")
-    if not at or not local:
-        return None
-    domain = domain.lower().strip(". ").replace(",", ".").replace("..", ".")
-    close = difflib.get_close_matches(domain, _COMMON_DOMAINS, n=1, cutoff=0.84)
-    fixed = f"{local.strip('@ .')}@{close[0] if close else domain}"
-    if fixed == text.strip():
-        return None
-    try:
-        return Address.parse(fixed).email
-    except AddressError:
-        return None
 
 
 def _nonempty(chars: list[str]) -> Iterator[str]:

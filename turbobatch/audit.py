@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from turbobatch.arrow import remember_types, remembered_types
+from turbobatch.delivery import DELIVERY_COLUMNS
 from turbobatch.errors import CampaignError
 from turbobatch.failures import FailedAddress, failures_in
+from turbobatch.recipients.audited import audited_name
 from turbobatch.results import RESULT_COLUMNS
 
 if TYPE_CHECKING:
@@ -23,8 +26,9 @@ def audit(results: pd.DataFrame | Iterable[pd.DataFrame], *, start: int = 0) -> 
         results: what `Campaign.results` returned or `read_report` read, or its chunks in order.
         start: the number of the first row, where the results don't begin with row 0.
 
-    Rows that are sent, duplicate, suppressed or pending are left out. Own columns called like one of the audit's give
-    way.
+    Rows that are sent or pending are left out; where the results were joined with deliveries, sent rows that didn't
+    arrive are in. A column of the table's own that is called like one of the audit's is kept as `row.NAME`, and has its
+    name back where the audit is given back as recipients, to send what was corrected in it.
 
     Raises:
         CampaignError: these are no results.
@@ -61,6 +65,7 @@ def audit_chunks(results: Iterable[pd.DataFrame], *, start: int = 0) -> Iterator
 
 def _audit_chunk(chunk: pd.DataFrame, start: int) -> pd.DataFrame:
     import pandas as pd
+    import pyarrow as pa
 
     if missing := [name for name in RESULT_COLUMNS if name not in chunk.columns]:
         raise CampaignError(f"these are no results, they have no column {missing[0]!r}: read reports with read_report")
@@ -68,8 +73,8 @@ def _audit_chunk(chunk: pd.DataFrame, start: int) -> pd.DataFrame:
     places = [item.row - start for item in rows]
     kinds = dict.fromkeys(FailedAddress._fields, "string") | {"row": "int64"}
     head = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
-    own = [name for name in chunk.columns if name not in RESULT_COLUMNS and name not in FailedAddress._fields]
-    tail = chunk.iloc[places][own].reset_index(drop=True)
+    own = [name for name in chunk.columns if name not in RESULT_COLUMNS and name not in DELIVERY_COLUMNS]
+    tail = chunk.iloc[places][own].reset_index(drop=True).set_axis([audited_name(name) for name in own], axis=1)
     found = pd.concat([head, tail], axis=1)
-    found.attrs = chunk.attrs  # the types of the source's columns
-    return found
+    types = remembered_types(chunk)
+    return remember_types(found, pa.schema([(audited_name(name), types[name]) for name in own if name in types]))

@@ -117,6 +117,8 @@ class Campaign(Definition):
         `say` takes warnings. `validate` may be asked whether so many addresses may be paid for, and raises if not.
         """
         source = self.source(recipients)
+        for warning in source.table.warnings:
+            say(warning)
         with ExitStack() as held:
             validating = None
             if validate:
@@ -335,7 +337,9 @@ class Campaign(Definition):
             log.warning("%s", change)
         with self._journal() as journal:
             table, layout, merger = source.table, source.layout, source.merger
-            yield Results(table=table, layout=layout, merger=merger, journal=journal, in_use=journal.in_use)
+            yield Results(
+                table=table, layout=layout, merger=merger, journal=journal, campaign=self.name, in_use=journal.in_use
+            )
 
     def in_doubt(self) -> list[str]:
         """The keys of all emails in doubt, also of those whose rows have left the table."""

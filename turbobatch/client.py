@@ -222,7 +222,8 @@ class TurboClient:
         Args:
             since: the first day, in UTC.
             until: the last day.
-            statuses: rows with one of these alone: NEW, DEFER, SUCCESS, OPEN, CLICK, UNSUB, REPORT, FAIL, SYSFAIL.
+            statuses: rows with one of these alone: NEW, DEFER, SUCCESS, OPEN, CLICK, UNSUB, REPORT, FAIL, SYSFAIL. A
+                row whose status changes between two pages may make another be passed over.
             filter: a text to be found in the field `filter_by`; a campaign's label finds its rows.
             filter_by: subject, sender, recipient or domain.
             page_size: rows to ask for at a time.

@@ -6,12 +6,14 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from turbobatch.corrections import checked_corrections
 from turbobatch.errors import CampaignError
 from turbobatch.journal import SqliteJournal, open_journal, read_journal
 from turbobatch.policy import Policy
 from turbobatch.progress import log_event
 from turbobatch.rates import Window, parse_rate
 from turbobatch.recipients import open_table
+from turbobatch.recipients.audited import is_audit, read_audit
 from turbobatch.settings import checked_concurrency, is_one_of, load_settings, mail_merge, name_fault, names, shown
 from turbobatch.suppression import check_client, suppression_lists
 from turbobatch.units import Layout, Source
@@ -114,7 +116,10 @@ class Definition:
         return other
 
     def source(self, recipients: Recipients | None = None) -> Source:
-        """The table, opened, with its layout and the merge that is bound to its columns."""
+        """The table, opened, with its layout and the merge that is bound to its columns.
+
+        An audit that is given back counts as the table that was sent, as far as it failed.
+        """
         options = {} if recipients is not None else self._read_options
         given = recipients if recipients is not None else self._recipients
         if given is None:
@@ -122,6 +127,12 @@ class Definition:
                 "the campaign has no recipients: name a table ([recipients] path, or --recipients FILE)"
             )
         table = open_table(given, **options)
+        if is_audit(table):
+            audited = read_audit(table)
+            return checked_corrections(self._source(audited), audited, self._journal)
+        return self._source(table)
+
+    def _source(self, table: Table) -> Source:
         layout = Layout(table.columns, self._key, self._group_by)
         return Source(table, layout, self.message.bind(table.columns))
 

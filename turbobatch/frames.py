@@ -86,7 +86,7 @@ class CheckFrame(Frame):
 
 
 class AuditFrame(Frame):
-    """The failed addresses of results: how many, the causes, then one row for each."""
+    """The failed addresses of results: how many of each kind, the causes, then one row for each."""
 
     _needs = ("status", "reason")
 
@@ -95,7 +95,9 @@ class AuditFrame(Frame):
             return line("No address failed.")
         guesses = int(self["suggestion"].notna().sum()) if "suggestion" in self.columns else 0
         guessed = [f"{guesses:,} with a suggestion"] if guesses else []
-        lead = line(f"{_many(len(self), 'failure')}:", *_badges(Counter(map(_text, self["status"]))), *guessed)
+        kinds = Counter(map(_text, self["category" if "category" in self.columns else "status"]))
+        told = [badge(kind, count) for kind, count in kinds.most_common()]
+        lead = line(f"{_many(len(self), 'failure')}:", *told, *guessed)
         return Html(lead + _causes(self["reason"]))
 
 

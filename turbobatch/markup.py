@@ -24,6 +24,10 @@ _FIRST = re.compile(r"(?:&#39;|\W)*\w?")
 
 _OWN_VALUE = re.compile(r"(?<!column )'[^']*[^\w'][^']*'|\S*@\S*|(?<=row )\d+")
 
+_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # all but tab and line feed
+_SPACE = 0x20  # the first character that is no control
+_PICTURES = 0x2400  # where Unicode's pictures of control characters begin
+
 _SHOWN = 2000  # characters of a cell
 _SHOWN_TEXT = 20_000  # characters of a text
 _LONG = 24  # characters from which on a cell wants some width
@@ -64,11 +68,18 @@ class Html(str):
 
     __slots__ = ()
 
+    def __html__(self) -> str:
+        """What Jinja asks for before it escapes."""
+        return self
+
 
 def masked(text: str) -> str:
     """Mask what looks like an address, if the options say so; of the local part the first letter stays."""
-    if not options.mask_addresses:
-        return text
+    return mask(text) if options.mask_addresses else text
+
+
+def mask(text: str) -> str:
+    """The same, whatever the options say."""
     pieces = _AT.split(text)
     for place in range(0, len(pieces) - 1, 2):
         before = pieces[place]
@@ -90,6 +101,11 @@ def escaped(value: object) -> Html:
         return value
     whole = masked(str(value)).encode("utf-8", "replace").decode()  # half a character can't be saved in a notebook
     return Html(html.escape(whole))
+
+
+def visible(text: str) -> str:
+    """A text as every page and picture can hold it: control characters as pictures, half a character as a mark."""
+    return text if text.isprintable() else _HIDDEN.sub(_seen, text)
 
 
 def shortened(text: str, limit: int = _SHOWN) -> str:
@@ -169,3 +185,7 @@ def _cell(side: str, cell: object) -> str:
     text = str(cell)
     width = ";min-width:10em;max-width:32em;overflow-wrap:anywhere" if len(text) > _LONG else ""
     return f'<td style="{_CELL.format(side)}{width}">{escaped(shortened(text))}</td>'
+
+
+def _seen(match: re.Match[str]) -> str:
+    return chr(_PICTURES + ord(match[0])) if ord(match[0]) < _SPACE else "\N{REPLACEMENT CHARACTER}"

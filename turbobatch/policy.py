@@ -26,6 +26,18 @@ class Status(StrEnum):
     IN_DOUBT = "in_doubt"  # a POST began and no verdict came
 
 
+MEANINGS = {
+    Status.PENDING: "not tried yet",
+    Status.SENT: "the API answered OK",
+    Status.REJECTED: "the API refused this email",
+    Status.INVALID: "never sent: the row couldn't be merged or has a bad address",
+    Status.DUPLICATE: "never sent: an earlier row has the same key",
+    Status.SUPPRESSED: "never sent: the address is on a suppression list",
+    Status.FAILED: "surely not accepted, retries used up",
+    Status.IN_DOUBT: "a POST began and no verdict came",
+}
+"""What each status says, in the words that are shown."""
+
 SETTLED_WELL = frozenset({Status.SENT, Status.DUPLICATE, Status.SUPPRESSED})
 """The statuses that ask nothing more of the user."""
 

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from turbobatch.arrow import arrow_table, remember_types, remembered_types, tabl
 from turbobatch.delimited import write_delimited
 from turbobatch.errors import CampaignError
 from turbobatch.page import write_page
+from turbobatch.plots import check_there as check_plots
 from turbobatch.recipients import open_table
 from turbobatch.results import RESULT_COLUMNS
 
@@ -48,6 +50,8 @@ def report_format(path: str | Path) -> str:
         raise CampaignError(f"{path}: {what}: use {_known()}")
     if ending == ".xlsx":
         _openpyxl()
+    if ending == ".html":
+        check_plots()
     return ending
 
 
@@ -71,22 +75,39 @@ def check_report_path(path: str | Path) -> None:
         raise CampaignError(f"{path} can't be written: its folder is read-only")
 
 
-def write_report(results: pd.DataFrame | Iterable[pd.DataFrame], path: str | Path, *, for_excel: bool = False) -> Path:
+def write_report(
+    results: pd.DataFrame | Iterable[pd.DataFrame],
+    path: str | Path,
+    *,
+    for_excel: bool = False,
+    mask_addresses: bool = False,
+) -> Path:
     """Write results; the ending picks the format (.csv .tsv .parquet .xlsx .html).
+
+    The .html file is a page for people: what is in doubt, figures of all rows, the failed addresses, the first rows.
+    The others hold every row.
 
     Args:
         results: what `Campaign.results` or `send` returned, or its chunks in order.
         path: the file; one of that name is replaced when the new one is complete.
         for_excel: make a CSV or TSV file safe and readable for Excel: cells that begin a formula get a `'` before
             them, and the file a byte order mark. An .xlsx file is always safe.
+        mask_addresses: show `ana.rossi@example.org` as `a…@example.org` in a page, to pass it on. Without it a page
+            names everybody, as the other formats do, whatever `turbobatch.options` says of notebooks.
 
     Raises:
-        CampaignError: the format isn't known, or the file can't be written.
+        CampaignError: the format isn't known or can't mask addresses, or the file can't be written.
     """
     import pandas as pd
 
     path = Path(path)
     write = _WRITERS[report_format(path)]
+    if mask_addresses:
+        if write is not _write_html:
+            raise CampaignError(
+                f"{path}: only a page (.html) can have its addresses masked, the other formats are data"
+            )
+        write = partial(_write_html, mask_addresses=True)
     chunks = iter([results]) if isinstance(results, pd.DataFrame) else iter(results)
     with replacing(path) as temporary:
         write(chunks, temporary, for_excel)
@@ -326,9 +347,9 @@ def _excel_cell(value: Any) -> Any:
     return text if len(text) <= _EXCEL_LENGTH else text[: _EXCEL_LENGTH - 1] + "…"
 
 
-def _write_html(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool) -> None:
+def _write_html(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool, *, mask_addresses: bool = False) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        write_page(map(as_text, chunks), file)
+        write_page(chunks, file, mask_addresses=mask_addresses)
 
 
 def _typed(frame: pd.DataFrame, path: Path, *, from_text: bool) -> pd.DataFrame:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from turbobatch.recipients import Chunk, Table
     from turbobatch.units import Batch, Finding, Layout
 
+CAMPAIGN = "turbobatch.campaign"
+"""Where a frame of results tells its campaign's name, in DataFrame.attrs."""
+
 _CHUNK = 5000  # rows
 
 
@@ -58,6 +61,7 @@ class Results:
     layout: Layout
     merger: Merger
     journal: Journal
+    campaign: str = ""  # its name, which the frames carry
     in_use: bool = False  # by a run, it seems: then rows in doubt may just wait for their answers
 
     def frames(self) -> Iterator[pd.DataFrame]:
@@ -69,15 +73,19 @@ class Results:
         empty = True
         for chunk, columns in self._chunks():
             empty = False
-            yield remember_types(_with_columns(chunk.frame(), columns), types)
+            yield self._named(remember_types(_with_columns(chunk.frame(), columns), types))
         if empty:
-            yield remember_types(joined(_without_rows(self.table), []), types)
+            yield self._named(remember_types(joined(_without_rows(self.table), []), types))
 
     def frame(self) -> pd.DataFrame:
         """All rows at once."""
         import pandas as pd
 
         return pd.concat(list(self.frames()))
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        frame.attrs[CAMPAIGN] = self.campaign
+        return frame
 
     def in_doubt(self) -> list[str]:
         """The keys of all emails in doubt, also of those whose rows have left the table."""

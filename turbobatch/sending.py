@@ -113,11 +113,16 @@ class Counts:
 
 
 def write(
-    campaign: Campaign, output: Path, *, for_excel: bool, deliveries: Deliveries | None = None
+    campaign: Campaign,
+    output: Path,
+    *,
+    for_excel: bool,
+    deliveries: Deliveries | None = None,
+    warned: bool = True,
 ) -> tuple[Counter[str], list[str]]:
     """Write the report chunk by chunk and print what it says; rows by status, and doubts that no row tells of.
 
-    With `deliveries` each sent row has its delivery too.
+    With `deliveries` each sent row has its delivery. What the table warns of is told unless it was (`warned`).
     """
     from turbobatch.audit import audit as find_failures
     from turbobatch.failures import LEFT_OUT
@@ -138,6 +143,8 @@ def write(
                 yield chunk
 
     with campaign.look() as results:
+        for warning in () if warned else results.table.warnings:
+            warn(f"warning: {warning}")
         write_report(looked_at(results), output, for_excel=for_excel)
         elsewhere, in_use = seen.elsewhere(results.in_doubt()), results.in_use
     tell(counts_text(seen.rows))

@@ -287,7 +287,7 @@ class Finder:
         return Finding(unit, status=Status.INVALID, message=f"{unit.where}: {error}; {cure}", errors=(error,))
 
     def _unusable(self, unit: Unit, role: str, names: tuple[str, ...]) -> Finding:
-        texts = {name: _text(unit.values[self.layout.columns.index(name)]) for name in names}
+        texts = {name: key_text(unit.values[self.layout.columns.index(name)]) for name in names}
         blank = next((name for name, text in texts.items() if not text), None)
         cells = {name: unit.values[self.layout.columns.index(name)] for name in names}
         odd = next((name for name, cell in cells.items() if not isinstance(cell, _STEADY)), None)
@@ -317,7 +317,7 @@ def _told_apart(found: Finding, first: int) -> Finding:
 
 
 def _joined(values: Sequence[Any], places: Sequence[int]) -> str | None:
-    texts = [_text(values[place]) for place in places]
+    texts = [key_text(values[place]) for place in places]
     return _key(texts) if all(texts) else None
 
 
@@ -335,7 +335,8 @@ def _plain_texts(cells: Sequence[Any]) -> list[str] | None:
     return texts if all(texts) and not holds_control("".join(texts)) else None
 
 
-def _text(value: Any) -> str:
+def key_text(value: Any) -> str:
+    """A cell as it stands in a key; empty where it is blank."""
     if isinstance(value, str):
         return value.strip()
     # The same cell must make the same key however the table was read: pandas turns 7 into 7.0 beside a gap.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from turbobatch.addresses import CONTROL
 from turbobatch.delivery import Delivery
-from turbobatch.policy import Status
+from turbobatch.failures import AS_MEANT, Category
+from turbobatch.policy import MEANINGS, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,17 +25,6 @@ if TYPE_CHECKING:
     from turbobatch.validation import Need
 
 _SHOWN = 20  # failed addresses, or keys, a terminal shows before it names the rest's number
-
-MEANINGS = {
-    Status.PENDING: "not tried yet",
-    Status.SENT: "the API answered OK",
-    Status.REJECTED: "the API refused this email",
-    Status.INVALID: "never sent: the row couldn't be merged or has a bad address",
-    Status.DUPLICATE: "never sent: an earlier row has the same key",
-    Status.SUPPRESSED: "never sent: the address is on a suppression list",
-    Status.FAILED: "surely not accepted, retries used up",
-    Status.IN_DOUBT: "a POST began and no verdict came",
-}
 
 IN_PROGRESS = "A run seems to be in progress: rows in doubt may just be waiting for their answers."
 
@@ -56,29 +46,45 @@ def refused_text(count: int) -> str:
 class Failures:
     """A table's failed addresses, counted chunk by chunk; only those that are shown are kept."""
 
-    count: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)  # by category
     _lines: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many ask for something to be done."""
+        return self.kinds.total() - sum(self.kinds[kind] for kind in AS_MEANT)
 
     def add(self, found: pd.DataFrame) -> None:
         """Count an audit's rows."""
-        for item in found.head(max(_SHOWN - self.count, 0)).itertuples(index=False):
+        self.kinds.update(found["category"].tolist())
+        shown = found[~found["category"].isin(list(AS_MEANT))].head(_SHOWN - len(self._lines))
+        for item in shown.itertuples(index=False):
             # Without an address, by what tells the email apart and what `resolve --key` takes.
             key = f"key {item.send_key}" if isinstance(item.send_key, str) else "-"
             address = item.address if isinstance(item.address, str) else key
             guess = f" (did you mean {item.suggestion}?)" if isinstance(item.suggestion, str) else ""
             # A cell's text, or the API's, mustn't steer the terminal.
-            line = f"  row {item.row:<5} {item.status:<9} {address}  {item.reason}{guess}"
+            kind = str(item.category if item.status == Status.SENT else item.status)  # it left, and came to nothing
+            line = f"  row {item.row:<5} {kind:<9} {address}  {item.reason}{guess}"
             self._lines.append(CONTROL.sub(" ", line))
-        self.count += len(found)
 
     def text(self) -> str:
-        """One line per failed address, the first ones."""
-        if not self.count:
-            return "No address failed.\n"
-        lines = [f"Failed addresses ({self.count}):", *self._lines]
+        """How many of each kind, then one line per failed address, the first ones."""
+        asking = self._told(kind for kind in Category if kind not in AS_MEANT)
+        lines = [f"Failed addresses ({self.count:,}): {asking}" if asking else "No address failed.", *self._lines]
         if self.count > _SHOWN:
-            lines.append(f"  … and {self.count - _SHOWN} more: turbobatch audit writes them all")
+            lines.append(f"  … and {self.count - _SHOWN:,} more: turbobatch audit writes them all")
+        if as_meant := self._told(kind for kind in Category if kind in AS_MEANT):
+            lines.append(f"Not sent, as meant: {as_meant}")
         return "\n".join(lines) + "\n"
+
+    def written_text(self, output: Path) -> str:
+        """What is in a file that holds them all."""
+        as_meant = self._told(kind for kind in Category if kind in AS_MEANT)
+        return f"{self.count:,} failed addresses{f' ({as_meant} besides)' if as_meant else ''}, written to {output}"
+
+    def _told(self, kinds: Iterable[Category]) -> str:
+        return ", ".join(f"{self.kinds[kind]:,} {kind}" for kind in kinds if self.kinds[kind])
 
 
 def failures_text(failures: pd.DataFrame) -> str:
@@ -86,6 +92,16 @@ def failures_text(failures: pd.DataFrame) -> str:
     counted = Failures()
     counted.add(failures)
     return counted.text()
+
+
+def correcting_text(output: Path | None) -> str:
+    """How an audit goes on: in its file, or in one that is still to be written."""
+    file = output or "failed.csv"
+    write = "" if output else f"Write them into a file with -o {file}. "
+    return (
+        f"{write}Correct the table's own columns in it, not `address`; then this sends what was corrected, and nothing "
+        f"twice:\n  turbobatch send CAMPAIGN --recipients {file} -o report.csv"
+    )
 
 
 @dataclass(slots=True)

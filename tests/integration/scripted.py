@@ -41,9 +41,8 @@ class Peer:
                 return None
             data += piece
         head, _, body = data.partition(b"\r\n\r\n")
-        length = next(
-            int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-        )
+        named = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        length = int(named[0].partition(b":")[2]) if named else 0  # a GET has none
         while len(body) < length:
             if not (piece := self.sock.recv(65536)):
                 return None

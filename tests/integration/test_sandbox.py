@@ -512,8 +512,10 @@ class TestHttpApi:
         assert http.delete(f"{sandbox.url}/messages", timeout=10).ok
         assert get(http, sandbox, "/count") == {"accepted": 0, "requests": 0}
 
-    def test_the_root_is_a_small_text_page(self, sandbox: Sandbox, http: requests.Session) -> None:
-        assert http.get(sandbox.url, timeout=10).text.startswith("turbobatch sandbox")
+    def test_the_root_is_the_inbox_page(self, sandbox: Sandbox, http: requests.Session) -> None:
+        answer = http.get(sandbox.url, timeout=10)
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert sandbox.base_url("v2") in answer.text
 
     @pytest.mark.parametrize("path", ["/", "/messages", "/count", "/messages/1", "/messages/1/raw"])
     def test_a_host_that_is_not_loopback_is_refused(self, sandbox: Sandbox, http: requests.Session, path: str) -> None:

@@ -21,7 +21,6 @@ from turbobatch.addresses import (
     holds_control,
     parse_list,
     split_list,
-    suggest,
 )
 
 LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True).filter(lambda text: text[2:4] != "--")
@@ -193,44 +192,6 @@ class TestLists:
     def test_the_first_bad_item_is_named(self) -> None:
         with pytest.raises(AddressError, match="'broken'"):
             parse_list("a@x.example, broken, worse")
-
-
-class TestSuggest:
-    @pytest.mark.parametrize(
-        ("text", "meant"),
-        [
-            ("ana@gmial.com", "ana@gmail.com"),
-            ("ana@gmail.con", "ana@gmail.com"),
-            ("ana@gmai.com", "ana@gmail.com"),
-            ("ana@GMAIL.COM.", "ana@gmail.com"),
-            ("ana@hotmal.com", "ana@hotmail.com"),
-            ("ana@yahooo.co.uk", "ana@yahoo.co.uk"),
-            ("ana@@gmail.com", "ana@gmail.com"),
-            ("ana.@gmail.com", "ana@gmail.com"),
-            ("ana@gmail,com", "ana@gmail.com"),
-            ("ana@acme..example", "ana@acme.example"),
-            (" <ana@gmail.com> ", "ana@gmail.com"),
-        ],
-    )
-    def test_a_typo_and_what_was_meant(self, text: str, meant: str) -> None:
-        assert suggest(text) == meant
-
-    @pytest.mark.parametrize(
-        "text", ["", "ana", "@gmail.com", "ana@", "ana@nowhere", "a b@gmail.com", "…@…", "@@", "Ana <ana@gmial.com"]
-    )
-    def test_no_guess_without_a_good_one(self, text: str) -> None:
-        assert suggest(text) is None
-
-    @pytest.mark.parametrize("domain", ["gmail.com", "mail.com", "ymail.com", "hotmail.es", "live.fr", "acme.example"])
-    def test_a_right_address_gets_no_other(self, domain: str) -> None:
-        assert suggest(f"ana@{domain}") is None
-
-    @given(st.text() | st.text("@.<>, ago", max_size=12) | EMAILS)
-    def test_a_guess_is_another_and_a_valid_address(self, text: str) -> None:
-        guess = suggest(text)
-        if guess is not None:
-            assert guess != text.strip()
-            assert Address.parse(guess).email == guess
 
 
 NEARLY = st.builds(

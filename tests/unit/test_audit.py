@@ -9,13 +9,15 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from turbobatch.audit import audit
+from turbobatch.campaign import Campaign
 from turbobatch.errors import CampaignError
-from turbobatch.failures import FailedAddress, failed_addresses
-from turbobatch.policy import Status
+from turbobatch.failures import FailedAddress, failed_addresses, failures_in
+from turbobatch.merge import MailMerge
+from turbobatch.policy import MEANINGS, Status
 from turbobatch.report import read_report, write_report
 from turbobatch.results import RowVerdict, joined
 from turbobatch.samples import copy_sample, sample
-from turbobatch.wording import MEANINGS, counts_text, failures_text
+from turbobatch.wording import counts_text, failures_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +29,7 @@ ROWS = [
     ("Dan", RowVerdict(Status.FAILED, "no connection", send_key="d")),
     ("Eve", RowVerdict(Status.IN_DOUBT, "a POST began and no answer has come", send_key="e")),
     ("Fay", RowVerdict(Status.DUPLICATE, "row 5: same key as row 0", send_key="a")),
-    ("Gus", RowVerdict(Status.SUPPRESSED, "row 6: x", ("x",), send_key="g")),
+    ("Gus", RowVerdict(Status.SUPPRESSED, "row 6: x", ("x@y.example is suppressed (x)",), send_key="g")),
     ("Hal", RowVerdict(Status.PENDING, send_key="h")),
 ]
 
@@ -40,7 +42,7 @@ def results(rows: list[tuple[str, RowVerdict]] = ROWS, **own: Any) -> pd.DataFra
 
 
 def test_each_failed_address_has_a_row() -> None:
-    """Rejected, invalid, failed and in doubt, in the table's order; what asks nothing of the user is left out."""
+    """Whatever kept a row from being sent, in the table's order; what is sent, or still to come, is left out."""
     found = audit(results()).astype(object)
     assert found.where(found.notna(), None).to_numpy().tolist() == [
         [
@@ -48,7 +50,7 @@ def test_each_failed_address_has_a_row() -> None:
             "to",
             "rejected",
             "'b@@gmial.com' 'to' email not valid",
-            "syntax",
+            "domain typo",
             "b@gmail.com",
             "b",
             1,
@@ -58,6 +60,8 @@ def test_each_failed_address_has_a_row() -> None:
         [None, "to", "invalid", "missing recipients (to)", "blank", None, None, 2, "Cleo"],
         [None, None, "failed", "no connection", "not accepted", None, "d", 3, "Dan"],
         [None, None, "in_doubt", "a POST began and no answer has come", "in doubt", None, "e", 4, "Eve"],
+        [None, None, "duplicate", "same key as row 0", "duplicate", None, "a", 5, "Fay"],
+        ["x@y.example", None, "suppressed", "x@y.example is suppressed (x)", "suppressed", None, "g", 6, "Gus"],
     ]
     assert list(found.columns) == [*FailedAddress._fields, "name"]
 
@@ -77,11 +81,95 @@ def test_each_failed_address_has_a_row() -> None:
         ("missing or not valid sender email (from): 'shop@'", "shop@", "from"),
         ("missing recipients (to)", None, "to"),
         ("Invalid Mime", None, None),
+        ("'Ana <a@@b>' 'cc' email not valid", "a@@b", "cc"),
+        ("'\"Doe' 'to' email not valid", '"Doe', "to"),
+        ("name in 'to' holds a line break or control character", None, "to"),
+        ("'reply-to' holds 2 addresses", None, "reply-to"),
+        ("cc, line 1: TypeError: x", None, "cc"),
+        ("an.a@x.example is suppressed (listed in 'to')", "an.a@x.example", None),
+        ("message too large (max 24 MB)", None, None),
     ],
 )
 def test_the_apis_wording_is_read(text: str, address: str | None, field: str | None) -> None:
     """Both versions' words for a bad address give address and field; any other text is the reason, whole."""
     assert list(failed_addresses("rejected", "error", [text])) == [(address, field, text)]
+
+
+def test_a_text_about_several_addresses_makes_a_row_for_each() -> None:
+    """Whether each has a sentence of its own or they stand in one list."""
+    text = "'a@@b' 'to' email not valid, 'c@@d' cc email not valid; 'e@@f,g@@h' 'bcc' email not valid"
+    assert list(failed_addresses("rejected", "error", [text])) == [
+        ("a@@b", "to", "'a@@b' 'to' email not valid"),
+        ("c@@d", "cc", "'c@@d' cc email not valid"),
+        ("e@@f", "bcc", "'e@@f,g@@h' 'bcc' email not valid"),
+        ("g@@h", "bcc", "'e@@f,g@@h' 'bcc' email not valid"),
+    ]
+
+
+FIELDS: dict[str, Any] = {
+    "from_": "a@x.example",
+    "to": "{{ a }}",
+    "cc": "{{ b }}",
+    "bcc": "{{ c }}",
+    "reply_to": "{{ d }}",
+}
+
+
+def test_the_field_of_a_row_that_cannot_be_merged_is_told(tmp_path: Path) -> None:
+    """Also where its error names the column alone, or a template fails; of what is in none there is none."""
+    message = MailMerge(**FIELDS, subject="{{ e }}", attachments=["{{ f | default('') }}"], folder=tmp_path)
+    good: dict[str, str | None] = {**dict.fromkeys("abcd", "x@y.example"), "e": "s", "f": ""}
+    changes = {
+        "a": None,
+        "b": "x@@y.example",
+        "c": "x@gmial.con.",
+        "d": "x@y.example, x@y.example",
+        "e": None,
+        "f": "g",
+    }
+    table = pd.DataFrame([good | {name: value} for name, value in changes.items()])
+    found = audit(Campaign(name="c", message=message, journal=tmp_path / "c.db").results(table))
+    assert found[["field", "category"]].astype(object).where(found.notna(), None).to_numpy().tolist() == [
+        ["to", "blank"],
+        ["cc", "syntax"],
+        ["bcc", "domain typo"],
+        ["reply-to", "row can't be merged"],
+        [None, "row can't be merged"],
+        [None, "row can't be merged"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "error", "category"),
+    [
+        ("rejected", "error", "'ana@' 'to' email not valid", "syntax"),
+        ("rejected", "error", "'' 'to' email not valid", "blank"),
+        ("rejected", "error", "missing recipients (to)", "blank"),
+        ("rejected", "error", "'ana@acme.example' 'to' email not valid", "refused by the API"),
+        ("rejected", "error", "'ana@hotmial.com' recipient email not valid", "domain typo"),
+        ("rejected", "error", "missing or not valid sender email (from)", "refused by the API"),
+        ("rejected", "error", "Invalid Mime", "refused by the API"),
+        ("rejected", "error", "nocredit", "refused by the API"),
+        ("rejected", "HTTP 413: too large", "", "refused by the API"),
+        ("invalid", "row 1: x", "missing or not valid sender email (from)", "blank"),
+        ("invalid", "row 1: x", "missing or not valid sender email (from): 'shop@'", "syntax"),
+        ("invalid", "row 1: to: column 'e' is blank; fill the cell", "column 'e' is blank", "blank"),
+        ("invalid", "row 1: text: column 'e' is blank; fill the cell", "column 'e' is blank", "row can't be merged"),
+        ("invalid", "row 1: x", "column 'id' is blank, and it is the key", "row can't be merged"),
+        ("invalid", "row 1: x", "attachment 'a.pdf' not found", "row can't be merged"),
+        ("invalid", "row 1: x", "subject of 800 characters is longer than 700", "row can't be merged"),
+        ("failed", "no connection (refused)", "", "not accepted"),
+        ("in_doubt", "'ana@' 'to' email not valid", "", "in doubt"),
+        ("duplicate", "row 1 (line 3 of people (2).csv): same key as row 0", "", "duplicate"),
+        ("suppressed", "row 1: x", "ana@gmial.com is suppressed (spam)", "suppressed"),
+        ("rejected", "something quite new", "", "refused by the API"),
+    ],
+)
+def test_every_failure_has_a_category(status: str, message: str, error: str, category: str) -> None:
+    """In words that people sort by; what nobody has thought of is of the kind that its status tells."""
+    verdict = RowVerdict(Status(status), message, (error,) if error else ())
+    (found,) = failures_in(results([("Ana", verdict)]), 0)
+    assert (found.category, found.reason in (message, error, "same key as row 0")) == (category, True)
 
 
 def test_without_errors_the_message_or_the_status_is_the_reason() -> None:
@@ -94,7 +182,7 @@ def test_chunks_make_the_same_audit_as_the_whole() -> None:
     """Rows are counted on, also from a given start."""
     frame = results()
     assert_frame_equal(audit(iter([frame.iloc[:3], frame.iloc[3:]])), audit(frame))
-    assert audit(frame, start=100)["row"].tolist() == [101, 101, 102, 103, 104]
+    assert audit(frame, start=100)["row"].tolist() == [101, 101, 102, 103, 104, 105, 106]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
@@ -112,11 +200,32 @@ def test_nothing_failed_is_an_audit_without_rows() -> None:
     assert list(audit([]).columns) == list(FailedAddress._fields)
 
 
-def test_own_columns_called_like_the_audits_give_way() -> None:
-    """No name stands twice."""
-    found = audit(results(address=["x"] * len(ROWS), row=["y"] * len(ROWS)))
+def test_own_columns_called_like_the_audits_are_kept_under_another_name() -> None:
+    """No name stands twice, and nothing of the row is lost."""
+    own: dict[str, Any] = {"address": [f"{number} High St" for number in range(len(ROWS))], "row": "y", "row.row": "z"}
+    found = audit(results(**own))
+    assert list(found.columns) == [*FailedAddress._fields, "name", "row.address", "row.row", "row.row.row"]
+    assert found["row"].tolist() == [1, 1, 2, 3, 4, 5, 6]
+    assert found["row.address"].tolist() == [f"{number} High St" for number in found["row"]]
+    assert set(found["row.row"]) | set(found["row.row.row"]) == {"y", "z"}
+
+
+def test_sent_rows_that_did_not_arrive_are_listed_where_deliveries_are_known() -> None:
+    """By the vendor's word for what became of them; what was delivered, or isn't known, is left out."""
+    frame = results([(name, RowVerdict(Status.SENT, "OK", send_key=name)) for name in "abcdef"])
+    frame["delivery_status"] = pd.array(["delivered", "bounced", "bounced", "complaint", None, "dropped"], "string")
+    frame["delivery_address"] = ["a@x.example", "b@gmial.com", "c@x.example", "d@x.example,e@gmial.com", None, None]
+    frame["delivery_reason"] = [None, "no such host", "mailbox full", None, None, "spam"]
+    found = audit(frame)
     assert list(found.columns) == [*FailedAddress._fields, "name"]
-    assert found["row"].tolist() == [1, 1, 2, 3, 4]
+    wanted = found[["row", "address", "status", "reason", "category", "suggestion"]].astype(object)
+    assert wanted.where(wanted.notna(), None).to_numpy().tolist() == [
+        [1, "b@gmial.com", "sent", "no such host", "domain typo", "b@gmail.com"],
+        [2, "c@x.example", "sent", "mailbox full", "bounced", None],
+        [3, "d@x.example", "sent", "complaint", "complaint", None],
+        [3, "e@gmial.com", "sent", "complaint", "complaint", "e@gmail.com"],
+        [5, None, "sent", "spam", "dropped", None],
+    ]
 
 
 def test_what_are_no_results_is_one_line() -> None:
@@ -143,7 +252,13 @@ def test_failures_are_told_in_lines() -> None:
     """Address, reason and suggestion; only the first ones of many; nothing that would steer a terminal."""
     assert failures_text(audit(results(ROWS[:1]))) == "No address failed.\n"
     said = failures_text(audit(results())).splitlines()
-    assert said[0] == "Failed addresses (5):"
+    kinds = "1 domain typo, 1 blank, 1 refused by the API, 1 not accepted, 1 in doubt"
+    assert said[0] == f"Failed addresses (5): {kinds}"
+    assert [line.split()[1] for line in said[1:-1]] == ["1", "1", "2", "3", "4"]
+    assert said[-1] == "Not sent, as meant: 1 duplicate, 1 suppressed"
+    assert (
+        failures_text(audit(results(ROWS[5:]))) == "No address failed.\nNot sent, as meant: 1 duplicate, 1 suppressed\n"
+    )
     assert said[1].endswith("b@@gmial.com  'b@@gmial.com' 'to' email not valid (did you mean b@gmail.com?)")
     many = [("x", RowVerdict(Status.REJECTED, "error", ("\x1b[2J\nno",)))] * 30
     said = failures_text(audit(results(many))).splitlines()

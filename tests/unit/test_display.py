@@ -139,13 +139,13 @@ def test_a_check_tells_what_the_vendor_has_judged() -> None:
 
 
 def test_an_audit_begins_with_the_causes() -> None:
-    """And with how many addresses could be guessed."""
+    """With how many there are of each kind, and how many addresses could be guessed."""
     own = pd.DataFrame({"email": ["ana@gmial.com", "bo"]})
     errors = [(f"'{address}' 'to' email not valid",) for address in own["email"]]
     found = tb.audit(joined(own, [RowVerdict(tb.Status.REJECTED, "error", item) for item in errors]))
     lines = read(found).lines
-    assert lines[:2] == ["2 failures:", "2 rejected"]
-    assert "1 with a suggestion" in lines[2]
+    assert lines[:3] == ["2 failures:", "1 domain typo", "1 syntax"]
+    assert "1 with a suggestion" in lines[3]
     assert "ana@gmail.com" in lines
     assert read(tb.audit(results().iloc[:1])).lines == ["No address failed."]
 

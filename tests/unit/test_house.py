@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(turbobatch.__file__).parent
 ROOT = Path(__file__).parents[2]
-HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2")
+HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2", "matplotlib")
 
 # Each imports only from those before it. The command line comes last, since it starts the sandbox too.
 ORDER = (
     "errors",
     "addresses",
+    "mailboxes",
+    "typos",
     "markup",
     "email",
     "sendapi",
@@ -52,10 +54,17 @@ ORDER = (
     "results",
     "delivery",
     "failures",
+    "plots",
+    "telling",
+    "tally",
+    "charts",
+    "overview",
+    "counting",
     "page",
     "delimited",
     "report",
     "audit",
+    "summary",
     "preview",
     "trial",
     "settlement",
@@ -63,6 +72,7 @@ ORDER = (
     "settings",
     "descriptors",
     "wording",
+    "corrections",
     "definition",
     "campaign",
     "accessor",

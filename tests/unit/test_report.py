@@ -363,28 +363,6 @@ def test_the_frame_that_is_written_stays_as_it_is(path: Path) -> None:
     assert_frame_equal(frame, results({"=x": FORMULAS[:4]}))
 
 
-# A page for people
-
-
-def test_a_page_shows_counts_and_rows_and_runs_nothing(path: Path) -> None:
-    """HTML is escaped, names no other file, and counts the rows by status."""
-    own = {"<b>": ["<script>alert(1)</script>", '" onload="x', "a & b", None]}
-    write_report(results(own), path.with_suffix(".html"))
-    text = path.with_suffix(".html").read_text(encoding="utf-8")
-    assert "<td>&lt;script&gt;alert(1)&lt;/script&gt;</td>" in text
-    assert "<th>&lt;b&gt;</th>" in text
-    assert "<td>&quot; onload=&quot;x</td>" in text
-    assert "4 rows, 1 sent, 1 rejected, 1 invalid, 1 pending" in text
-    assert '<tr class="pending"><td></td><td>pending</td>' in text
-    assert not re.search(r"<script|https?:|src=|href=", text)
-
-
-def test_a_page_can_show_any_table(path: Path) -> None:
-    """An audit has no status column of that name."""
-    write_report(pd.DataFrame({"a": [1, 2]}), path.with_suffix(".html"))
-    assert "<tr><td>2</td></tr>" in path.with_suffix(".html").read_text(encoding="utf-8")
-
-
 # Whole or not at all
 
 

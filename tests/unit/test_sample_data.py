@@ -19,7 +19,8 @@ from jinja2 import StrictUndefined, Template, TemplateError, Undefined, Undefine
 from jinja2.sandbox import SandboxedEnvironment
 from markdown_it import MarkdownIt
 
-from turbobatch.addresses import Address, AddressError, suggest
+from turbobatch.addresses import Address, AddressError
+from turbobatch.typos import suggest
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
 CAMPAIGNS = ("receipts", "orders", "starter")

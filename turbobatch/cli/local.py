@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,10 @@ from turbobatch.terminal import flush, sandbox_text, tell
 
 if TYPE_CHECKING:
     from turbobatch.sandbox import Sandbox
+
+
+def _share(name: str, what: str) -> Any:
+    return typer.Option(name, metavar="SHARE", help=f"The share of emails that {what}, such as 3%.")
 
 
 def demo(
@@ -34,11 +38,37 @@ def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 picks a free one.")] = 8025,
     latency: Annotated[float, typer.Option(metavar="MS", min=0, help="Milliseconds before each answer.")] = 0.0,
     fault: Annotated[list[str] | None, typer.Option(metavar="KIND:SHARE", help="Such as 429:5%.")] = None,
+    bounce: Annotated[str, _share("--bounce", "bounce")] = "0",
+    drop: Annotated[str, _share("--drop", "are dropped")] = "0",
+    defer: Annotated[str, _share("--defer", "are to be tried later")] = "0",
+    open_: Annotated[str, _share("--open", "are opened")] = "0",
+    click: Annotated[str, _share("--click", "are clicked in")] = "0",
+    unsubscribe: Annotated[str, _share("--unsubscribe", "make somebody unsubscribe")] = "0",
+    complain: Annotated[str, _share("--complain", "are called spam")] = "0",
+    analytics_delay: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Until an email shows in the analytics.")
+    ] = 0.0,
 ) -> None:
     """Run a local stand-in for the vendor until Ctrl-C."""
     from turbobatch.sandbox import serve
 
-    serve(port=port, latency_ms=latency, faults=fault or [], on_ready=_tell_sandbox)
+    events = {
+        "bounce": bounce,
+        "drop": drop,
+        "defer": defer,
+        "open": open_,
+        "click": click,
+        "unsubscribe": unsubscribe,
+        "complain": complain,
+    }
+    serve(
+        port=port,
+        latency_ms=latency,
+        faults=fault or [],
+        on_ready=_tell_sandbox,
+        events=events,
+        analytics_delay=analytics_delay,
+    )
 
 
 def _tell_sandbox(running: Sandbox) -> None:

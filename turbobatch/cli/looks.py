@@ -75,7 +75,7 @@ def status(
     if in_use:
         tell(IN_PROGRESS)
     elif in_doubt:
-        tell(f"Settle them with: turbobatch resolve {campaign} --as sent|pending [--key KEY]")
+        tell(f"Settle them with: turbobatch reconcile {campaign} (v2), or by hand: turbobatch resolve {campaign}")
 
 
 def report(
@@ -92,7 +92,7 @@ def report(
     check_output(loaded, output)
     check_journal(loaded, journal)
     found = _deliveries(loaded.result_chunks, base_url, loaded.name) if delivery else None
-    write(loaded, output, for_excel=for_excel, deliveries=found)
+    write(loaded, output, for_excel=for_excel, deliveries=found, warned=False)
 
 
 def audit(
@@ -101,12 +101,16 @@ def audit(
     delivery: WithDelivery = False,
     base_url: BaseUrl = None,
 ) -> None:
-    """List the failed addresses: one row each, with field and reason."""
+    """List the failed addresses: one row each, with field, reason, kind and suggestion.
+
+    Correct them in the file that -o writes, in the table's own columns, and give it back:
+    turbobatch send CAMPAIGN --recipients FILE -o REPORT sends what was corrected, and nothing twice.
+    """
     from turbobatch.audit import audit_chunks
     from turbobatch.progress import reading, ticking
     from turbobatch.recipients.table import file_errors
     from turbobatch.report import check_report_path, report_chunks, write_report
-    from turbobatch.wording import Failures, deliveries_text
+    from turbobatch.wording import Failures, correcting_text, deliveries_text
 
     with file_errors(source):
         loaded = load(source) if source.is_dir() or source.suffix == ".toml" else None
@@ -132,9 +136,11 @@ def audit(
         tell(failures.text())
     else:
         write_report(counted(), output)
-        tell(f"{failures.count} failed addresses, written to {output}")
+        tell(failures.written_text(output))
     if deliveries is not None:
         tell(deliveries_text(deliveries))
+    if failures.count:
+        tell(correcting_text(output))
 
 
 def _deliveries(read: Callable[[], Iterable[pd.DataFrame]], base_url: str | None, campaign: str | None) -> Deliveries:

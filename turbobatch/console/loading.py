@@ -11,6 +11,7 @@ from turbobatch.audit import audit_chunks
 from turbobatch.console.results_state import Failure, Outcome
 from turbobatch.console.send_state import Facts
 from turbobatch.errors import CampaignError
+from turbobatch.failures import AS_MEANT
 from turbobatch.report import check_report_path, write_report
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def load_results(campaign: Campaign, recipients: Recipients | None, tick: Callab
     failed = 0
     with campaign.look(recipients) as results:
         for found in audit_chunks(_counted(results, counts, tick)):
-            failed += len(found)
-            failures += _failures(found.head(MOST_FAILURES - len(failures)))
+            asking = found[~found["category"].isin(list(AS_MEANT))]
+            failed += len(asking)
+            failures += _failures(asking.head(MOST_FAILURES - len(failures)))
         doubts = results.in_doubt()
         in_use = results.in_use
     sent = campaign.sent_version

@@ -10,8 +10,8 @@ from turbobatch.console import parts, words
 from turbobatch.console.results_state import PAGE, failed_count, filtered, page_of
 from turbobatch.console.send_state import Phase, can_plan
 from turbobatch.markup import escaped, masked
-from turbobatch.policy import Status
-from turbobatch.wording import IN_PROGRESS, MEANINGS
+from turbobatch.policy import MEANINGS, Status
+from turbobatch.wording import IN_PROGRESS
 
 if TYPE_CHECKING:
     from turbobatch.console.actions import Actions

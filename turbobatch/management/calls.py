@@ -116,10 +116,10 @@ class Management:
         since: date,
         until: date,
         *,
-        statuses: Iterable[str],
-        text: str | None,
-        text_in: str | None,
-        page_size: int,
+        statuses: Iterable[str] = (),
+        text: str | None = None,
+        text_in: str | None = None,
+        page_size: int = 100,
     ) -> Iterator[AnalyticsRow]:
         """List the rows of these days, both included; `text` is looked for in the field `text_in`."""
         statuses = tuple(statuses)
@@ -262,7 +262,7 @@ class Management:
                 reason = f"HTTP {result.status}, {trouble}"
         elif isinstance(result, Response) and result.status in (401, 403):
             raise AuthenticationError(f"{self.host} refused the credentials: {reason}")
-        elif isinstance(result, Response) and result.status == 404 and reason.endswith(_ABSENT):  # noqa: PLR2004
+        elif verdict.http_status == 404 and (verdict.message.endswith(f": {_ABSENT}") or _ABSENT in verdict.errors):  # noqa: PLR2004
             raise _AbsentError
         if (seconds := verdict.retry_after or 0.0) > _LONGEST_WAIT:
             reason += f"; it asks for {seconds:.0f} seconds of patience"

@@ -48,8 +48,6 @@ def listed(
     number = 1
     before: list[dict[str, Any]] = []
     while (page := fetch(number)).rows:
-        if page.total is None and page.rows == before:
-            return  # a host that repeats its last page for want of another
         new = []
         for row in map(read, page.rows):
             if (name := key(row)) not in known and name not in older:
@@ -61,6 +59,8 @@ def listed(
             return
         stale = 0 if new else stale + 1
         if stale == _STALE_PAGES:
+            if page.total is None and page.rows == before:
+                return  # a host that repeats its last page for want of another; news push it along only so often
             raise EndlessError
         if len(known) > _REMEMBERED:
             known, older = set(), known

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from jinja2 import nodes
 
-from turbobatch.addresses import Address, AddressError, holds_control, split_list, suggest
+from turbobatch.addresses import Address, AddressError, holds_control, split_list
 from turbobatch.email import invalid_address
 from turbobatch.errors import CampaignError
 from turbobatch.merge.cells import CLOSE, OPEN, unmarked
+from turbobatch.typos import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pandas as pd
 
@@ -15,11 +15,35 @@ if TYPE_CHECKING:
     from turbobatch.recipients.version import FileVersion
 
 
+class Loaded(Protocol):
+    """A table's columns of Python values beside the same as a DataFrame."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns' names."""
+        ...
+
+    @property
+    def cells(self) -> tuple[list[Any], ...]:
+        """One list per column, None where missing."""
+        ...
+
+    @property
+    def data(self) -> pd.DataFrame:
+        """The same in pandas' types."""
+        ...
+
+    @property
+    def lines(self) -> Sequence[int | None]:
+        """Where each row stands in the file."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedChunk:
     """Rows `start` to `stop` of a loaded table."""
 
-    table: LoadedTable
+    table: Loaded
     start: int
     stop: int
 

@@ -122,6 +122,7 @@ class Sandbox:
         server = _import_server()
         self._store.open()
         try:
+            self._vendor.list_all()
             listener = _listen(self._port)
             self._port = listener.getsockname()[1]
             thread = server.ServerThread(server.Routes(self._vendor, latency=self._latency), listener)

@@ -121,5 +121,5 @@ def _kind(given: object) -> EventKind:
     text = str(given).strip().lower()
     if text in _STATUSES:
         return EventKind(text)
-    close = difflib.get_close_matches(text, list(EventKind), n=1, cutoff=0.0)
+    close = difflib.get_close_matches(text, list(map(str, EventKind)), n=1, cutoff=0.0)
     raise CampaignError(f"unknown event {text!r}: did you mean {close[0]!r}? Known: {', '.join(EventKind)}")

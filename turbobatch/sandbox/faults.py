@@ -53,7 +53,27 @@ class FaultKind(StrEnum):
         """Whether the message is taken, and stored, before the fault strikes."""
         return self in _ACCEPTING
 
+    @property
+    def meaning(self) -> str:
+        """What the client sees, in a few words."""
+        return _MEANINGS[self]
 
+
+_MEANINGS = {
+    FaultKind.TOO_MANY: "429 with Retry-After: 1; a magic address meets it once",
+    FaultKind.TOO_MANY_DATE: "429 with Retry-After as a date; a magic address meets it once",
+    FaultKind.ERROR: "500 with plain text",
+    FaultKind.BAD_GATEWAY: "502 with an HTML page",
+    FaultKind.UNAVAILABLE: "503 with Retry-After: 1",
+    FaultKind.REDIRECT: "307 to the same path on another host",
+    FaultKind.REJECT: "the API's own error answer",
+    FaultKind.RESET_BEFORE: "the connection is reset",
+    FaultKind.HANG: "no answer until the client leaves",
+    FaultKind.RESET_AFTER: "the connection is reset, the message is accepted",
+    FaultKind.CLOSE_AFTER: "the connection ends, the message is accepted",
+    FaultKind.GARBAGE: "200 with bytes that are no JSON, the message is accepted",
+    FaultKind.TRUNCATED: "200 whose body ends early, the message is accepted",
+}
 _ACCEPTING = frozenset({FaultKind.RESET_AFTER, FaultKind.CLOSE_AFTER, FaultKind.GARBAGE, FaultKind.TRUNCATED})
 _ONCE = frozenset({FaultKind.TOO_MANY, FaultKind.TOO_MANY_DATE})
 
@@ -105,6 +125,15 @@ class FaultPlan:
         self._seed = seed
         self._fired: set[tuple[FaultKind, str]] = set()
         self.reset()
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """What the dice deal."""
+        return self._faults
+
+    def use(self, faults: Iterable[Fault]) -> None:
+        """Deal these faults from now on; the dice go on where they are."""
+        self._faults = tuple(faults)
 
     def reset(self) -> None:
         """Start over: the dice from their seed, no address met yet."""

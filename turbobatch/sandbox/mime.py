@@ -97,6 +97,8 @@ def write(
 
 def decode_words(text: str) -> str:
     """Decode RFC 2047 encoded words; a malformed one stays as it is."""
+    if "=?" not in text:
+        return text
     try:
         return str(make_header(decode_header(text)))
     except (HeaderParseError, LookupError, ValueError):

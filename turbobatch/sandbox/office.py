@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from turbobatch.addresses import Address, AddressError, parse_list, suggest
+from turbobatch.addresses import Address, AddressError, parse_list
 from turbobatch.sandbox.events import Delivery, EventPlan
+from turbobatch.typos import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -37,6 +37,8 @@ _NOT_VALID = {
 _BAD_SENDER = "missing or not valid sender email (from)"
 _ALIASES = {"mime": "mime_raw", "content_html": "html_content"}  # v1's page calls each field by both names
 
+_FLAT = 500  # brackets up to which no nesting is too deep
+
 _ENCODED_WORD = re.compile(r"=\?[^?\s]+\?[bq]\?[^?\s]*\?=", re.IGNORECASE)
 _NAME = re.compile(r'"(?:[^"\\]|\\.)*"|[^()<>,.:;@\[\]"\\]*')  # RFC 5322: a quoted string, or words without specials
 
@@ -180,9 +182,14 @@ def load_json(text: str | bytes) -> Any:
     Raises:
         ValueError: it is none.
     """
+    if isinstance(text, str):
+        text.encode()
+    else:
+        text = text.decode()
     try:
         value = json.loads(text, parse_constant=_no_constant)
-        json.dumps(value, ensure_ascii=False).encode()
+        if "\\ud" in text or "\\uD" in text or text.count("[") + text.count("{") > _FLAT:
+            json.dumps(value, ensure_ascii=False).encode()  # written again only where that can fail
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return value

@@ -21,6 +21,8 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from turbobatch.sandbox import rules
+from turbobatch.sandbox.inbox.guard import Guard
+from turbobatch.sandbox.inbox.routes import Inbox
 from turbobatch.sandbox.management import Desk
 from turbobatch.sandbox.vendor import Answer, SendRequest, Vendor
 from turbobatch.sandbox.wire import CutOff, JsonResponse, close, spoiled
@@ -32,7 +34,6 @@ _T = TypeVar("_T")
 
 _GRACE = 1.0  # seconds that a request in flight has to end when the sandbox stops
 _PERCENT_ENCODED = 4  # a form's bytes take up to three each; one more for names and frames
-_PAGE = "turbobatch sandbox\n\nGET /messages  GET /messages/ID  GET /messages/ID/raw  GET /count  DELETE /messages\n"
 
 
 class Routes:
@@ -47,7 +48,6 @@ class Routes:
     def app(self) -> Starlette:
         """The ASGI application."""
         routes = [
-            Route("/", self._page),
             Route("/api/mail/send", self._send_v1, methods=["POST"]),
             Route("/api/v2/mail/send", self._send_v2, methods=["POST"]),
             Route("/count", self._count),
@@ -56,10 +56,13 @@ class Routes:
             Route("/messages/{number:int}", self._message),
             Route("/messages/{number:int}/raw", self._raw),
             *Desk(self._vendor, self._pause).routes(),
+            *Inbox(self._vendor, self.leaving).routes(),
         ]
         # A page in the user's browser may reach a loopback port under a name of its own (DNS rebinding).
         hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
-        return Starlette(routes=routes, middleware=[hosts], exception_handlers={HTTPException: _http_error})
+        return Starlette(
+            routes=routes, middleware=[hosts, Middleware(Guard)], exception_handlers={HTTPException: _http_error}
+        )
 
     async def _send_v1(self, request: Request) -> Response:
         return await self._send("v1", request)
@@ -87,16 +90,13 @@ class Routes:
                 rules.check_size(api, rules.SIZE_LIMITS[api] + 1)
             fields, size = await (_form(request) if api == "v1" else _json(request))
         except rules.Refused as refusal:
-            return self._vendor.refusal(api, *refusal.errors)
+            return self._vendor.unreadable(api, *refusal.errors)
         return self._vendor.answer(SendRequest(api, request.headers, request.query_params, fields, size))
 
     async def _pause(self) -> None:
         if self._latency:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.leaving.wait(), self._latency)
-
-    async def _page(self, _: Request) -> Response:
-        return PlainTextResponse(_PAGE)
 
     async def _count(self, _: Request) -> Response:
         return JsonResponse({"accepted": self._vendor.store.count(), "requests": self._vendor.requests})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from turbobatch.sandbox import rules
 from turbobatch.sandbox.faults import FaultKind
+from turbobatch.sandbox.inbox.entry import cut, entry_of, refusal_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,23 +55,35 @@ class Vendor:
     ) -> None:
         self.store = store
         self.office = office
-        self.requests = 0
+        self.plan = plan
+        self.requests = self.refused = self.failed = 0
         self._account = account
-        self._plan = plan
         self._credit = nocredit_after
         self._v1_error_status = v1_error_status
         self._accepted = 0
         self._mid = 0
 
     def answer(self, request: SendRequest) -> Answer:
-        """Judge a request as the vendor does; an accepted message is in the store before this returns."""
+        """Judge a request as the vendor does; what came of it is in the store before this returns."""
+        answer = self._judged(request)
+        if answer.body.get("message") != "OK":
+            self._note(request.api, request.fields, request.size, answer)
+        return answer
+
+    def unreadable(self, api: str, *errors: str) -> Answer:
+        """Refuse a request whose fields can't be read."""
+        answer = self.refusal(api, *errors)
+        self._note(api, {}, 0, answer)
+        return answer
+
+    def _judged(self, request: SendRequest) -> Answer:
         try:
             auth_in = self._authenticate(request)
         except rules.Refused as refusal:
             return _denial(refusal)
         if self._credit is not None and self._accepted >= self._credit:
             return self.refusal(request.api, "nocredit")
-        fault = self._plan.next(request.fields.get("to"))
+        fault = self.plan.next(request.fields.get("to"))
         if fault and fault.kind is FaultKind.REJECT:
             return self.refusal(request.api, "rejected on demand")
         if fault and not fault.kind.accepts:
@@ -79,7 +93,7 @@ class Vendor:
             message = rules.read(request.api, request.fields)
         except rules.Refused as refusal:
             return self.refusal(request.api, *refusal.errors)
-        mid = self._accept(message, request, auth_in)
+        mid = self._accept(message, request, auth_in, fault)
         return Answer(200, {"message": "OK"} if request.api == "v1" else {"message": "OK", "mid": mid}, fault)
 
     def denial(self, headers: Mapping[str, str]) -> Answer | None:
@@ -111,30 +125,58 @@ class Vendor:
         summary, fields = found
         return rules.read(summary["api"], fields).raw(summary["mid"], datetime.fromisoformat(summary["time"]))
 
+    def list_all(self) -> None:
+        """Enter into the inbox's list what an earlier version has left in the store without an entry."""
+        for number in self.store.unlisted():
+            found = self.store.get(number)
+            if found is not None:
+                summary, fields = found
+                with contextlib.suppress(rules.Refused):  # by this version's rules
+                    message = rules.read(summary["api"], fields)
+                    entry = entry_of(message, time=summary["time"], size=summary["size"])
+                    self.store.enlist(number, entry)
+
     def clear(self) -> None:
         """Forget messages, counts, used credit and the faults that were met."""
         self.store.clear()
         self.office.clear()
-        self.requests = self._accepted = 0
-        self._plan.reset()
+        self.requests = self.refused = self.failed = self._accepted = 0
+        self.plan.reset()
 
     def _authenticate(self, request: SendRequest) -> str:
         if request.api == "v1":
             return self._account.auth_v1(request.headers, request.fields, request.query)
         return self._account.auth_v2(request.headers)
 
-    def _accept(self, message: rules.Message, request: SendRequest, auth_in: str) -> int:
+    def _accept(self, message: rules.Message, request: SendRequest, auth_in: str, fault: Fault | None) -> int:
         self._mid = max(self._mid + 1, time.time_ns())  # like the vendor's: 64 bits, rising, never the same twice
         summary = {
             "mid": str(self._mid),
-            "time": datetime.now(UTC).isoformat(timespec="microseconds"),
+            "time": _now(),
             **message.summary(),
             "size": request.size,
             "auth_in": auth_in,
         }
-        self.store.add(summary, rules.blacked_out(request.fields))
+        entry = entry_of(message, time=summary["time"], size=request.size, fault=fault.kind if fault else "")
+        self.store.add(summary, rules.blacked_out(request.fields), entry)
         self._accepted += 1
         return self._mid
+
+    def _note(self, api: str, fields: Mapping[str, Any], size: int, answer: Answer) -> None:
+        """Keep a request that was not accepted."""
+        if answer.fault:
+            self.failed += 1
+        else:
+            self.refused += 1
+        fields = cut(rules.blacked_out(fields))
+        errors = answer.body.get("errors") or [text for text in [answer.body.get("message")] if text]
+        fault, status = (answer.fault.kind, 0) if answer.fault else ("", answer.status)
+        entry = refusal_entry(api, fields, time=_now(), size=size, fault=fault, status=status, errors=errors)
+        self.store.add_refusal(fields, entry)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _denial(refusal: rules.Refused) -> Answer:

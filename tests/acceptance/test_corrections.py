@@ -1,0 +1,154 @@
+"""From failed addresses to a resend, by the command alone: audit, correct, send, and be killed in between."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from turbobatch.report import read_report
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Protocol
+
+    from turbobatch.sandbox import Sandbox
+
+    Letters = Callable[..., Path]
+
+    class Command(Protocol):
+        folder: Path
+
+        def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
+        def start(self, *arguments: object, stdin: int = ...) -> subprocess.Popen[str]: ...
+
+
+PATIENCE = 30  # seconds
+
+
+def people(rows: int, wrong: int) -> str:
+    """A list whose first addresses are mistyped."""
+    lines = [f"{n:04},Person {n},p{n}@{'gmial.con.' if n < wrong else 'x.example'}" for n in range(rows)]
+    return "\n".join(["id,name,email", *lines, ""])
+
+
+def correct(path: Path, old: str = "gmial.con.", new: str = "x.example") -> None:
+    """Replace a domain in the table's own column, as somebody with a spreadsheet does."""
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, lines[0])
+        writer.writeheader()
+        writer.writerows(line | {"email": line["email"].replace(old, new)} for line in lines)
+
+
+def test_failed_addresses_are_corrected_and_sent(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
+    """What each command says leads to the next one, and all reports tell the same in the end."""
+    folder = letters(table=people(8, 3))
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    told = turbobatch("audit", "report.csv").stdout
+    assert told.startswith("Failed addresses (3): 3 domain typo\n")
+    assert "(did you mean p2@gmail.com?)" in told
+    assert "turbobatch send CAMPAIGN --recipients failed.csv -o report.csv" in told
+    written = turbobatch("audit", folder, "-o", "failed.csv")
+    assert written.stdout.startswith("3 failed addresses, written to failed.csv\nCorrect the table's own columns")
+
+    correct(turbobatch.folder / "failed.csv")
+    command = ("send", folder, "--recipients", "failed.csv", "-o", "second.csv", "--yes")
+    assert turbobatch("check", folder, "--recipients", "failed.csv").stdout == "Every row can be sent.\n"
+    first = turbobatch(*command)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.startswith("3 rows: up to 3 emails to send\n")
+    again = turbobatch(*command)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.startswith("3 rows (3 sent already): up to 0 emails to send\n")
+    inbox = sandbox.inbox()
+    assert sorted(inbox["subject"]) == [f"Letter {number:04}" for number in range(8)]
+    for recipients, rows in ((["--recipients", "failed.csv"], 3), ([], 8)):
+        assert turbobatch("report", folder, *recipients, "-o", "now.csv").returncode == 0
+        report = read_report(turbobatch.folder / "now.csv")
+        assert report["send_status"].tolist() == ["sent"] * rows
+        assert list(report.columns[:3]) == ["id", "name", "email"]
+
+
+def test_what_is_still_wrong_is_told_by_the_files_lines(
+    letters: Letters, turbobatch: Command, sandbox: Sandbox
+) -> None:
+    """And keeps nobody else waiting; a key that was rewritten keeps everything from being sent."""
+    folder = letters(table=people(4, 3))
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    path = turbobatch.folder / "failed.csv"
+    assert turbobatch("audit", folder, "-o", path).returncode == 0
+    correct(path, "p1@gmial.con.", "p1@x.example")
+    checked = turbobatch("check", folder, "--recipients", path)
+    assert checked.returncode == 1
+    assert [line[:28] for line in checked.stdout.splitlines()] == [
+        "row 0 (line 2 of failed.csv)", "row 2 (line 4 of failed.csv)", "2 rows can't be sent"
+    ]  # fmt: skip
+    path.write_text(path.read_text("utf-8").replace("0001", "1"), "utf-8")
+    seen = sandbox.requests_seen()
+    refused = turbobatch("send", folder, "--recipients", path, "-o", "second.csv", "--yes")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(
+        "error: row 1 (line 3 of failed.csv): this campaign knows no key '1', which column"
+    )
+    assert sandbox.requests_seen() == seen
+
+
+@pytest.mark.parametrize("ending", [".csv", ".xlsx"])
+def test_a_killed_resend_goes_on_where_it_was(
+    ending: str, letters: Letters, turbobatch: Command, slow_sandbox: Sandbox
+) -> None:
+    """Nobody gets two, and what was under way at the kill is held and named."""
+    folder = letters(table=people(24, 20))
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch("audit", folder, "-o", "failed.csv").returncode == 0
+    correct(turbobatch.folder / "failed.csv")
+    given = f"failed{ending}"
+    if ending == ".xlsx":
+        pd.read_csv(turbobatch.folder / "failed.csv", dtype=str).to_excel(turbobatch.folder / given, index=False)
+    before = slow_sandbox.requests_seen()
+    process = turbobatch.start("send", folder, "--recipients", given, "-o", "second.csv", "--yes")
+    begun = time.monotonic()
+    while slow_sandbox.requests_seen() < before + 6 and time.monotonic() < begun + PATIENCE:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGKILL
+    done = turbobatch("send", folder, "--recipients", given, "-o", "second.csv", "--yes")
+    report = read_report(turbobatch.folder / "second.csv")
+    counts = report["send_status"].value_counts()
+    assert counts.sum() == 20
+    assert set(counts.index) <= {"sent", "in_doubt"}
+    assert counts.get("in_doubt", 0) <= 2  # as many as were in flight
+    assert done.returncode == (1 if "in_doubt" in counts else 0)
+    ids = slow_sandbox.inbox()["reference_id"]
+    assert not ids.duplicated().any()
+    assert set(report.loc[report["send_status"] == "sent", "id"]) <= set(ids)
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_an_email_that_bounced_has_left(letters: Letters, turbobatch: Command) -> None:
+    """Each command that reads its corrected row says that it isn't sent again, and how it can be."""
+    folder = letters(table="id,name,email\n1,Ana,bounce@x.example\n2,Bea,bea@@x.example\n")
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch("audit", folder, "--delivery", "-o", "failed.csv").returncode == 0
+    correct(turbobatch.folder / "failed.csv", "bounce@", "ana@")
+    correct(turbobatch.folder / "failed.csv", "@@", "@")
+    given = ("--recipients", "failed.csv")
+    said = (
+        "warning: failed.csv: 1 row has left, or may have, and isn't sent again, corrected or not; "
+        "to send it with another campaign, delete the audit's own columns\n"
+    )
+    checked = turbobatch("check", folder, *given)
+    sent = turbobatch("send", folder, *given, "-o", "second.csv", "--yes")
+    reported = turbobatch("report", folder, *given, "-o", "now.csv")
+    assert [checked.stderr, sent.stderr, reported.stderr] == [said] * 3
+    assert sent.stdout.startswith("2 rows (1 sent already): up to 1 emails to send\n")
+    assert read_report(turbobatch.folder / "now.csv")["send_status"].tolist() == ["sent", "sent"]
