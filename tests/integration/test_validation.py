@@ -432,7 +432,7 @@ TROUBLES = [{call: trouble} for call in CALLS for trouble in ("before", "after",
 SETS = st.lists(st.sets(st.sampled_from(LETTERS), min_size=2, max_size=3), min_size=6, max_size=6)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(SETS, st.permutations(TROUBLES))
 def test_whatever_goes_wrong_nobody_pays_twice(sets: list[set[str]], troubles: list[dict[str, str | int]]) -> None:
     """Within a day; and a day later, at the latest, everything is judged."""

@@ -113,7 +113,17 @@ class Asking:
             self._tell(error, f"nothing was paid: {_AGAIN}")
         self._store.note_list(made.list_id, addresses)
         try:
-            self._client.start_validation(made.list_id)
+            self._start(made.list_id)
+            self.take_up()
+        except ListGoesOn:
+            raise
+        except KeyboardInterrupt:
+            self._interrupted(made.list_id)
+
+    def _start(self, list_id: str) -> None:
+        """Start a list that is noted. Without an answer it may have been: that is for who looks at it to find out."""
+        try:
+            self._client.start_validation(list_id)
         except ManagementError as error:
             if not error.in_doubt:
                 self._store.drop_list()
@@ -121,11 +131,8 @@ class Asking:
         except (AuthenticationError, CampaignError):
             self._store.drop_list()
             raise
-        except KeyboardInterrupt:
-            self._interrupted(made.list_id)
         else:
             self._store.confirm_list()
-        self.take_up()
 
     def _follow(self, pending: Pending) -> None:
         """Look at a list until it is done, and keep what it has brought; or find that it never was started."""
