@@ -25,8 +25,9 @@ from turbobatch.reconcile import GRACE, Reconciled, reconcile
 from turbobatch.results import Results
 from turbobatch.run import Asked, Run, active_run, start_run
 from turbobatch.settlement import doubts_to_settle, settle_by_hand
-from turbobatch.suppression import load_suppressed
+from turbobatch.suppression import Suppressed, load_suppressed, looking
 from turbobatch.trial import send_trial
+from turbobatch.validation import Validating, account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from turbobatch.recipients import Table
     from turbobatch.sendapi import SendApi
     from turbobatch.units import Source
+    from turbobatch.validation import Need
 
     Recipients = pd.DataFrame | Table | str | Path
 
@@ -58,7 +60,8 @@ class Campaign(Definition):
         rate: "20/second, 5000/day"; without one, `concurrency` is the only bound.
         concurrency: POSTs in flight at most.
         window: "Mon-Fri 09:00-18:00 Europe/Rome".
-        suppress: a file or table of addresses that get nothing.
+        suppress: a file or table of addresses that get nothing, "vendor" for the list that the vendor keeps (v2), which
+            is fetched for each run, or several of these.
         api: "v1" or "v2", where the environment has credentials for both.
         journal: its file; `<name>.journal.db` in the working directory if not given.
 
@@ -66,31 +69,73 @@ class Campaign(Definition):
         CampaignError: a setting can't be used.
     """
 
-    def check(self, recipients: Recipients | None = None, *, api: str | None = None) -> pd.DataFrame:
+    def check(
+        self,
+        recipients: Recipients | None = None,
+        *,
+        api: str | None = None,
+        client: TurboClient | None = None,
+        validate: bool = False,
+    ) -> pd.DataFrame:
         """Merge every row and send nothing: one row per problem, with its cure.
 
         Columns: `row, where` (the same with the file's line), `status` (what the row would become: invalid, duplicate,
-        suppressed), `field, columns, problem, cure, send_key`.
+        suppressed; `warning`: it is sent all the same), `field, columns, problem, cure, send_key`.
+
+        Args:
+            recipients: the table, if not the campaign's own.
+            api: "v1" or "v2", whose size limit counts.
+            client: a v2 account, else the environment's, for what the vendor is asked. Without any its suppression list
+                is left out, with a warning.
+            validate: have the vendor judge the address of everybody who could be sent an email, which costs a credit
+                each. It judges invalid, spamtrap, abuse and do_not_mail: problems; the others are counted in
+                `attrs["turbobatch.validated"]`. A judgement is kept in `<name>.validated.db` beside the journal and
+                used again for 30 days, "unknown" for one.
 
         Raises:
-            CampaignError: the table or a template can't be used at all.
+            CampaignError: the table or a template can't be used at all, or `validate` has no v2 account.
+            AuthenticationError, ManagementError: the vendor couldn't be asked.
+            JournalError: `validate` has to know what is sent, and the journal can't be read.
+            KeyboardInterrupt: Ctrl-C. A list that is being judged goes on: the next such check takes it up.
         """
         from turbobatch.frames import CheckFrame, framed
 
-        return framed(CheckFrame, whole(self.checking(recipients, api=api)))
+        return framed(CheckFrame, whole(self.checking(recipients, client, api=api, validate=validate)))
 
     def checking(
-        self, recipients: Recipients | None = None, *, api: str | None = None, progress: bool = False
+        self,
+        recipients: Recipients | None = None,
+        client: TurboClient | None = None,
+        *,
+        api: str | None = None,
+        progress: bool = False,
+        say: Callable[[str], object] = log.warning,
+        validate: bool | Callable[[Need], object] = False,
     ) -> Iterator[Checked]:
-        """The same part by part, at least one, for tables whose problems don't fit into memory, or to show progress."""
+        """The same part by part, at least one, for tables whose problems don't fit into memory, or to show progress.
+
+        `say` takes warnings. `validate` may be asked whether so many addresses may be paid for, and raises if not.
+        """
         source = self.source(recipients)
-        prepare = self._preparation(source, any_account(api or self.api or "v2"))
         for warning in source.table.warnings:
-            log.warning("%s", warning)
-        with reading("checking", bar=progress, rows=source.table.about) as tick:
-            for part in checking(source.table, source.layout, prepare, self._journal):
-                tick(part.rows)
-                yield part
+            say(warning)
+        with ExitStack() as held:
+            validating = None
+            if validate:
+                client = held.enter_context(account(client))
+                validating = held.enter_context(Validating(self.validated_path, source.merger))
+            found = held.enter_context(looking(self._suppress, client, say))
+            suppressed = self._suppressed(found, progress=progress)
+            prepare = self._preparation(source, any_account(api or self.api or "v2"), suppressed)
+            on_ready = validating.want if validating is not None else None
+            with reading("checking", bar=progress, rows=source.table.about) as tick:
+                for part in checking(source.table, source.layout, prepare, self._journal, on_ready):
+                    tick(part.rows)
+                    yield part
+            if validating is not None and client is not None:
+                with reading("validating", bar=progress, rows=validating.need().new) as tick:
+                    validating.ask(client, validate if callable(validate) else lambda _: None, tick)
+                yield from validating.parts()
 
     def preview(self, recipients: Recipients | None = None, *, row: int = 0) -> Preview:
         """The email that a row makes, as it will leave.
@@ -147,6 +192,7 @@ class Campaign(Definition):
             CampaignError: the table or a template can't be used, or the emails look like ones that have left already;
                 nothing was sent.
             AuthenticationError: the credentials were refused; the rows are pending.
+            ManagementError: the vendor's suppression list couldn't be had; nothing was sent.
             NotSentError: the run ended early (outage, no credit); run it again to go on.
             JournalError: the journal can't be used.
             KeyboardInterrupt: stopped by Ctrl-C or Interrupt, after the POSTs in flight have ended.
@@ -201,6 +247,7 @@ class Campaign(Definition):
             CampaignError: the table or a template can't be used, the emails look like ones that have left already, the
                 Plan is another campaign's, or a run with another table or other options is in progress; nothing was
                 sent.
+            AuthenticationError, ManagementError: the vendor's suppression list couldn't be had; nothing was sent.
             JournalError: the journal can't be used.
         """
         given = recipients.table if isinstance(recipients, Plan) else recipients
@@ -208,6 +255,7 @@ class Campaign(Definition):
         if (active := active_run(self._identity, asked)) is not None:
             return active
         client = client or TurboClient.from_env(api=self.api)
+        self.check_client(client)
         if isinstance(recipients, Plan):
             plan = recipients
         else:
@@ -222,7 +270,9 @@ class Campaign(Definition):
         source = self.source(plan.table)  # the same, so that what is sent is what was counted
         if (plan.journal, plan.layout) != (self._identity, source.layout):
             raise CampaignError("the plan is another campaign's, or its key has changed since: plan again")
-        make_engine = partial(self._engine, plan, source, client, asked)
+        prepare = self._preparation(source, client.api, self._suppressed(client, progress=progress))
+        make_feed = partial(Feed, table=source.table, layout=source.layout, prepare=prepare, resend=resend, limit=limit)
+        make_engine = partial(self._engine, plan, make_feed, client)
         self.sent_version = source.table.version
         return start_run(self._identity, asked, make_engine, total=plan.rows)
 
@@ -231,21 +281,12 @@ class Campaign(Definition):
         """The run in progress in this process."""
         return active_run(self._identity)
 
-    def _engine(self, plan: Plan, source: Source, client: TurboClient, asked: Asked, held: ExitStack) -> Engine:
+    def _engine(self, plan: Plan, make_feed: Callable[..., Feed], client: TurboClient, held: ExitStack) -> Engine:
         concurrency = affordable(self.concurrency)
         journal = open_journal(*self._identity)
         held.callback(journal.close)
-        feed = Feed(
-            table=source.table,
-            layout=source.layout,
-            prepare=self._preparation(source, client.api),
-            journal=journal,
-            resend=asked.resend,
-            limit=asked.limit,
-            sent=plan.rows if plan.is_done_by(journal) else 0,
-        )
         return Engine(
-            feed=iter(feed),
+            feed=iter(make_feed(journal=journal, sent=plan.rows if plan.is_done_by(journal) else 0)),
             journal=journal,
             transport=client.open_transport(concurrency),
             pacer=Pacer(self.limits, jitter=_JITTER),
@@ -371,6 +412,9 @@ class Campaign(Definition):
             with reading("asking", bar=progress, rows=count) as tick:
                 return reconcile(journal, source, client, self.name, grace=grace, tick=tick)
 
-    def _preparation(self, source: Source, api: SendApi) -> Preparation:
-        suppressed = load_suppressed(self._suppress) if self._suppress is not None else {}
-        return Preparation(campaign=self.name, merger=source.merger, api=api, suppressed=suppressed)
+    def _suppressed(self, client: TurboClient | None, *, progress: bool) -> Suppressed:
+        with reading("suppression list", bar=progress) as tick:
+            return load_suppressed(self._suppress, client, tick=tick)
+
+    def _preparation(self, source: Source, api: SendApi, suppressed: Suppressed) -> Preparation:
+        return Preparation(campaign=self.name, merger=source.merger, api=api, suppressed=suppressed or None)

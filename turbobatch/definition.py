@@ -15,17 +15,21 @@ from turbobatch.rates import Window, parse_rate
 from turbobatch.recipients import open_table
 from turbobatch.recipients.audited import is_audit, read_audit
 from turbobatch.settings import checked_concurrency, is_one_of, load_settings, mail_merge, name_fault, names, shown
+from turbobatch.suppression import check_client, suppression_lists
 from turbobatch.units import Layout, Source
+from turbobatch.validation import store_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import pandas as pd
 
+    from turbobatch.client import TurboClient
     from turbobatch.engine import RunEvent
     from turbobatch.merge import MailMerge
     from turbobatch.recipients import Table
     from turbobatch.recipients.version import FileVersion
+    from turbobatch.suppression import Listed
 
     Recipients = pd.DataFrame | Table | str | Path
 
@@ -44,7 +48,7 @@ class Definition:
         rate: str | None = None,
         concurrency: int = 16,
         window: str | None = None,
-        suppress: Recipients | None = None,
+        suppress: Listed | Sequence[Listed] | None = None,
         api: str | None = None,
         journal: str | Path | None = None,
         policy: Policy | None = None,
@@ -67,7 +71,7 @@ class Definition:
         self.sent_version: FileVersion | None = None  # of the table's file, as the last run read it
         self._key = names(key)
         self._group_by = names(group_by)
-        self._suppress = absolute(suppress)
+        self._suppress = suppression_lists(suppress)
 
     @classmethod
     def load(
@@ -96,7 +100,7 @@ class Definition:
             rate=rate if rate is not None else send.rate,
             concurrency=concurrency if concurrency is not None else send.concurrency,
             window=send.window,
-            suppress=folder / send.suppress if send.suppress else None,
+            suppress=suppression_lists(send.suppress, folder),
             api=send.api,
             journal=journal or folder / f"{settings.name}.journal.db",
         )
@@ -132,18 +136,32 @@ class Definition:
         layout = Layout(table.columns, self._key, self._group_by)
         return Source(table, layout, self.message.bind(table.columns))
 
-    def reads(self, path: Path, recipients: Recipients | None = None) -> bool:
-        """Whether this file is one that the campaign is made of: tables, suppression list, templates, journal.
+    def check_client(self, client: TurboClient) -> None:
+        """Find out before a run whether it can be done with this account.
 
-        The journal's files are the campaign's own also before they exist.
+        Raises:
+            CampaignError: the vendor's suppression list is needed, and the client has v1 credentials.
         """
-        journal = [Path(f"{self.journal_path}{ending}") for ending in ("", "-wal", "-mark", "-journal", "-shm")]
-        given = [self._recipients, absolute(recipients), self._suppress, self._file, *self.message.files, *journal]
+        check_client(self._suppress, client)
+
+    def reads(self, path: Path, recipients: Recipients | None = None) -> bool:
+        """Whether this file is one that the campaign is made of: tables, suppression lists, templates, journal.
+
+        The journal's files are the campaign's own also before they exist, and so is what the vendor has judged.
+        """
+        endings = ("", "-wal", "-mark", "-journal", "-shm")
+        journal = [Path(f"{path}{ending}") for path in (self.journal_path, self.validated_path) for ending in endings]
+        given = [self._recipients, absolute(recipients), *self._suppress, self._file, *self.message.files, *journal]
         return is_one_of(path, [item for item in given if isinstance(item, Path)])
 
     @property
     def _identity(self) -> tuple[Path, str]:
         return self.journal_path.resolve(), self.name
+
+    @property
+    def validated_path(self) -> Path:
+        """Where the vendor's judgements of addresses are kept."""
+        return store_path(self.journal_path, self.name)
 
     def _journal(self) -> SqliteJournal:
         """The journal for those who only look."""

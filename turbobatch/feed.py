@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from turbobatch.addresses import digest_of
 from turbobatch.engine import Candidate, Known, Settled
@@ -16,8 +16,9 @@ from turbobatch.policy import Status
 from turbobatch.units import Finder, Finding, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
+    from turbobatch.addresses import Address
     from turbobatch.email import Email
     from turbobatch.engine import FeedItem
     from turbobatch.journal import Entry, Journal
@@ -30,14 +31,23 @@ _TOLD = 500  # rows that are settled already and told together
 _BODIES = ("text", "html", "markdown")
 
 
+class Reasons(Protocol):
+    """Why addresses get nothing: a dict, or a list that is too long for one."""
+
+    def get(self, address: str, /) -> str | None:
+        """The reason; None if the address may get emails."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A unit's email, ready to be posted."""
+    """A unit's email, ready to be posted. `recipients` is a digest of the `addresses`: to, cc and bcc."""
 
     key: str
     digest: str
     request: Request
     recipients: str
+    addresses: tuple[tuple[Address, ...], tuple[Address, ...], tuple[Address, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +56,13 @@ class Preparation:
 
     Args:
         campaign: the campaign's name, the v2 campaign id of its emails.
-        suppressed: addresses that get nothing, lower-case, with the reason.
+        suppressed: gives the reason of an address that gets nothing, in lower case.
     """
 
     campaign: str
     merger: Merger
     api: SendApi
-    suppressed: Mapping[str, str] = field(default_factory=dict)
+    suppressed: Reasons | None = None
 
     def __call__(self, finding: Finding) -> Ready | Finding:
         """Make the email ready, or find out why it can't leave."""
@@ -67,7 +77,8 @@ class Preparation:
         try:
             # Labelled so that the row can be found in the vendor's analytics (v2).
             email = merged.email.labelled(reference_id=key, campaign_id=self.campaign)
-            return Ready(key, merged.digest, self.api.request(email), digest_of(email.recipients))
+            addresses = email.to, email.cc, email.bcc
+            return Ready(key, merged.digest, self.api.request(email), digest_of(email.recipients), addresses)
         except InvalidEmail as error:
             return invalid(unit, key, self._unsendable(merged.email, error))
 
@@ -80,7 +91,9 @@ class Preparation:
         return Merged(None, None, tuple(Problem(fault.field, columns, fault.text, cure) for fault in error.faults))
 
     def _suppression(self, email: Email) -> str | None:
-        for address in email.recipients if self.suppressed else ():
+        if self.suppressed is None:
+            return None
+        for address in email.recipients:
             if (reason := self.suppressed.get(address.email.lower())) is not None:
                 return f"{address.email} is suppressed ({reason})"
         return None

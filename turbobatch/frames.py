@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from turbobatch.check import CHANGED
+from turbobatch.check import CHANGED, VALIDATED
 from turbobatch.markup import Html, badge, cause, counted, line, masked, options, table
 from turbobatch.policy import Status
 
@@ -75,6 +75,8 @@ class CheckFrame(Frame):
     def _lead(self) -> Html:
         changed = self.attrs.get(CHANGED)
         told = line(f"rows that were sent already and make another email now: {changed:,}") if changed else ""
+        if judged := self.attrs.get(VALIDATED):
+            told += line("addresses that the vendor has judged:", *_badges(Counter(judged)))
         if self.empty:
             return Html(line("No problems: every row can be sent.") + told)
         by_row = self.drop_duplicates("row")

@@ -36,6 +36,7 @@ _TONES = {
     "sent": _GREEN, "finished": _GREEN, "running": _GREEN,
     "rejected": _RED, "invalid": _RED, "failed": _RED,
     "pending": _AMBER, "in_doubt": _AMBER, "paused": _AMBER, "stopping": _AMBER, "stopped": _AMBER,
+    "warning": _AMBER,
 }  # fmt: skip
 _CELL = "text-align:{};vertical-align:top"
 _BOX = f"border:1px solid rgba({_GREY},.35);border-radius:6px;margin:4px 0;max-width:64em"

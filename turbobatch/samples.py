@@ -26,7 +26,7 @@ def copy_sample(name: str, folder: Path, *, replace: bool = False) -> None:
         if not replace and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise CampaignError(f"{folder} exists and isn't empty: name a new folder")
         # Contents alone: an installed sample may be read-only. What was sent from a sample stays behind.
-        ignored = shutil.ignore_patterns("*.journal.db*")
+        ignored = shutil.ignore_patterns("*.journal.db*", "*.validated.db*")
         shutil.copytree(sample(name), folder, ignore=ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
     except (OSError, shutil.Error) as error:
         raise CampaignError(f"{folder} can't be written: {getattr(error, 'strerror', None) or error}") from error

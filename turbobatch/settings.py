@@ -60,7 +60,7 @@ class SendSettings:
     rate: str | None = None
     concurrency: int = 16
     window: str | None = None
-    suppress: str | None = None
+    suppress: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from turbobatch.check import Checked, CheckedProblem
     from turbobatch.delivery import Deliveries
     from turbobatch.reconcile import Reconciled
+    from turbobatch.validation import Need
 
 _SHOWN = 20  # failed addresses, or keys, a terminal shows before it names the rest's number
 
@@ -110,6 +111,7 @@ class Problems:
     count: int = 0
     invalid: int = 0  # rows that can't be sent
     changed: int = 0  # rows that were sent already and make another email now
+    judged: Mapping[str, int] | None = None  # addresses, by the vendor's judgement
 
     def counted(self, parts: Iterable[Checked]) -> Iterator[Checked]:
         """Count what passes."""
@@ -117,6 +119,7 @@ class Problems:
             self.count += len(part.problems)
             self.invalid += len({item.row for item in part.problems if item.status == Status.INVALID})
             self.changed += part.changed
+            self.judged = part.judged
             yield part
 
     def text(self) -> str:
@@ -127,7 +130,23 @@ class Problems:
             said = "row was sent already and makes" if is_one else "rows were sent already and make"
             changed = f"{self.changed} {said} another email now: {'it stays' if is_one else 'they stay'} sent\n"
         rows = "1 row" if self.invalid == 1 else f"{self.invalid} rows"
-        return changed + (f"{rows} can't be sent" if self.invalid else "Every row can be sent.")
+        said = f"{rows} can't be sent" if self.invalid else "Every row can be sent."
+        return "".join((changed, judged_text(self.judged), said))
+
+
+def judged_text(judged: Mapping[str, int] | None) -> str:
+    """A line on what the vendor has judged addresses to be; nothing where it wasn't asked."""
+    if judged is None:
+        return ""
+    counts = ", ".join(f"{count:,} {status}" for status, count in judged.items())
+    return f"Addresses that the vendor has judged: {counts or 'none'}\n"
+
+
+def need_text(need: Need) -> str:
+    """What a validation costs."""
+    known = f"; {need.known:,} are judged already" if need.known else ""
+    many = f"{need.new:,} addresses, {need.new:,} credits" if need.new > 1 else "1 address, 1 credit"
+    return f"The vendor is asked to judge {many}{known}."
 
 
 def problems_text(problems: Iterable[CheckedProblem]) -> str:

@@ -349,6 +349,15 @@ def test_the_preview_tells_what_the_check_has_found(receipts: tb.Campaign) -> No
     assert text_of(opened.view.preview.notice) == ""
 
 
+def test_a_check_tells_what_it_couldnt_look_at() -> None:
+    """Without credentials the vendor's suppression list is left out, and the rest is checked."""
+    opened = Opened(campaign(suppress="vendor"), people(3))
+    opened.view.check.check.click()
+    now = opened.sees(lambda now: now.check.phase is Phase.DONE)
+    assert now.check.notice.startswith("the vendor's suppression list wasn't looked at: no credentials: set ")
+    assert now.check.notice.split(":")[0] in text_of(opened.view.check.notice).replace("&#x27;", "'")
+
+
 def test_many_rows_of_one_cause_have_pages() -> None:
     """So do many failures."""
     opened = Opened(campaign(), people(30, email="b@@"))

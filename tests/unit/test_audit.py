@@ -1,4 +1,4 @@
-"""Audits: one row per failed address. Beside them what the commands print, and the lists of those who get nothing."""
+"""Audits: one row per failed address. Beside them what the commands print."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from turbobatch.policy import MEANINGS, Status
 from turbobatch.report import read_report, write_report
 from turbobatch.results import RowVerdict, joined
 from turbobatch.samples import copy_sample, sample
-from turbobatch.suppression import load_suppressed
 from turbobatch.wording import counts_text, failures_text
 
 if TYPE_CHECKING:
@@ -266,44 +265,6 @@ def test_failures_are_told_in_lines() -> None:
     assert len(said) == 22
     assert said[-1] == "  … and 10 more: turbobatch audit writes them all"
     assert all(line.isprintable() for line in said)
-
-
-# Suppression lists
-
-
-@pytest.mark.parametrize("column", ["email", "Address", "RECIPIENT", "E-Mail", "Email address"])
-def test_the_column_of_addresses_is_found(column: str) -> None:
-    """In any letter case; a reason may stand beside it."""
-    found = load_suppressed(pd.DataFrame({"id": [1, 2], column: [" Ana@Example.org", None], "Reason": ["spam", "x"]}))
-    assert found == {"ana@example.org": "spam"}
-
-
-def test_addresses_are_compared_as_emails_have_them(tmp_path: Path) -> None:
-    """A display name, letter case and the spelling of an international domain make no difference."""
-    path = tmp_path / "no.csv"
-    path.write_text('who\n"Ana <ANA@example.org>"\njörg@bücher.example\nx@bücher.example\nno address\n', "utf-8")
-    assert set(load_suppressed(path)) == {
-        "ana@example.org",
-        "x@xn--bcher-kva.example",
-        "jörg@bücher.example",
-        "no address",
-    }
-    assert set(load_suppressed(path).values()) == {"listed in no.csv"}
-
-
-def test_a_list_without_a_header_loses_no_address(tmp_path: Path) -> None:
-    """The first line of a bare list is an address too."""
-    path = tmp_path / "no.csv"
-    path.write_text("ana@example.org\nbea@example.org\n", encoding="utf-8")
-    assert set(load_suppressed(path)) == {"ana@example.org", "bea@example.org"}
-
-
-def test_an_unclear_list_is_refused(tmp_path: Path) -> None:
-    """Nobody is to get an email because a column was guessed wrong, or a file not found."""
-    with pytest.raises(CampaignError, match="the DataFrame has no column 'email': give the column"):
-        load_suppressed(pd.DataFrame({"a": ["x"], "b": ["y"]}))
-    with pytest.raises(CampaignError, match=r"suppression list \S*no\.csv doesn't exist: check the path"):
-        load_suppressed(tmp_path / "no.csv")
 
 
 # Samples

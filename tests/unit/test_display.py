@@ -130,6 +130,14 @@ def test_a_check_tells_of_emails_that_have_changed() -> None:
     assert "rows that were sent already and make another email now: 2" in read(found).lines
 
 
+def test_a_check_tells_what_the_vendor_has_judged() -> None:
+    """How many addresses were judged to be what."""
+    found = check(email="a@example.org")
+    found.attrs["turbobatch.validated"] = {"valid": 2, "catch_all": 1}
+    lines = read(found).lines
+    assert lines[-3:] == ["addresses that the vendor has judged:", "1 catch_all", "2 valid"]
+
+
 def test_an_audit_begins_with_the_causes() -> None:
     """With how many there are of each kind, and how many addresses could be guessed."""
     own = pd.DataFrame({"email": ["ana@gmial.com", "bo"]})

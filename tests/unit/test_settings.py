@@ -118,7 +118,7 @@ def test_all_that_can_be_set_is_read(write: Write) -> None:
             rate="20/second",
             concurrency=3,
             window="Mon-Fri 09:00-18:00 Europe/Rome",
-            suppress="no.csv",
+            suppress=("no.csv",),
         ),
     )
 
@@ -168,6 +168,8 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
         ('"20/second"', '""', "[send] rate is blank: leave it out to mean none"),
         ('"Mon-Fri 09:00-18:00 Europe/Rome"', '" "', "[send] window is blank: leave it out to mean none"),
         ('"no.csv"', '""', "[send] suppress is blank: leave it out to mean none"),
+        ('"no.csv"', '["vendor", ""]', "[send] suppress is blank: leave it out to mean none"),
+        ('"no.csv"', '["vendor", 3]', "[send] suppress must be a text or a list of texts, not ['vendor', 3]"),
         ('api = "v1"', 'api = ""', "[send] api is blank"),
         ('["order", "line"]', "[]", "[recipients] key is blank: leave it out to mean none"),
         ('["order", "line"]', '""', "[recipients] key is blank: leave it out to mean none"),

@@ -6,7 +6,7 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,25 +26,53 @@ from turbobatch.cli.common import (
 from turbobatch.errors import CampaignError, TurboBatchError
 from turbobatch.policy import Status
 from turbobatch.sending import confirm, exit_code, run_to_end, send_test, unwritten, write
-from turbobatch.terminal import SOME_ROWS_NOT_SENT, fail, interruptible, is_terminal, tell, warn
+from turbobatch.terminal import SOME_ROWS_NOT_SENT, Interrupted, ask, fail, interruptible, is_terminal, tell, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from turbobatch.campaign import Campaign
+    from turbobatch.validation import Need
+    from turbobatch.wording import Problems
 
 
 def check(
-    campaign: CampaignPath, output: OptionalOutput = None, recipients: Recipients = None, api: ApiName = None
+    campaign: CampaignPath,
+    output: OptionalOutput = None,
+    recipients: Recipients = None,
+    api: ApiName = None,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Have the vendor judge the addresses (v2), for a credit each.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask before credits are paid.")] = False,
 ) -> None:
     """Merge every row, send nothing, and list every problem."""
+    from turbobatch.validation import ListGoesOn
+
+    try:
+        problems = _checked(load(campaign, recipients), output, api, partial(_consent, yes=yes) if validate else False)
+    except ListGoesOn as stop:
+        raise Interrupted(f"stopped by the user: {stop}") from None
+    tell(problems.text())
+    raise typer.Exit(SOME_ROWS_NOT_SENT if problems.invalid else 0)
+
+
+def _checked(
+    loaded: Campaign, output: Path | None, api: str | None, validate: Callable[[Need], object] | Literal[False]
+) -> Problems:
+    """Check, and write or print the problems."""
     from turbobatch.progress import aside
     from turbobatch.report import write_report
     from turbobatch.wording import Problems, problems_text
 
-    loaded = load(campaign, recipients)
     if output is not None:
         check_output(loaded, output)
     problems = Problems()
-    table = loaded.source().table
-    for warning in table.warnings:
-        warn(f"warning: {warning}")
-    parts = problems.counted(loaded.checking(table, api=api_name(api, loaded), progress=is_terminal(sys.stderr)))
+    shown = is_terminal(sys.stderr)
+    found = loaded.checking(
+        api=api_name(api, loaded), progress=shown, say=lambda text: warn(f"warning: {text}"), validate=validate
+    )
+    parts = problems.counted(found)
     if output is not None:
         write_report((part.frame() for part in parts), output)
         tell(f"{problems.count} problems, written to {output}")
@@ -53,8 +81,18 @@ def check(
             if part.problems:
                 with aside():
                     tell(problems_text(part.problems))
-    tell(problems.text())
-    raise typer.Exit(SOME_ROWS_NOT_SENT if problems.invalid else 0)
+    return problems
+
+
+def _consent(need: Need, *, yes: bool) -> None:
+    """Say what a validation costs, and ask."""
+    from turbobatch.progress import aside
+    from turbobatch.wording import need_text
+
+    with aside():
+        tell(need_text(need))
+        if not yes:
+            ask("Validate?", "nothing was paid")
 
 
 def preview(
@@ -102,6 +140,7 @@ def send(
     """Send what isn't sent yet and write the report. The same command goes on after a stop."""
     loaded = load(campaign, recipients, rate=rate, concurrency=concurrency, journal=journal)
     client = make_client(api or loaded.api, base_url, transport)
+    loaded.check_client(client)
     if test_to is not None:
         send_test(loaded, client, test_to, limit or 1, yes=yes)
     if output is None:

@@ -195,9 +195,10 @@ class Actions:
         """Make every row's email, and send nothing."""
 
         def work(job: Job) -> None:
-            for part in self._campaign.checking(self._recipients, api=self._api):
+            warnings: list[str] = []
+            for part in self._campaign.checking(self._recipients, self._client, api=self._api, say=warnings.append):
                 job.report(partial(state.checked, part=part))
-            job.report(partial(state.check_ended, phase=Phase.DONE))
+            job.report(partial(state.check_ended, phase=Phase.DONE, notice="; ".join(warnings)))
 
         if self.store.change_if(lambda now: now.check.phase is not Phase.BUSY, state.check_began) is not None:
             self.jobs.start("check", work, lambda said: partial(state.check_ended, phase=Phase.STOPPED, notice=said))

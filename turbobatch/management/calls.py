@@ -7,6 +7,7 @@ can't be read, or pages without an end, are errors and never an empty list.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import secrets
@@ -150,7 +151,7 @@ class Management:
             _check_word("filter_by", source, answers.SUPPRESSION_SOURCES)
             query.append(("filter_by", source))
         call = Call("the suppressions", "/suppressions", tuple(query))
-        return self._listed(call, page_size, answers.suppressed_address, lambda row: row)
+        return self._listed(call, page_size, answers.suppressed_address, _digest)
 
     def import_suppressions(self, addresses: Iterable[str], reason: str) -> SuppressionImport:
         """Suppress these addresses."""
@@ -332,6 +333,11 @@ def _is_worth_another_try(result: Response | Failure) -> bool:
     if isinstance(result, Response):
         return 200 <= result.status < 300 or result.status in _TRY_AGAIN  # noqa: PLR2004 - a 2xx that can't be read
     return not result.certificate
+
+
+def _digest(row: object) -> bytes:
+    """What tells a row from others, in a tenth of its memory."""
+    return hashlib.sha256(repr(row).encode()).digest()[:16]
 
 
 def _days(since: date, until: date) -> list[tuple[str, str]]:

@@ -13,7 +13,9 @@ T = TypeVar("T")
 
 _LEAST_FULL = 10  # rows: the API's own page, which is the least that a cap can leave of a larger one
 _STALE_PAGES = 20  # pages in a row without anything new, before the list is taken for endless
-_REMEMBERED = 100_000  # rows that may come a second time when newer ones have pushed them to the next page
+_REMEMBERED = (
+    50_000  # rows, once to twice as many, that may come a second time when newer ones have pushed them to the next page
+)
 
 
 class EndlessError(Exception):
@@ -40,15 +42,16 @@ def listed(
     Raises:
         EndlessError: the pages go on and on without anything new.
     """
-    known: dict[object, None] = {}
+    known: set[object] = set()
+    older: set[object] = set()  # two halves: to delete single rows, oldest first, would take longer with each
     received = stale = 0
     number = 1
     before: list[dict[str, Any]] = []
     while (page := fetch(number)).rows:
         new = []
         for row in map(read, page.rows):
-            if (name := key(row)) not in known:
-                known[name] = None
+            if (name := key(row)) not in known and name not in older:
+                known.add(name)
                 new.append(row)
         yield from new
         received += len(page.rows)
@@ -59,7 +62,7 @@ def listed(
             if page.total is None and page.rows == before:
                 return  # a host that repeats its last page for want of another; news push it along only so often
             raise EndlessError
-        while len(known) > _REMEMBERED:
-            del known[next(iter(known))]
+        if len(known) > _REMEMBERED:
+            known, older = set(), known
         before = page.rows
         number += 1

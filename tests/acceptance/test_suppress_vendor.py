@@ -1,0 +1,71 @@
+"""`suppress = "vendor"` on the command line: who is on the vendor's list gets nothing, and without it nobody does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from turbobatch.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def campaign(letters: Callable[..., Path]) -> Path:
+    """Three letters, to whomever the vendor doesn't suppress."""
+    folder = letters()
+    with (folder / "campaign.toml").open("a", encoding="utf-8") as toml:
+        toml.write('suppress = ["vendor"]\n')
+    return folder
+
+
+def test_check_and_send_leave_them_out(campaign: Path, turbobatch: Command, sandbox: Sandbox) -> None:
+    """With the reason, and as no failure."""
+    client = sandbox.client()
+    client.import_suppressions(["P1@example.org"], "asked us to stop")
+    client.close()
+    checked = turbobatch("check", campaign)
+    assert checked.returncode == 0
+    assert "p1@example.org is suppressed (by the vendor since " in checked.stdout
+    assert turbobatch("send", campaign, "-o", "report.csv", "--yes").returncode == 0
+    assert sandbox.inbox()["to"].tolist() == ["Person 0 <p0@example.org>", "Person 2 <p2@example.org>"]
+
+
+def test_a_check_needs_no_account(campaign: Path, turbobatch: Command) -> None:
+    """It says in one line what it didn't look at."""
+    done = turbobatch("check", campaign)
+    assert (done.returncode, done.stdout) == (0, "Every row can be sent.\n")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: the vendor's suppression list wasn't looked at: no credentials: ")
+
+
+@pytest.mark.parametrize("table", ["id,name,email\n1,Ana,ana@example.org\n"])
+def test_v1_is_refused_before_anything_is_asked(
+    table: str, campaign: Path, turbobatch: Command, sandbox: Sandbox
+) -> None:
+    """It can't have the list: one line, and nothing is sent."""
+    (campaign / "people.csv").write_text(table, encoding="utf-8")
+    turbobatch.use(sandbox, "v1")  # type: ignore[attr-defined]  # conftest's
+    done = turbobatch("send", campaign, "-o", "report.csv", "--yes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith('error: suppress = "vendor" needs v2 credentials')
+    assert sandbox.requests_seen() == 0
+
+
+def test_a_vendor_out_of_reach_sends_nothing(campaign: Path, turbobatch: Command) -> None:
+    """The same command goes on when it is back."""
+    with Sandbox() as sandbox:
+        turbobatch.use(sandbox)  # type: ignore[attr-defined]  # conftest's
+    done = turbobatch("send", campaign, "-o", "report.csv", "--yes")
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].endswith("nothing was sent without the suppression list, so run it again")
+    assert not (campaign.parent / "report.csv").exists()
+    with sandbox:
+        assert turbobatch("send", campaign, "-o", "report.csv", "--yes").returncode == 0
+        assert sandbox.requests_seen() == 3
