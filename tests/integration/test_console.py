@@ -850,7 +850,7 @@ def test_what_isnt_in_doubt_any_more_cant_be_chosen() -> None:
         opened.start()
         opened.ends()
     known = opened.now.results.doubts
-    opened.console._actions.choose((known[0], "gone"))
+    opened.console._actions.results.choose((known[0], "gone"))
     opened.view.paint()
     assert opened.now.results.chosen == (known[0],)
     assert opened.view.results.doubts.value == (0,)

@@ -15,6 +15,7 @@ from turbobatch.wording import IN_PROGRESS, MEANINGS
 
 if TYPE_CHECKING:
     from turbobatch.console.actions import Actions
+    from turbobatch.console.results_actions import ResultsActions
     from turbobatch.console.results_state import Failure, Outcome
     from turbobatch.console.state import State
 
@@ -29,14 +30,14 @@ class ResultsPane:
 
     def __init__(self, actions: Actions) -> None:
         self._doubts: tuple[str, ...] = ()
-        self.read = parts.button("Read again", actions.load)
+        self.read = parts.button("Read again", actions.results.load)
         self.retry = parts.button("Retry failed", actions.retry, tooltip="count again; the count wants to be typed")
         self.text, self.why = parts.html(flex="1 1 12em", width="auto"), parts.html(width="auto")
         self.counts = parts.html()
         self.notice, self.answer = parts.html(), parts.html()
         self._make_failures(actions)
-        self._make_doubts(actions)
-        self._make_export(actions)
+        self._make_doubts(actions.results)
+        self._make_export(actions.results)
         self.widget = parts.stack(
             parts.bar(self.read, self.retry, self.why, self.text), self.counts, self.notice, self.answer,
             self.failed, self.in_doubt,
@@ -67,13 +68,13 @@ class ResultsPane:
         self.search = parts.field("", "16em", value=actions.store.state.results.text, **look)
         self.status.value = actions.store.state.results.status
         self.failures = parts.Lines(PAGE, actions.show_row)
-        self.pager = parts.Pager(actions.turn)
+        self.pager = parts.Pager(actions.results.turn)
         filters = parts.bar(self.status, self.search, self.pager.widget)
         self.failed = parts.section("Failed addresses; a click shows the row's preview", filters, self.failures.widget)
-        parts.on_change(self.status, lambda status: actions.narrow(status=status))
-        parts.on_change(self.search, lambda text: actions.narrow(text=text))
+        parts.on_change(self.status, lambda status: actions.results.narrow(status=status))
+        parts.on_change(self.search, lambda text: actions.results.narrow(text=text))
 
-    def _make_doubts(self, actions: Actions) -> None:
+    def _make_doubts(self, actions: ResultsActions) -> None:
         layout = widgets.Layout(width="100%", max_width="36em", height="8em")
         self.doubts = widgets.SelectMultiple(options=(), layout=layout)
         self.all = parts.button("Choose all", lambda: actions.choose(self._doubts))
@@ -87,7 +88,7 @@ class ResultsPane:
         self.in_doubt = parts.section("In doubt", self.doubt_text, self.doubts, buttons, self.confirm)
         parts.on_change(self.doubts, lambda places: actions.choose(tuple(self._doubts[place] for place in places)))
 
-    def _make_export(self, actions: Actions) -> None:
+    def _make_export(self, actions: ResultsActions) -> None:
         self.path = parts.field("File", "24em", value=actions.export_path)
         self.format = parts.choice([*_FORMATS.items()], "9em")
         self.for_excel = widgets.Checkbox(
