@@ -230,7 +230,7 @@ class Actions:
             return
         state_before = self.store.change_if(state.can_start, lambda now: sending(now, send_state.starting))
         if state_before is None:
-            self.store.change(lambda now: sending(now, send_state.refused))
+            self.store.change(lambda now: sending(now, send_state.refused, state.start_fault(now)))
             return
         before = state_before.send
 

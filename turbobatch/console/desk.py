@@ -76,6 +76,12 @@ class Desk:
                 self._client = self._own_client = TurboClient.from_env(api=self.campaign.api)
             return self._client
 
+    def asking(self) -> TurboClient | None:
+        """The account whose analytics to ask; None for the environment's v2 one, where nobody has given another."""
+        with self._lock:
+            is_given = self._client is not self._own_client
+            return self._client if is_given or (self._client and self._client.api.name == "v2") else None
+
     @contextmanager
     def turn(self, job: Job) -> Iterator[None]:
         """Wait for the others that use the journal: who writes isn't to be taken for another process by who reads."""

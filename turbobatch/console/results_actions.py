@@ -1,16 +1,17 @@
-"""What the results' buttons do: read the journal, settle what is in doubt, write files."""
+"""What the results' buttons do: read the journal, look up and settle what is in doubt, write files."""
 
 from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 from turbobatch.console import results_state
-from turbobatch.console.loading import export_results, export_target, load_results
+from turbobatch.console.loading import export_failed, export_results, export_target, load_results
 from turbobatch.console.send_state import Phase
-from turbobatch.console.state import State, results
-from turbobatch.console.words import many
+from turbobatch.console.state import State, can_look_up, results
+from turbobatch.console.words import correcting_text, many, told_text
 from turbobatch.recipients.table import one_line
 from turbobatch.settings import shown
 
@@ -48,9 +49,11 @@ class ResultsActions:
         self._store.change(lambda now: results(now, results_state.loading))
         self._jobs.start("results", work, lambda said: partial(results, change=results_state.failed, notice=said))
 
-    def narrow(self, *, status: str | None = None, text: str | None = None) -> None:
+    def narrow(self, *, status: str | None = None, category: str | None = None, text: str | None = None) -> None:
         """Show other failures."""
-        self._store.change(lambda now: results(now, results_state.narrowed, status=status, text=text))
+        self._store.change(
+            lambda now: results(now, results_state.narrowed, status=status, category=category, text=text)
+        )
 
     def turn(self, by: int) -> None:
         """Turn the failures' page."""
@@ -73,27 +76,76 @@ class ResultsActions:
 
         def work(job: Job) -> None:
             with self._desk.turn(job):
-                count = self._desk.campaign.settle(status, keys)
-            job.report(lambda now: results(now, results_state.answered, f"{count} settled as {status}"))
+                settled = self._desk.campaign.settle(status, keys)
+            job.report(lambda now: results(now, results_state.answered, f"{settled} settled as {status}"))
             self.load()
 
         self.ask_to_settle(None)
         self._jobs.start("settle", work, lambda said: partial(results, change=results_state.failed, notice=said))
 
+    def look_up(self) -> None:
+        """Look for what is in doubt in the vendor's analytics, and settle what is found there."""
+        self._attach()
+
+        def work(job: Job) -> None:
+            def tick(emails: int) -> None:
+                job.report(lambda now: results(now, results_state.looked_for, emails))
+
+            with self._desk.turn(job):
+                campaign, recipients = self._desk.campaign, self._desk.recipients
+                told = campaign.reconciled(recipients, self._desk.asking(), progress=tick)
+            job.report(lambda now: results(now, results_state.looked_up, told))
+            job.report(lambda now: results(now, results_state.answered, told_text(told)))
+            self.load()
+
+        if self._store.change_if(can_look_up, lambda now: results(now, results_state.looking_up)) is not None:
+            end = results_state.look_up_ended
+            self._jobs.start("look up", work, lambda said: partial(results, change=end, notice=said))
+
+    def stop_look_up(self) -> None:
+        """Leave the look-up; nothing is settled then."""
+        self._jobs.stop("look up")
+
     def export(self, path: str, *, for_excel: bool = False, may_replace: bool = False) -> None:
         """Write the results to a file; its ending picks the format. A file that is there already is asked about."""
+
+        def write(target: Path, tick: Callable[[int], None]) -> str:
+            rows = export_results(self._desk.campaign, self._desk.recipients, target, tick, for_excel=for_excel)
+            self._written.add(target)
+            return f"{many(rows, 'row')} written to {one_line(target)}"
+
+        self._write(path, write, may_replace=may_replace)
+
+    def export_failed(self, path: str, *, may_replace: bool = False) -> None:
+        """Write the failed addresses to a file to correct. One that is there may be corrected: it is asked about."""
+
+        def write(target: Path, tick: Callable[[int], None]) -> str:
+            self._written.discard(target)
+            failures = export_failed(self._desk.campaign, self._desk.recipients, target, tick)
+            named = shown(target)
+            return f"{one_line(failures.written_text(named))}. {correcting_text(named)}"
+
+        self._write(path, write, may_replace=may_replace, to_correct=True)
+
+    def _write(
+        self,
+        path: str,
+        write: Callable[[Path, Callable[[int], None]], str],
+        *,
+        may_replace: bool,
+        to_correct: bool = False,
+    ) -> None:
+        """Write a file in the background; `write` gets its path and what to tell of rows, and says what is in it."""
 
         def work(job: Job) -> None:
             def tick(rows: int) -> None:
                 job.report(lambda now: results(now, results_state.exporting, rows))
 
-            target = export_target(self._desk.campaign, self._desk.recipients, path)
-            if os.path.lexists(target) and target not in self._written and not may_replace:
-                job.report(lambda now: results(now, results_state.ask_to_replace, path))
+            target = export_target(self._desk.campaign, self._desk.recipients, path, to_correct=to_correct)
+            if os.path.lexists(target) and not may_replace and (to_correct or target not in self._written):
+                job.report(lambda now: results(now, results_state.ask_to_replace, path, to_correct=to_correct))
                 return
-            rows = export_results(self._desk.campaign, self._desk.recipients, target, tick, for_excel=for_excel)
-            self._written.add(target)
-            said = f"{many(rows, 'row')} written to {one_line(target)}"
+            said = write(target, tick)
             job.report(lambda now: results(now, results_state.exported, said))
 
         def may(now: State) -> bool:
@@ -108,10 +160,21 @@ class ResultsActions:
         """Where an export goes if nothing else is typed: beside the journal, as people write that path."""
         return str(shown(self._desk.campaign.journal_path.with_name(f"{self._desk.campaign.name}-results.csv")))
 
+    @property
+    def failed_path(self) -> str:
+        """Where the failed addresses go if nothing else is typed: beside it, and never to the file that is opened."""
+        campaign = self._desk.campaign
+        names = chain(["failed"], (f"failed-{number}" for number in count(2)))
+        paths = (campaign.journal_path.with_name(f"{campaign.name}-{name}.csv") for name in names)
+        return str(shown(next(path for path in paths if not campaign.reads(path, self._desk.recipients))))
+
     def replace(self, *, for_excel: bool = False) -> None:
-        """Write the results to the file that was asked about."""
-        if path := self._store.state.results.replaces:
-            self.export(path, for_excel=for_excel, may_replace=True)
+        """Write to the file that was asked about."""
+        now = self._store.state.results
+        if now.replaces and now.replaces_to_correct:
+            self.export_failed(now.replaces, may_replace=True)
+        elif now.replaces:
+            self.export(now.replaces, for_excel=for_excel, may_replace=True)
 
     def keep(self) -> None:
         """Leave the file that was asked about as it is."""
