@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,6 +18,7 @@ from turbobatch.policy import Policy
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from turbobatch.console.state import State
@@ -76,32 +80,41 @@ def test_what_is_in_doubt_is_looked_up_and_the_rest_is_settled_by_hand(sandbox: 
     assert "nothing is in doubt" in text_of(pane.look_up_text)
 
 
-@pytest.mark.parametrize("trouble", ["v1", "no credentials", "away", "another process"])
-def test_a_look_up_that_cant_be_made_says_why(trouble: str, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [("v1", "v2 credentials"), ("no credentials", "no credentials"), ("away", "analytics"), ("in use", "in use by")],
+)
+def test_a_look_up_that_cant_be_made_says_why(trouble: str, said: str, sandbox: Sandbox) -> None:
     """In one line; what is in doubt stays so."""
     orders, table = sent(LOST, sandbox.client())
     clients = {"v1": sandbox.client(api="v1"), "no credentials": None}
     opened = Opened(orders, table, clients.get(trouble, sandbox.client(timeout=1)))
-    if trouble == "away":
-        sandbox.stop()
-    held = orders._journal_to_write() if trouble == "another process" else None
-    try:
+    with ExitStack() as held:
+        if trouble == "away":
+            sandbox.stop()
+        if trouble == "in use":
+            held.enter_context(in_use(orders.journal_path, orders.name))
         opened.view.results.look_up.click()
         now = opened.sees(lambda now: now.results.looking_up is Phase.STOPPED).results
-    finally:
-        if held is not None:
-            held.close()
-    said = {
-        "v1": "v2 credentials",
-        "no credentials": "no credentials",
-        "away": "analytics",
-        "another process": "in use",
-    }
-    assert said[trouble] in now.notice
+    assert said in now.notice
     assert "\n" not in now.notice
     assert now.in_doubt == 2
     assert not opened.view.results.look_up.disabled
-    assert opened.view.results.notice.value.count("border-left") == 1
+
+
+@contextmanager
+def in_use(journal: Path, name: str) -> Iterator[None]:
+    """Another process holds the journal, as one that sends does."""
+    holding = "from turbobatch.journal import open_journal; from pathlib import Path; import sys; "
+    holding += "held = open_journal(Path(sys.argv[1]), sys.argv[2]); print('held', flush=True); input(); held.close()"
+    command = [sys.executable, "-c", holding, str(journal), name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            yield
+        finally:
+            process.communicate("\n", timeout=60)
 
 
 def test_the_environments_v2_account_is_asked_where_v1_sends(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,20 +136,19 @@ def test_the_environments_v2_account_is_asked_where_v1_sends(sandbox: Sandbox, m
 
 
 def test_while_a_run_is_in_progress_nothing_is_looked_up() -> None:
-    """The button says so; and while something is looked up, no run is started."""
+    """The button is no button then, and says why."""
     with Sandbox(latency=0.05) as slow:
         client = slow.client()
-        opened = Opened(*sent([*LOST, *(f"p{n}@example.org" for n in range(20))], client, rate="20/second"), client)
+        orders, table = sent(LOST, client)
+        opened = Opened(orders, table, client)
         pane = opened.view.results
-        opened.view.send.plan.click()
-        run = campaign(policy=PATIENT, rate="10/second", name="orders").start(
-            people(40, id=list(range(100, 140))), client
-        )
+        more = people(40, id=[*range(100, 140)], email=[f"q{n}@example.org" for n in range(40)])
+        run = orders.paced(rate="10/second", concurrency=2).start(more, client)
         opened.console._actions.attach()
         opened.sees(lambda now: now.send.running)
         assert pane.look_up.disabled
         assert "a run is in progress" in text_of(pane.look_up_text)
-        opened.console._actions.results.look_up()
+        pane.look_up.click()
         assert opened.now.results.looking_up is Phase.IDLE
         run.stop()
         opened.ends()
@@ -218,10 +230,10 @@ def writes_failed(opened: Opened, path: str = "") -> str:
 
 
 def correct(path: Path, corrections: dict[str, str]) -> None:
-    """As by hand, in the table's own columns."""
+    """By hand: other addresses in the table's own column, by the row's number."""
     text = path.read_text("utf-8")
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    frame["email"] = [corrections.get(key, email) for key, email in zip(frame["send_key"], frame["email"], strict=True)]
+    frame["email"] = [corrections.get(row, email) for row, email in zip(frame["row"], frame["email"], strict=True)]
     frame.to_csv(path, index=False)
     assert path.read_text("utf-8") != text
 
@@ -238,8 +250,7 @@ def test_failed_addresses_are_written_corrected_and_opened_again(
     assert said.startswith("3 failed addresses, written to orders-failed.csv. Correct the table's own columns in it")
     assert "tb.Console(campaign, 'orders-failed.csv', client)" in said
     path = folder / "orders-failed.csv"
-    keys = pd.read_csv(path, dtype=str)["send_key"].tolist()
-    correct(path, {keys[0]: "bob@example.org", keys[1]: "carl@example.org"})
+    correct(path, {"1": "bob@example.org", "2": "carl@example.org"})
 
     mended = Opened(orders, "orders-failed.csv", client)
     assert mended.view.results.failed_path.value == "orders-failed-2.csv"
@@ -251,7 +262,7 @@ def test_failed_addresses_are_written_corrected_and_opened_again(
     assert "suggestion" not in text_of(mended.view.preview.body)  # the audit's columns are no cells of the row
     mended.view.check.check.click()
     mended.sees(lambda now: now.check.phase is Phase.DONE)
-    assert "Checked all 3 rows: no problems" in text_of(mended.view.check.said)
+    assert "Checked all 3 rows: no problems" in text_of(mended.view.check.text)
     mended.start()
     assert mended.ends().results.counts == {"sent": 2, "in_doubt": 1}
     arrived = sorted(sandbox.inbox()["to"])
@@ -269,7 +280,7 @@ def test_what_may_not_be_sent_again_is_told_before_a_start(sandbox: Sandbox, fol
     opened = Opened(orders, table, client)
     writes_failed(opened)
     path = folder / "orders-failed.csv"
-    correct(path, dict.fromkeys(pd.read_csv(path, dtype=str)["send_key"], "other@example.org"))
+    correct(path, {"0": "bob@example.org", "1": "other@example.org"})
     mended = Opened(orders, path, client)
     mended.count()
     assert "left already, or in doubt, and changed since: 1 row won&#x27;t be sent" in text_of(mended.view.send.facts)

@@ -94,8 +94,7 @@ class ResultsActions:
             with self._desk.turn(job):
                 campaign, recipients = self._desk.campaign, self._desk.recipients
                 told = campaign.reconciled(recipients, self._desk.asking(), progress=tick)
-            job.report(lambda now: results(now, results_state.looked_up, told))
-            job.report(lambda now: results(now, results_state.answered, told_text(told)))
+            job.report(lambda now: results(now, results_state.looked_up, told, told_text(told)))
             self.load()
 
         if self._store.change_if(can_look_up, lambda now: results(now, results_state.looking_up)) is not None:

@@ -183,9 +183,10 @@ def looked_for(now: Outcome, emails: int) -> Outcome:
     return replace(now, looked_up=now.looked_up + emails)
 
 
-def looked_up(now: Outcome, told: Sequence[Reconciled]) -> Outcome:
-    """Tell what came of each: what remains in doubt first."""
-    return replace(now, looking_up=Phase.DONE, told=tuple(sorted(told, key=lambda item: item.is_settled)))
+def looked_up(now: Outcome, told: Sequence[Reconciled], answer: str) -> Outcome:
+    """Tell what came of each, what remains in doubt first, and read the journal anew."""
+    in_order = tuple(sorted(told, key=lambda item: item.is_settled))
+    return replace(loading(now), looking_up=Phase.DONE, told=in_order, answer=answer)
 
 
 def look_up_ended(now: Outcome, notice: str) -> Outcome:
