@@ -18,7 +18,7 @@ from turbobatch.policy import Policy
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from turbobatch.console.state import State
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def sent(emails: list[str | None], client: tb.TurboClient, **changes: Any) -> tuple[tb.Campaign, pd.DataFrame]:
+def sent(emails: Sequence[str | None], client: tb.TurboClient, **changes: Any) -> tuple[tb.Campaign, pd.DataFrame]:
     """A campaign that has been sent to these, with what became of it in its journal."""
     orders, table = campaign(policy=PATIENT, **changes), people(len(emails), email=emails)
     orders.send(table, client, progress=False)
