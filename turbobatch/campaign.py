@@ -399,9 +399,9 @@ class Campaign(Definition):
         return framed(Frame, frame)
 
     def reconciled(
-        self, recipients: Recipients | None, client: TurboClient | None, *, grace: float = GRACE, progress: bool
+        self, recipients: Recipients | None, client: TurboClient | None, *, grace: float = GRACE, progress: bool | Tick
     ) -> list[Reconciled]:
-        """The same as data."""
+        """The same as data; `progress` may be called with the number of emails that were looked for since."""
         if self.running is not None:
             raise CampaignError("a run of this campaign is in progress: stop it, then settle what is in doubt")
         client = client or TurboClient.from_env(api="v2")

@@ -187,19 +187,26 @@ def failures(panes: Panes) -> None:
 
 
 def settle(panes: Panes, arrived: set[str]) -> int:
-    """Settle what is in doubt as its recipient would tell: as sent, or as pending; tells how many are pending."""
-    doubts = set(panes.doubts.locator("option").all_text_contents())
+    """Look up what is in doubt: what arrived is found and sent. The rest is settled as pending; tells how many."""
+    doubts = listed(panes)
     assert {"100", "180"} <= doubts
     assert len(doubts) <= CONCURRENCY + 2
-    doubts_left = len(doubts)
-    for keys_, status in ((doubts & arrived, "sent"), (doubts - arrived, "pending")):
-        panes.doubts.select_option(sorted(keys_))
-        panes.press(f"Settle as {status}")
-        panes.press("Settle")
-        panes.says(f"{len(keys_)} settled as {status}")
-        doubts_left -= len(keys_)
-        panes.lists(doubts_left)  # what is chosen before it is read anew gets lost
-    return len(doubts - arrived)
+    lost = doubts - arrived
+    panes.press("Look them up")
+    panes.says(re.compile(f"^Looked up {len(doubts)} emails: {len(doubts) - len(lost)} found, "))
+    panes.lists(len(lost))
+    assert listed(panes) == lost
+    panes.doubts.select_option(sorted(lost))
+    panes.press("Settle as pending")
+    panes.press("Settle")
+    panes.says(f"{len(lost)} settled as pending")
+    panes.lists(0)
+    return len(lost)
+
+
+def listed(panes: Panes) -> set[str]:
+    """The keys that are listed in doubt."""
+    return set(panes.doubts.locator("option").all_text_contents())
 
 
 def retry_the_corrected(panes: Panes, count: int) -> None:

@@ -7,31 +7,38 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pytest
 from ipywidgets import widgets
 
 import turbobatch as tb
+from tests.integration.consoles import (
+    EMAILS,
+    PATIENCE,
+    Opened,
+    campaign,
+    every_widget,
+    held_by,
+    is_there,
+    people,
+    shown,
+    text_of,
+)
 from turbobatch.console.parts import painting
 from turbobatch.console.send_state import Phase
 from turbobatch.console.state import Form, Listed, Tab
-from turbobatch.policy import Policy, Status
+from turbobatch.policy import Status
 from turbobatch.run import RunState
 from turbobatch.sandbox import Sandbox
 from turbobatch.testing import FakeTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.conftest import Until
     from turbobatch.console.state import State
-    from turbobatch.console.view import View
     from turbobatch.transport import Completion
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
-PATIENCE = 60.0
-QUICK = Policy(first_wait=0.01, longest_wait=0.02, first_patience=0.1, patience=0.1)
-EMAILS = 40
 SLOWLY = "10/second"  # a run takes four seconds, unless it is stopped
 
 
@@ -51,71 +58,10 @@ def slow() -> Iterator[Sandbox]:
         yield running
 
 
-def people(count: int = EMAILS, **changes: Any) -> pd.DataFrame:
-    numbers = range(count)
-    own = {"id": list(numbers), "name": [f"P {n}" for n in numbers], "email": [f"p{n}@example.org" for n in numbers]}
-    return pd.DataFrame(own | changes)
-
-
-def campaign(**changes: Any) -> tb.Campaign:
-    message = tb.MailMerge(
-        from_="Acme <shop@acme.example>", to="{{ email }}", subject="Order {{ id }}", text="Dear {{ name }}",
-        html="<p>Dear {{ name }}</p>",
-    )  # fmt: skip
-    settings: dict[str, Any] = {"name": "orders", "message": message, "key": "id", "concurrency": 2, "policy": QUICK}
-    return tb.Campaign(**(settings | changes))
-
-
-class Opened:
-    """A console, and the hands and eyes of its user."""
-
-    def __init__(self, *args: Any) -> None:
-        self.console = tb.Console(*args)
-        self.view: View = self.console.view
-        self.sees(lambda now: now.results.phase is not Phase.BUSY and now.preview.counting is not Phase.BUSY)
-
-    @property
-    def now(self) -> State:
-        return self.console.state
-
-    def sees(self, is_so: Callable[[State], bool]) -> State:
-        """Wait until the state is so, and let it be shown."""
-        assert self.console.wait(is_so, PATIENCE), self.now
-        self.view.paint()
-        return self.now
-
-    def shows_row(self, row: int) -> None:
-        self.sees(lambda now: now.preview.page is not None and now.preview.page.row == row)
-
-    def count(self) -> None:
-        self.view.send.plan.click()
-        self.sees(lambda now: now.send.planning is not Phase.BUSY)
-
-    def start(self) -> None:
-        """Count, type what was counted, start."""
-        self.count()
-        plan = self.now.send.plan
-        assert plan is not None, self.now.send.notice
-        self.view.send.typed.value = str(plan.emails)
-        self.view.paint()
-        assert not self.view.send.start.disabled
-        self.view.send.start.click()
-        self.sees(lambda now: not now.send.starting)
-
-    def ends(self) -> State:
-        """Wait for the run's end and for the journal's word of it."""
-        self.sees(lambda now: not now.send.running and not now.send.starting)
-        return self.sees(lambda now: now.results.phase is Phase.DONE)
-
-
 @pytest.fixture
 def receipts(folder: Path) -> tb.Campaign:
     shutil.copytree(SAMPLES / "receipts", folder / "receipts")
     return tb.Campaign.load(folder / "receipts")
-
-
-def text_of(widget: Any) -> str:
-    return str(widget.value)
 
 
 # The preview
@@ -212,12 +158,6 @@ def test_what_a_cell_holds_is_shown_as_text() -> None:
     shown = "".join(text_of(widget) for widget in every_widget(opened.view.widget) if hasattr(widget, "value"))
     assert "<img src=x" not in shown
     assert "&lt;img src=x" in shown
-
-
-def every_widget(widget: Any) -> Iterator[Any]:
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from every_widget(child)
 
 
 def test_refresh_shows_a_file_that_was_saved_since(folder: Path) -> None:
@@ -812,16 +752,6 @@ def models() -> dict[str, Any]:
     return dict(widgets.widget._instances)
 
 
-def is_there(widget: Any) -> bool:
-    """Whether a pane shows this widget."""
-    return bool(widget.layout.display != "none")
-
-
-def shown(lines: Any) -> list[Any]:
-    pairs = zip(lines._lines, lines._buttons, strict=True)
-    return [button for line, button in pairs if line.layout.display != "none"]
-
-
 def test_doubts_are_settled_after_a_question() -> None:
     """Chosen ones alone, once the question is answered; those settled as pending leave with the next start."""
     with Sandbox(faults=["reset-after:100%"]) as broken:
@@ -859,7 +789,7 @@ def test_what_isnt_in_doubt_any_more_cant_be_chosen() -> None:
         opened.start()
         opened.ends()
     known = opened.now.results.doubts
-    opened.console._actions.choose((known[0], "gone"))
+    opened.console._actions.results.choose((known[0], "gone"))
     opened.view.paint()
     assert opened.now.results.chosen == (known[0],)
     assert opened.view.results.doubts.value == (0,)
@@ -1118,10 +1048,3 @@ def test_masked_keys_can_be_settled(monkeypatch: pytest.MonkeyPatch) -> None:
     pane.yes.click()
     now = opened.sees(lambda now: now.results.in_doubt == 1)
     assert now.results.doubts == (doubts[0],)
-
-
-def held_by(widget: Any) -> Iterator[Any]:
-    """Everything that a widget and those in it hold of what they show."""
-    yield from (value for name, value in widget.get_state().items() if name not in {"children", "layout", "style"})
-    for child in getattr(widget, "children", ()):
-        yield from held_by(child)

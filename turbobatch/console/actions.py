@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from turbobatch.client import TurboClient
-from turbobatch.console import results_state, send_state, state
-from turbobatch.console.loading import export_results, export_target, facts_of, load_results
-from turbobatch.console.results_state import Outcome, failed_count
+from turbobatch.console import send_state, state
+from turbobatch.console.desk import Desk
+from turbobatch.console.loading import facts_of
+from turbobatch.console.results_actions import ResultsActions
+from turbobatch.console.results_state import failed_count
 from turbobatch.console.rows import Rows, TableChangedError
 from turbobatch.console.send_state import Phase, limit_of
-from turbobatch.console.state import Form, Listed, State, Tab, current, results, sending
+from turbobatch.console.state import Form, Listed, State, Tab, current, sending
 from turbobatch.console.watching import Watch
-from turbobatch.console.words import many
-from turbobatch.console.work import VIEWS, Jobs, Store
 from turbobatch.errors import CampaignError
 from turbobatch.progress import log_event
 from turbobatch.rates import Pacer
-from turbobatch.recipients.table import one_line
-from turbobatch.settings import shown
 from turbobatch.trial import send_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import pandas as pd
-
     from turbobatch.campaign import Campaign
+    from turbobatch.client import TurboClient
+    from turbobatch.console.desk import Recipients
     from turbobatch.console.work import Job
     from turbobatch.plan import Plan
-    from turbobatch.policy import Status
-    from turbobatch.recipients import Table
-    from turbobatch.units import Source
-
-    Recipients = pd.DataFrame | Table | str | Path
 
 
 class Actions:
@@ -48,47 +38,29 @@ class Actions:
 
     Attributes:
         store: the state.
+        jobs: what takes time.
+        results: what the results' pane does.
     """
 
     def __init__(self, campaign: Campaign, recipients: Recipients | None, client: TurboClient | None) -> None:
-        self._campaign = campaign
-        # Absolute: a change of the working directory must not make another table of it.
-        self._recipients = Path(recipients).absolute() if isinstance(recipients, (str, Path)) else recipients
-        self._own_client = _from_env(campaign.api) if client is None else None
-        self._client = client = client or self._own_client
+        self._desk = desk = Desk(campaign, recipients, client)
+        self.store, self.jobs = desk.store, desk.jobs
         self._plan: Plan | None = None
         self._lock = threading.Lock()
-        self._journal_use = threading.Lock()
-        self._written: set[Path] = set()  # exports of this console: they are replaced without a question
-        api = client.api.name if client is not None else campaign.api or "v2"
-        self._api = api
-        self._rows = Rows(self._source, campaign.name, api)
-        rate = ", ".join(map(str, campaign.limits))
-        self.store = Store(
-            State(
-                campaign=campaign.name,
-                table="",
-                host=client.host if client is not None else "",
-                send=send_state.Sending(rate=rate, concurrency=str(campaign.concurrency)),
-            )
-        )
-        self.jobs = Jobs(self.store)
-        self._watch = Watch(self.store, self.load)
+        self._rows = Rows(desk.source, campaign.name, desk.api)
+        self.results = ResultsActions(desk, self.attach)
+        self._watch = Watch(self.store, self.results.load)
 
     def open(self) -> None:
         """Find out what is the case: the table's rows, the journal's word, a run in progress."""
         self.store.change(lambda now: sending(now, send_state.reopened))
         self.count()
         self.attach()
-        self.load()
+        self.results.load()
 
     def close(self) -> None:
         """Leave what reads; a run goes on. It can be opened again."""
-        self.jobs.stop_all()
-        with self._lock:
-            if self._own_client is not None:
-                self._own_client.close()
-                self._client = self._own_client = None  # the next one who needs an account makes it
+        self._desk.close()
 
     def refresh(self) -> None:
         """Look at everything anew."""
@@ -97,7 +69,7 @@ class Actions:
         self.attach()
         self._watch.tell(lambda _run: None)
         self.count()
-        self.load()
+        self.results.load()
 
     def go_to(self, tab: Tab) -> None:
         """Show another pane."""
@@ -196,7 +168,8 @@ class Actions:
 
         def work(job: Job) -> None:
             warnings: list[str] = []
-            for part in self._campaign.checking(self._recipients, self._client, api=self._api, say=warnings.append):
+            desk = self._desk
+            for part in desk.campaign.checking(desk.recipients, desk.asking(), api=desk.api, say=warnings.append):
                 job.report(partial(state.checked, part=part))
             job.report(partial(state.check_ended, phase=Phase.DONE, notice="; ".join(warnings)))
 
@@ -229,9 +202,9 @@ class Actions:
             def tick(rows: int) -> None:
                 job.report(lambda now: sending(now, send_state.counting, rows))
 
-            client = self._account()
-            with self._turn(job):
-                plan = self._campaign.plan(self._recipients, progress=tick)
+            client = self._desk.account()
+            with self._desk.turn(job):
+                plan = self._desk.campaign.plan(self._desk.recipients, progress=tick)
             facts = facts_of(plan, client)
             with self._lock:
                 self._plan = plan
@@ -259,7 +232,7 @@ class Actions:
             return
         state_before = self.store.change_if(state.can_start, lambda now: sending(now, send_state.starting))
         if state_before is None:
-            self.store.change(lambda now: sending(now, send_state.refused))
+            self.store.change(lambda now: sending(now, send_state.refused, state.start_fault(now)))
             return
         before = state_before.send
 
@@ -268,22 +241,22 @@ class Actions:
                 plan, self._plan = self._plan, None
             if plan is None:
                 raise CampaignError("count anew what there is to send")
-            paced = self._campaign.paced(rate=before.rate.strip() or None, concurrency=send_state.places(before))
+            paced = self._desk.campaign.paced(rate=before.rate.strip() or None, concurrency=send_state.places(before))
             # The console shows what happens; a cell would be flooded with it.
             paced.emit = partial(log_event, level=logging.DEBUG)
             try:
-                run = paced.start(plan, self._account(), limit=limit_of(before), accept_changes=before.accepted)
+                run = paced.start(plan, self._desk.account(), limit=limit_of(before), accept_changes=before.accepted)
             except CampaignError:
                 self.attach()  # another console, or a cell, may have been quicker
                 raise
-            self._campaign = paced  # it knows which version of the table was sent
+            self._desk.campaign = paced  # it knows which version of the table was sent
             self._watch.show(run)
 
         self.jobs.start("start", work, lambda said: partial(sending, change=send_state.start_failed, notice=said))
 
     def attach(self) -> bool:
         """Show the run in progress, if there is one; tells whether it wasn't shown already."""
-        run = self._campaign.running
+        run = self._desk.campaign.running
         return run is not None and self._watch.show(run)
 
     def pause(self) -> None:
@@ -311,10 +284,10 @@ class Actions:
             sent = send_trial(
                 iter([finding]),
                 source.merger,
-                self._account(),
+                self._desk.account(),
                 Pacer(()),
                 to=address,
-                campaign=self._campaign.name,
+                campaign=self._desk.campaign.name,
                 emails=1,
             )
             for number, answer in sent:
@@ -328,122 +301,8 @@ class Actions:
         if self.store.change_if(may, lambda now: sending(now, send_state.testing)) is not None:
             self.jobs.start("test", work, lambda said: partial(sending, change=send_state.tested, text=said))
 
-    # Results
-
-    def load(self) -> None:
-        """Read what the journal tells of the table."""
-        self.attach()
-
-        def work(job: Job) -> None:
-            def tick(rows: int) -> None:
-                job.report(lambda now: results(now, results_state.reading, rows))
-
-            with self._turn(job):
-                found: Outcome = load_results(self._campaign, self._recipients, tick)
-            job.report(lambda now: results(now, results_state.loaded, found))
-
-        self.store.change(lambda now: results(now, results_state.loading))
-        self.jobs.start("results", work, lambda said: partial(results, change=results_state.failed, notice=said))
-
-    def narrow(self, *, status: str | None = None, text: str | None = None) -> None:
-        """Show other failures."""
-        self.store.change(lambda now: results(now, results_state.narrowed, status=status, text=text))
-
-    def turn(self, by: int) -> None:
-        """Turn the failures' page."""
-        self.store.change(lambda now: results(now, results_state.turned, by))
-
     def retry(self) -> None:
         """Count again: what failed is sent again by a new run, which wants its own count typed."""
         if failed_count(self.store.state.results):
             self.go_to(Tab.SEND)
             self.plan()
-
-    def choose(self, keys: tuple[str, ...]) -> None:
-        """Choose emails in doubt."""
-        self.store.change(lambda now: results(now, results_state.chosen, keys))
-
-    def ask_to_settle(self, status: Status | None) -> None:
-        """Ask whether what is chosen is to be settled; None asks no more."""
-        self.store.change(lambda now: results(now, results_state.ask, status))
-
-    def settle(self) -> None:
-        """Settle what is chosen as it was asked."""
-        now = self.store.state.results
-        keys, status = now.chosen, now.asked
-        if status is None or not keys:
-            return
-
-        def work(job: Job) -> None:
-            with self._turn(job):
-                count = self._campaign.settle(status, keys)
-            job.report(lambda now: results(now, results_state.answered, f"{count} settled as {status}"))
-            self.load()
-
-        self.ask_to_settle(None)
-        self.jobs.start("settle", work, lambda said: partial(results, change=results_state.failed, notice=said))
-
-    def export(self, path: str, *, for_excel: bool = False, may_replace: bool = False) -> None:
-        """Write the results to a file; its ending picks the format. A file that is there already is asked about."""
-
-        def work(job: Job) -> None:
-            def tick(rows: int) -> None:
-                job.report(lambda now: results(now, results_state.exporting, rows))
-
-            target = export_target(self._campaign, self._recipients, path)
-            if os.path.lexists(target) and target not in self._written and not may_replace:
-                job.report(lambda now: results(now, results_state.ask_to_replace, path))
-                return
-            rows = export_results(self._campaign, self._recipients, target, tick, for_excel=for_excel)
-            self._written.add(target)
-            said = f"{many(rows, 'row')} written to {one_line(target)}"
-            job.report(lambda now: results(now, results_state.exported, said))
-
-        def may(now: State) -> bool:
-            return now.results.exporting is not Phase.BUSY
-
-        if self.store.change_if(may, lambda now: results(now, results_state.exporting, 0)) is not None:
-            end = results_state.export_failed
-            self.jobs.start("export", work, lambda said: partial(results, change=end, notice=said))
-
-    @property
-    def export_path(self) -> str:
-        """Where an export goes if nothing else is typed: beside the journal, as people write that path."""
-        return str(shown(self._campaign.journal_path.with_name(f"{self._campaign.name}-results.csv")))
-
-    def replace(self, *, for_excel: bool = False) -> None:
-        """Write the results to the file that was asked about."""
-        if path := self.store.state.results.replaces:
-            self.export(path, for_excel=for_excel, may_replace=True)
-
-    def keep(self) -> None:
-        """Leave the file that was asked about as it is."""
-        self.store.change(lambda now: results(now, results_state.ask_to_replace, ""))
-
-    @contextmanager
-    def _turn(self, job: Job) -> Iterator[None]:
-        """Wait for the others that use the journal: who writes isn't to be taken for another process by who reads."""
-        while not self._journal_use.acquire(timeout=VIEWS):
-            job.look()
-        try:
-            job.look()
-            yield
-        finally:
-            self._journal_use.release()
-
-    def _source(self) -> Source:
-        return self._campaign.source(self._recipients)
-
-    def _account(self) -> TurboClient:
-        with self._lock:
-            if self._client is None:
-                self._client = self._own_client = TurboClient.from_env(api=self._campaign.api)
-            return self._client
-
-
-def _from_env(api: str | None) -> TurboClient | None:
-    """The account of the environment; None where there is none yet, which is told when one is needed."""
-    try:
-        return TurboClient.from_env(api=api)
-    except CampaignError:
-        return None

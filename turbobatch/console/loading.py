@@ -13,9 +13,10 @@ from turbobatch.console.send_state import Facts
 from turbobatch.errors import CampaignError
 from turbobatch.failures import AS_MEANT
 from turbobatch.report import check_report_path, write_report
+from turbobatch.wording import Failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
 
@@ -28,6 +29,8 @@ MOST_FAILURES = 5000
 """Failed addresses that are held to be looked at; the others are counted."""
 
 MOST_DOUBTS = 1000
+
+_PAGE = ".html"
 
 
 def facts_of(plan: Plan, client: TurboClient) -> Facts:
@@ -75,11 +78,12 @@ def load_results(campaign: Campaign, recipients: Recipients | None, tick: Callab
     )
 
 
-def export_target(campaign: Campaign, recipients: Recipients | None, path: str) -> Path:
+def export_target(campaign: Campaign, recipients: Recipients | None, path: str, *, to_correct: bool = False) -> Path:
     """The file that a typed path names, absolute.
 
     Raises:
-        CampaignError: the file can't be written, or is one of the campaign's own or the table.
+        CampaignError: the file can't be written, or is one of the campaign's own or the table, or is to be corrected
+            and given back, and its format can't be read.
     """
     if not path.strip():
         raise CampaignError("name a file to write")
@@ -90,6 +94,10 @@ def export_target(campaign: Campaign, recipients: Recipients | None, path: str) 
     except (RuntimeError, ValueError) as error:  # no such user; half a character
         raise CampaignError(f"{path.strip()!r} names no file: {error}") from error
     check_report_path(target)
+    if to_correct and target.suffix.lower() == _PAGE:
+        raise CampaignError(
+            f"{target} can't be given back: write the failed addresses as .csv, .tsv, .parquet or .xlsx"
+        )
     if campaign.reads(target, recipients):
         raise CampaignError(f"{target} is a file of the campaign itself: give the output another name")
     return target
@@ -115,6 +123,27 @@ def export_results(
     return counts.total()
 
 
+def export_failed(
+    campaign: Campaign, recipients: Recipients | None, target: Path, tick: Callable[[int], object]
+) -> Failures:
+    """Write the failed addresses to a file that can be corrected and given back; tells what is in it.
+
+    Raises:
+        CampaignError: the table can't be read, or the file can't be written.
+        JournalError: the journal can't be used.
+    """
+    failures = Failures()
+
+    def noted(found: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for part in found:
+            failures.add(part)
+            yield part
+
+    with campaign.look(recipients) as results:
+        write_report(noted(audit_chunks(_counted(results, Counter(), tick))), target)
+    return failures
+
+
 def _counted(results: Results, counts: Counter[str], tick: Callable[[int], object]) -> Iterator[pd.DataFrame]:
     for frame in results.frames():
         counts.update(map(str, frame["send_status"]))
@@ -131,6 +160,7 @@ def _failures(found: pd.DataFrame) -> Iterator[Failure]:
             address=_text(item.address),
             field=_text(item.field),
             reason=_text(item.reason),
+            category=_text(item.category),
             suggestion=_text(item.suggestion),
         )
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from turbobatch.console import parts, words
-from turbobatch.console.results_state import PAGE, failed_count, filtered, page_of
+from turbobatch.console.results_state import PAGE, categories, failed_count, filtered, page_of
 from turbobatch.console.send_state import Phase, can_plan
-from turbobatch.markup import escaped, masked
+from turbobatch.console.state import can_look_up
+from turbobatch.markup import Html, escaped, masked
 from turbobatch.policy import MEANINGS, Status
 from turbobatch.wording import IN_PROGRESS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from turbobatch.console.actions import Actions
+    from turbobatch.console.results_actions import ResultsActions
     from turbobatch.console.results_state import Failure, Outcome
     from turbobatch.console.state import State
+    from turbobatch.reconcile import Reconciled
 
 _FAILED = (Status.REJECTED, Status.INVALID, Status.FAILED, Status.IN_DOUBT)
 _FORMATS = {"CSV": ".csv", "Parquet": ".parquet", "Excel": ".xlsx", "HTML page": ".html"}
 _REJECTED = "rejected rows are tried again once their email has changed"
+_ANY = "any"
+_MOST_TOLD = 200  # emails that were looked up, of which it is shown what came of them
 _ENDINGS = (*_FORMATS.values(), ".tsv")
 
 
@@ -29,18 +36,18 @@ class ResultsPane:
 
     def __init__(self, actions: Actions) -> None:
         self._doubts: tuple[str, ...] = ()
-        self.read = parts.button("Read again", actions.load)
+        self.read = parts.button("Read again", actions.results.load)
         self.retry = parts.button("Retry failed", actions.retry, tooltip="count again; the count wants to be typed")
         self.text, self.why = parts.html(flex="1 1 12em", width="auto"), parts.html(width="auto")
         self.counts = parts.html()
         self.notice, self.answer = parts.html(), parts.html()
         self._make_failures(actions)
-        self._make_doubts(actions)
-        self._make_export(actions)
+        self._make_doubts(actions.results)
+        self._make_export(actions.results)
         self.widget = parts.stack(
             parts.bar(self.read, self.retry, self.why, self.text), self.counts, self.notice, self.answer,
             self.failed, self.in_doubt,
-            parts.section("Export", self.writing, self.replacing),
+            parts.section("Export", self.writing, self.to_correct, self.replacing),
         )  # fmt: skip
 
     def update(self, state: State) -> None:
@@ -55,27 +62,36 @@ class ResultsPane:
         self.notice.value = parts.notice_html(now.notice) + parts.notice_html(now.warning)
         self.answer.value = parts.notice_html(now.answer, words.Tone.GOOD)
         self._update_failures(now)
-        self._update_doubts(now, is_idle=not state.send.running)
+        self._update_doubts(state)
         self.export.disabled = now.exporting is Phase.BUSY
+        parts.show(self.to_correct, bool(now.failed))
+        self.export_failed.disabled = now.exporting is Phase.BUSY
         self.exported.value = parts.text_html(f"{now.exported:,} rows" if now.exporting is Phase.BUSY else "")
         parts.show(self.replacing, bool(now.replaces))
-        self.there.value = parts.notice_html(f"{now.replaces} is there already. Replace it?" if now.replaces else "")
+        self.there.value = parts.notice_html(words.replace_text(now))
 
     def _make_failures(self, actions: Actions) -> None:
         self.status = parts.choice([("all", ""), *((str(status), str(status)) for status in _FAILED)], "13em", "Status")
         look = {"placeholder": "address, reason or key", "continuous_update": False}
+        self.category = parts.choice([(_ANY, "")], "15em", "Kind")
         self.search = parts.field("", "16em", value=actions.store.state.results.text, **look)
         self.status.value = actions.store.state.results.status
         self.failures = parts.Lines(PAGE, actions.show_row)
-        self.pager = parts.Pager(actions.turn)
-        filters = parts.bar(self.status, self.search, self.pager.widget)
+        self.pager = parts.Pager(actions.results.turn)
+        filters = parts.bar(self.status, self.category, self.search, self.pager.widget)
         self.failed = parts.section("Failed addresses; a click shows the row's preview", filters, self.failures.widget)
-        parts.on_change(self.status, lambda status: actions.narrow(status=status))
-        parts.on_change(self.search, lambda text: actions.narrow(text=text))
+        parts.on_change(self.status, lambda status: actions.results.narrow(status=status))
+        parts.on_change(self.category, lambda category: actions.results.narrow(category=category))
+        parts.on_change(self.search, lambda text: actions.results.narrow(text=text))
 
-    def _make_doubts(self, actions: Actions) -> None:
+    def _make_doubts(self, actions: ResultsActions) -> None:
         layout = widgets.Layout(width="100%", max_width="36em", height="8em")
         self.doubts = widgets.SelectMultiple(options=(), layout=layout)
+        self.look_up = parts.button(
+            "Look them up", actions.look_up, tooltip="ask the vendor's analytics; what is found is settled as sent"
+        )
+        self.stop_look_up = parts.button("Stop", actions.stop_look_up, style="danger")
+        self.look_up_text = parts.html(flex="1 1 12em", width="auto")
         self.all = parts.button("Choose all", lambda: actions.choose(self._doubts))
         self.as_sent = parts.button("Settle as sent", lambda: actions.ask_to_settle(Status.SENT))
         self.as_pending = parts.button("Settle as pending", lambda: actions.ask_to_settle(Status.PENDING))
@@ -83,11 +99,15 @@ class ResultsPane:
         self.no = parts.button("Cancel", lambda: actions.ask_to_settle(None))
         self.doubt_text, self.question = parts.html(), parts.html(flex="1 1 12em", width="auto")
         self.confirm = parts.bar(self.question, self.yes, self.no)
-        buttons = parts.bar(self.all, self.as_sent, self.as_pending)
-        self.in_doubt = parts.section("In doubt", self.doubt_text, self.doubts, buttons, self.confirm)
+        self.told = parts.html()
+        looking = parts.bar(self.look_up, self.stop_look_up, self.look_up_text)
+        self.settling = parts.bar(self.all, self.as_sent, self.as_pending)
+        self.in_doubt = parts.section(
+            "In doubt", self.doubt_text, looking, self.told, self.doubts, self.settling, self.confirm
+        )
         parts.on_change(self.doubts, lambda places: actions.choose(tuple(self._doubts[place] for place in places)))
 
-    def _make_export(self, actions: Actions) -> None:
+    def _make_export(self, actions: ResultsActions) -> None:
         self.path = parts.field("File", "24em", value=actions.export_path)
         self.format = parts.choice([*_FORMATS.items()], "9em")
         self.for_excel = widgets.Checkbox(
@@ -99,6 +119,12 @@ class ResultsPane:
         )
         self.exported = parts.html(width="auto")
         self.writing = parts.bar(self.path, self.format, self.for_excel, self.export, self.exported)
+        self.failed_path = parts.field("To correct", "24em", value=actions.failed_path)
+        self.export_failed = parts.button(
+            "Write failed addresses", lambda: actions.export_failed(self.failed_path.value),
+            tooltip="a file to correct by hand and to give back as recipients",
+        )  # fmt: skip
+        self.to_correct = parts.bar(self.failed_path, self.export_failed)
         self.there = parts.html(flex="1 1 12em", width="auto")
         replace = parts.button("Replace", lambda: actions.replace(for_excel=self.for_excel.value and self._is_text()))
         self.replace, self.keep = replace, parts.button("Cancel", actions.keep)
@@ -114,24 +140,31 @@ class ResultsPane:
 
     def _update_failures(self, now: Outcome) -> None:
         parts.show(self.failed, bool(now.failures))
+        _offer(self.category, [(_ANY, ""), *((kind, kind) for kind in categories(now))], now.category)
         shown = page_of(now)
         self.failures.fill([(item.row, f"row {item.row}", _failure_html(item)) for item in shown])
         more = f"; {now.failed:,} in all" if now.failed > len(now.failures) else ""
         self.pager.update(now.first, len(shown), len(filtered(now)), more)
 
-    def _update_doubts(self, now: Outcome, *, is_idle: bool) -> None:
-        parts.show(self.in_doubt, bool(now.doubts))
+    def _update_doubts(self, state: State) -> None:
+        now, is_looking = state.results, state.results.looking_up is Phase.BUSY
+        parts.show(self.in_doubt, bool(now.doubts or now.told))
+        for widget in (self.doubts, self.settling):
+            parts.show(widget, bool(now.doubts))
         if now.doubts != self._doubts:
             # By place: what a widget holds is saved with the notebook, and a key may be an address.
             self.doubts.options = [(masked(key), place) for place, key in enumerate(now.doubts)]
             self._doubts = now.doubts
         chosen = set(now.chosen)
         self.doubts.value = tuple(place for place, key in enumerate(now.doubts) if key in chosen)
-        more = f" (the first {len(now.doubts):,} are listed)" if now.in_doubt > len(now.doubts) else ""
-        advice = "look them up in the vendor's panel, then settle each as sent or pending"
-        said = f"{words.many(now.in_doubt, 'email')} may have left, no verdict came{more}: {advice}."
-        self.doubt_text.value = parts.text_html(IN_PROGRESS if now.in_use or not is_idle else said)
-        self.as_sent.disabled = self.as_pending.disabled = not is_idle
+        is_idle = not state.send.running
+        is_busy = bool(now.doubts) and (now.in_use or not is_idle)
+        self.doubt_text.value = parts.text_html(IN_PROGRESS if is_busy else words.doubt_text(now))
+        self.look_up.disabled = not can_look_up(state)
+        self.look_up_text.value = parts.text_html(words.look_up_text(state), faint=True)
+        parts.show(self.stop_look_up, is_looking)
+        self.told.value = _told_html(now)
+        self.as_sent.disabled = self.as_pending.disabled = not is_idle or is_looking
         parts.show(self.confirm, now.asked is not None)
         self.question.value = parts.notice_html(words.settle_text(now))
 
@@ -144,13 +177,40 @@ def with_ending(path: str, ending: str) -> str:
     return path + ending if path and not path.endswith(("/", "\\", ".")) else path
 
 
+def _offer(drop_down: Any, options: list[tuple[str, str]], value: str) -> None:
+    """Give a drop-down other options, if they are others, and its value."""
+    if list(drop_down.options) != options:
+        drop_down.options = options
+    drop_down.value = value
+
+
+def _told_html(now: Outcome) -> str:
+    """What came of each email that was looked up: what remains in doubt with the message ids that it could have."""
+    lines = "".join(
+        _cells_html("6em minmax(6em, 2fr) 5fr", (item.trace, f"key {item.key}", _message(item)))
+        for item in now.told[:_MOST_TOLD]
+    )
+    more = f"and {len(now.told) - _MOST_TOLD:,} more" if len(now.told) > _MOST_TOLD else ""
+    look = f"max-height: 14em; overflow: auto; border: {parts.EDGE}; padding: 2px 8px"
+    return f'<div style="{look}">{lines}{parts.text_html(more, faint=True)}</div>' if lines else ""
+
+
+def _message(item: Reconciled) -> str:
+    mids = f" (mid {', '.join(item.mids)})" if item.mids and not item.is_settled else ""
+    return f"{item.message}{mids}"
+
+
 def _failure_html(item: Failure) -> str:
     address = item.address or (f"key {item.key}" if item.key else "")
-    guess = f" (did you mean {item.suggestion}?)" if item.suggestion else ""
-    cells = (
-        f'<span style="{parts.FAINT}">{escaped(item.status)}</span>',
-        f"<span>{escaped(address)}</span>",
-        f'<span>{escaped(item.reason)}<span style="{parts.FAINT}">{escaped(guess)}</span></span>',
+    guess = f'<span style="{parts.FAINT}"> (did you mean {escaped(item.suggestion)}?)</span>' if item.suggestion else ""
+    cells = (item.status, item.category, address, Html(f"{escaped(item.reason)}{guess}"))
+    return _cells_html("5em 8em minmax(8em, 2fr) 5fr", cells, faint=2)
+
+
+def _cells_html(widths: str, cells: Iterable[str], *, faint: int = 1) -> str:
+    """Texts side by side, the first ones of them faint."""
+    spans = "".join(
+        f'<span style="{parts.FAINT if place < faint else parts.INK}">{escaped(cell)}</span>'
+        for place, cell in enumerate(cells)
     )
-    look = "display: grid; grid-template-columns: 5em minmax(8em, 2fr) 5fr; gap: 0 12px"
-    return f'<div style="{parts.INK}; {parts.TIGHT}; {look}">{"".join(cells)}</div>'
+    return f'<div style="{parts.TIGHT}; display: grid; grid-template-columns: {widths}; gap: 0 12px">{spans}</div>'

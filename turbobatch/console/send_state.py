@@ -188,9 +188,9 @@ def starting(now: Sending) -> Sending:
     return replace(_cleared(now), starting=True, notice="", ended="", progress=None, samples=())
 
 
-def refused(now: Sending) -> Sending:
+def refused(now: Sending, fault: str) -> Sending:
     """Say why a start does nothing; where there is a run already, that is nothing to say."""
-    return now if now.running or now.starting else replace(now, notice=start_fault(now))
+    return now if now.running or now.starting else replace(now, notice=fault)
 
 
 def forestalled(now: Sending) -> Sending:

@@ -10,8 +10,8 @@ import ipywidgets as widgets
 from turbobatch.console import parts, words
 from turbobatch.console.figures import throughput
 from turbobatch.console.plot import throughput_image
-from turbobatch.console.send_state import Phase, can_plan, emails_to_send, is_stopping, pace_fault, start_fault
-from turbobatch.console.state import current
+from turbobatch.console.send_state import Phase, can_plan, emails_to_send, is_stopping, pace_fault
+from turbobatch.console.state import current, start_fault
 from turbobatch.run import RunState
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class SendPane:
         """Show what the state says."""
         now = state.send
         self._update_plan(now)
-        self._update_start(now)
+        self._update_start(now, start_fault(state))
         self._update_run(now)
         self.test.description = f"Send a test of row {current(state.preview) or 0}"
         self.test.disabled = now.testing is Phase.BUSY
@@ -101,13 +101,12 @@ class SendPane:
         warnings = "".join(parts.notice_html(warning, words.Tone.BUSY) for warning in plan.warnings)
         self.facts.value = parts.table_html(facts) + warnings + parts.notice_html(plan.objection)
 
-    def _update_start(self, now: Sending) -> None:
+    def _update_start(self, now: Sending, fault: str) -> None:
         is_idle = not now.running and not now.starting
         parts.show(self.before, is_idle)
         if now.cleared != self._cleared:  # else what is being typed is the field's own
             self._cleared, self.typed.value, self.accept.value = now.cleared, now.typed, now.accepted
         parts.show(self.accept, now.plan is not None and bool(now.plan.objection))
-        fault = start_fault(now)
         self.start.disabled = bool(fault)
         self.start.button_style = "primary" if now.plan is not None else ""
         wrong = pace_fault(now)

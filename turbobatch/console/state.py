@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from turbobatch.console.causes import Cause, grouped
 from turbobatch.console.results_state import PAGE, Outcome
-from turbobatch.console.send_state import Phase, Sending, start_fault
+from turbobatch.console.send_state import Phase, Sending
+from turbobatch.console.send_state import start_fault as sending_fault
 from turbobatch.policy import Status
 
 if TYPE_CHECKING:
@@ -332,6 +333,25 @@ def results(
     return replace(state, results=change(state.results, *args, **options))
 
 
+def start_fault(state: State) -> str:
+    """What keeps a start from being made, in one line; empty if nothing does."""
+    if state.results.looking_up is Phase.BUSY:
+        return "what is in doubt is being looked up"
+    return sending_fault(state.send)
+
+
 def can_start(state: State) -> bool:
     """Whether Start would start a run."""
-    return not start_fault(state.send)
+    return not start_fault(state)
+
+
+def look_up_fault(state: State) -> str:
+    """What keeps the emails in doubt from being looked up, in a few words; empty if nothing does."""
+    if state.send.running or state.send.starting:
+        return "a run is in progress"
+    return "" if state.results.in_doubt else "nothing is in doubt"
+
+
+def can_look_up(state: State) -> bool:
+    """Whether the emails in doubt can be looked up now."""
+    return not look_up_fault(state) and state.results.looking_up is not Phase.BUSY

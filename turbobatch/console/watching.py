@@ -66,7 +66,7 @@ class Watch:
 
         def over(now: State) -> State:
             # As one step: what the journal told before the run isn't taken for what it tells after it.
-            return results(sending(now, send_state.ended, run.progress, how), results_state.loading)
+            return results(sending(now, send_state.ended, run.progress, how), results_state.run_over)
 
         if self._store.change_if(is_shown, over) is not None:
             self._on_end()

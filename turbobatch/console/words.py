@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from turbobatch.console.figures import Sample, pace
 from turbobatch.console.send_state import Phase, emails_to_send
-from turbobatch.console.state import Listed, State, current, listed
+from turbobatch.console.state import Listed, State, current, listed, look_up_fault
 from turbobatch.policy import Status
+from turbobatch.reconcile import Trace
 from turbobatch.run import RunState
 from turbobatch.wording import refused_text, resending_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from turbobatch.console.results_state import Outcome
     from turbobatch.console.send_state import Sending
     from turbobatch.console.state import Checking, Looking
+    from turbobatch.reconcile import Reconciled
 
 _FEW = 5  # seconds that have a decimal
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -43,6 +47,7 @@ def badge(state: State) -> tuple[str, Tone]:
         "starting": send.starting,
         "counting": send.planning is Phase.BUSY,
         "checking": state.check.phase is Phase.BUSY,
+        "looking up": outcome.looking_up is Phase.BUSY,
         "in use elsewhere": outcome.in_use,
     }
     if word := next((word for word, is_so in doing.items() if is_so), ""):
@@ -158,6 +163,48 @@ def settle_text(now: Outcome) -> str:
     keys = ", ".join(now.chosen[:_NAMED]) + (f" and {count - _NAMED:,} more" if count > _NAMED else "")
     means = resending_text(count) if now.asked is Status.PENDING else "What is sent is never sent again."
     return f"Settle {many(count, 'email')} as {now.asked}, {keys}? {means}"
+
+
+def doubt_text(now: Outcome) -> str:
+    """What is in doubt, and what to do about it."""
+    if not now.in_doubt:
+        return ""
+    more = f" (the first {len(now.doubts):,} are listed)" if now.in_doubt > len(now.doubts) else ""
+    said = f"{many(now.in_doubt, 'email')} may have left, no verdict came{more}"
+    return f"{said}: look them up (v2), then settle what remains as sent or pending."
+
+
+def look_up_text(state: State) -> str:
+    """How far a look-up is, else what keeps it from being made."""
+    now = state.results
+    if now.looking_up is Phase.BUSY:
+        return f"{now.looked_up:,} of {now.in_doubt:,}"
+    return look_up_fault(state)
+
+
+def told_text(told: Sequence[Reconciled]) -> str:
+    """What a look-up came to, in a sentence."""
+    counts = Counter(item.trace for item in told)
+    said = ", ".join(f"{counts[trace]:,} {trace}" for trace in Trace if counts[trace])
+    settled = " Found ones are settled as sent." if counts[Trace.FOUND] else ""
+    return f"Looked up {many(len(told), 'email')}: {said or 'nothing is in doubt'}.{settled}"
+
+
+def replace_text(now: Outcome) -> str:
+    """What is asked before a file is replaced."""
+    if not now.replaces:
+        return ""
+    loss = " What was corrected in it would be lost." if now.replaces_to_correct else ""
+    return f"{now.replaces} is there already.{loss} Replace it?"
+
+
+def correcting_text(path: Path) -> str:
+    """How failed addresses that were written to a file go on."""
+    file = str(path)
+    return (
+        "Correct the table's own columns in it, not `address`; then this sends what was corrected, and nothing twice: "
+        f"tb.Console(campaign, {file!r}, client) or campaign.send({file!r}, client)"
+    )
 
 
 def duration(seconds: float) -> str:
