@@ -513,6 +513,7 @@ def hear_folder(ear: Ear, folder: Path) -> None:
             ear.hear_file(path)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("account", ["v1", "v2"])
 def test_the_command_line_in_development_mode(account: str, folder: Path, ear: Ear) -> None:
     """With every warning on, through success, refusal and faults: no secret, and nothing to warn of."""
@@ -547,6 +548,7 @@ def run_broken(account: str, vendor: Sandbox, folder: Path, fault: str) -> subpr
     )
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("fault", "account"), list(zip(FAULTS, itertools.cycle(["v2", "v1"]), strict=False)))
 def test_an_unexpected_error_shows_no_secret(account: str, fault: str, folder: Path, ear: Ear) -> None:
     """A fault of our own ends in one line, or in rows in doubt; nowhere is a local variable."""
@@ -560,6 +562,7 @@ def test_an_unexpected_error_shows_no_secret(account: str, fault: str, folder: P
     hear_folder(ear, folder)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("transport", "account"), [("requests", "v1"), ("requests", "v2"), ("curl", "v1")])
 def test_a_crash_leaves_no_secret(account: str, transport: str, folder: Path, ear: Ear) -> None:
     """The process dies in the midst of a POST with a dump of its threads; it leaves a journal and its WAL."""
