@@ -42,6 +42,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def unmeasured() -> Iterator[None]:
     """Trace nothing in this thread, in threads that start now and in processes that are given our environment."""
     own, others = sys.gettrace(), threading.gettrace()
+    if getattr(others, "__module__", None) != "coverage.collector":
+        yield  # coverage traces nothing; a debugger goes on
+        return
     told = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_PROCESS_")}
     sys.settrace(None)
     threading.settrace(None)
