@@ -471,7 +471,7 @@ sys.argv = ["turbobatch", *sys.argv[1:]]
 cli.main()
 """
 CRASHES = {
-    "requests": "turbobatch.transport.requests._read = lambda answer: faulthandler._sigabrt()",
+    "requests": "turbobatch.transport.requests._read = lambda *_: faulthandler._sigabrt()",
     "curl": "turbobatch.transport.curl._headers = lambda lines: faulthandler._sigabrt()",
 }
 FAULTS = {
