@@ -356,6 +356,7 @@ class TestEveryAccount:
             assert send_one(ear, client_at(account, vendor.url)) == "sent"
             assert send_one(ear, client_at(account, vendor.url), "redirect") == "NotSentError"
 
+    @pytest.mark.unmeasured
     @pytest.mark.parametrize("spelling", SPELLINGS)
     def test_a_host_that_repeats_what_it_was_sent(self, account: str, spelling: str, ear: Ear, tmp_path: Path) -> None:
         """In any answer, in any spelling: journal, reports, output and objects have asterisks there."""
