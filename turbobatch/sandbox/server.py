@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_TURNS = 8  # of the event loop, in which a connection that was taken before the end becomes one that is known
 _SOON = 0.002  # seconds between two looks at whether all connections have ended
 _GRACE = 1.0  # seconds that a request in flight has to end when the sandbox stops
 _PERCENT_ENCODED = 4  # a form's bytes take up to three each; one more for names and frames
@@ -181,8 +182,8 @@ class _Server(uvicorn.Server):
             listening.close()
         for transport in list(self._routes.hanging):
             transport.abort()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()  # once it has answered
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle(), _GRACE)
         for connection in list(self.server_state.connections):
@@ -192,7 +193,9 @@ class _Server(uvicorn.Server):
             await server.wait_closed()
 
     async def _idle(self) -> None:
-        while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - uvicorn tells nobody
+        while self.server_state.connections or self.server_state.tasks:
+            for connection in list(self.server_state.connections):
+                connection.shutdown()  # once it has answered
             await asyncio.sleep(_SOON)
 
 
