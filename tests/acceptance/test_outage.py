@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from turbobatch.policy import Policy
 from turbobatch.sandbox import Sandbox
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
 
 
+@pytest.mark.unmeasured
 def test_each_restart_costs_few_rows(letters: Callable[..., Path], turbobatch: Command) -> None:
     """However many POSTs may be in flight, a run that never gets a healthy answer begins one after the other."""
     folder = letters(200)

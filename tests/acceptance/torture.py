@@ -35,7 +35,9 @@ from typing import TYPE_CHECKING, Any, Self
 from failpoint import IN_THREADS, POINTS
 from torture_cases import FATES, MOMENTS, Case, Kill, make_table, write_campaign
 
+from turbobatch.campaign import Campaign
 from turbobatch.report import read_report
+from turbobatch.sending import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -370,10 +372,13 @@ class Trial:
             self._whole_report = self.report.read_bytes()
 
     def _check_status(self, held: set[str]) -> None:
-        process = self._popen(["-m", "turbobatch", "status", str(self.folder), "--json"], stdout=subprocess.PIPE)
-        found = json.loads(process.communicate(timeout=LONGEST)[0])
-        self._expect(sorted(found["in_doubt"]) == sorted(held), "status doesn't list the rows in doubt")
-        self._expect(sum(found["statuses"].values()) == len(self.table), "status doesn't count every row")
+        counts = Counts()
+        with Campaign.load(self.folder).look() as results:  # as `turbobatch status` does
+            for chunk in results.frames():
+                counts.add(chunk)
+            in_doubt = results.in_doubt()
+        self._expect(sorted(in_doubt) == sorted(held), "status doesn't list the rows in doubt")
+        self._expect(counts.rows.total() == len(self.table), "status doesn't count every row")
 
     def _ledger_by_key(self) -> Counter[str] | None:
         """The ledger by the journal's keys; None where v1 carries no digest."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Open
     from tests.browser.lab import JupyterLab
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.unmeasured]
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_console.ipynb"
 COUNTS = {"sent": 187, "rejected": 7, "invalid": 5, "duplicate": 1, "suppressed": 2, "in_doubt": 2}

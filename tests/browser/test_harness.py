@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 REASON = "the notebook isn't tested in a browser: chromium (or TURBOBATCH_CHROMIUM, "
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("settings", "code", "verdict"), [({}, 0, "SKIPPED"), ({"CI": "true"}, 1, "ERROR")])
 def test_without_a_browser(settings: dict[str, str], code: int, verdict: str, tmp_path: Path) -> None:
     """The tests are skipped with a reason; continuous integration fails instead."""

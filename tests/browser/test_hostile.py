@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Open
     from tests.browser.lab import JupyterLab
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.unmeasured]
 
 ELSEWHERE = "http://tracker.example"
 RUN = "document.title = 'it ran'; parent.document.title = 'it ran'"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.browser.lab import JupyterLab, Notebook
     from tests.conftest import Until
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.unmeasured]
 
 ROWS = 200
 CONCURRENCY = 4

@@ -763,6 +763,7 @@ def handed(fake: FakeTransport, _concurrency: int) -> FakeTransport:
     return fake
 
 
+@pytest.mark.unmeasured
 def test_a_ctrl_c_while_a_run_starts_leaves_no_row_in_doubt() -> None:
     """At each step in turn: what has begun to post is waited for, and the next run sends the rest, each row once."""
     table = people(3)
@@ -793,6 +794,7 @@ def test_a_ctrl_c_while_a_run_starts_leaves_no_row_in_doubt() -> None:
     assert nth > 5
 
 
+@pytest.mark.unmeasured
 def test_a_check_in_parts_has_one_type_for_each_column(folder: Path) -> None:
     """Wherever the first problem is: a part without any decides for the whole file."""
     for bad in ([5], [2100], []):

@@ -382,6 +382,7 @@ def test_start_takes_the_typed_count(sandbox: Sandbox) -> None:
     assert (pane.typed.value, pane.start.disabled) == ("", True)
 
 
+@pytest.mark.unmeasured
 def test_a_double_click_starts_one_run(slow: Sandbox) -> None:
     """From two threads at once too, as some kernels call handlers."""
     opened = Opened(campaign(), people(), slow.client())
@@ -435,6 +436,7 @@ def test_pause_resume_stop(slow: Sandbox) -> None:
     assert slow.requests_seen() == EMAILS
 
 
+@pytest.mark.unmeasured
 def test_run_again_the_cell_finds_the_run(slow: Sandbox) -> None:
     """The new console shows and steers it; the old one has given way, and neither starts another."""
     client = slow.client()
@@ -470,6 +472,7 @@ def test_a_run_that_a_cell_has_started_meanwhile(slow: Sandbox) -> None:
     assert slow.requests_seen() == sent < EMAILS
 
 
+@pytest.mark.unmeasured
 def test_the_next_run_has_a_plot_and_a_pace_of_its_own(slow: Sandbox) -> None:
     """Also where a cell has begun it, and the console finds it."""
     orders, client = campaign(), slow.client()
@@ -488,6 +491,7 @@ def test_the_next_run_has_a_plot_and_a_pace_of_its_own(slow: Sandbox) -> None:
     opened.ends()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("press", ["pane", "count", "read"])
 def test_a_run_that_a_cell_has_begun_is_noticed_by_the_next_press(slow: Sandbox, press: str) -> None:
     """Of any pane or button that tells of the campaign."""
@@ -524,6 +528,7 @@ def test_a_count_can_be_stopped(sandbox: Sandbox) -> None:
     assert "20,000 emails" in text_of(pane.plan_text)
 
 
+@pytest.mark.unmeasured
 def test_the_consoles_own_count_is_nobody_elses(sandbox: Sandbox) -> None:
     """What is read while the count writes is read once it has ended."""
     campaign().send(people(3), sandbox.client(), progress=False)  # there is a journal to hold
@@ -652,6 +657,7 @@ def test_a_run_that_breaks_says_so() -> None:
     assert now.results.counts == {"pending": EMAILS}
 
 
+@pytest.mark.unmeasured
 def test_a_closed_console_leaves_the_run_alone(slow: Sandbox) -> None:
     """It shows nothing more; another one finds the run."""
     orders, client = campaign(rate=SLOWLY), slow.client()
@@ -693,6 +699,7 @@ def test_a_console_that_was_replaced_can_be_shown_again(slow: Sandbox, monkeypat
     first.console.close()
 
 
+@pytest.mark.unmeasured
 def test_a_cell_that_runs_again_leaves_few_models(sandbox: Sandbox) -> None:
     """The console that gives way takes its widgets, their layouts and their styles with it."""
     orders, client = campaign(), sandbox.client()
@@ -935,6 +942,7 @@ def test_an_export_for_excel(folder: Path) -> None:
 # What there is without a page
 
 
+@pytest.mark.unmeasured
 def test_a_new_kernel_opens_on_what_the_journal_says(slow: Sandbox) -> None:
     """After a run that ended in its middle, another process's console knows what is sent and what isn't."""
     client = slow.client()

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
 
+pytestmark = pytest.mark.unmeasured
+
 REFUSALS: dict[str, Answer] = {
     "refused": refused("'x' 'to' email not valid"),
     "too large": Response(413, {}, b""),

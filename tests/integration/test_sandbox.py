@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import logging
 import signal
@@ -179,6 +180,24 @@ class TestAnswers:
                 threading.Event().wait(0.01)
             sandbox.stop()
             assert client.recv(100) == b""
+
+    def test_a_stop_waits_for_a_request_whose_body_still_comes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is answered, while connections that ask for nothing are closed."""
+        monkeypatch.setattr("turbobatch.sandbox.server._GRACE", 60.0)
+        with Sandbox() as sandbox, contextlib.ExitStack() as stack:
+            idle, busy = (stack.enter_context(socket.create_connection(_address(sandbox))) for _ in range(2))
+            idle.sendall(b"GET /count HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
+            busy.sendall(b"POST /api/mail/send HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n{")
+            while sandbox.requests_seen() == 0:
+                threading.Event().wait(0.01)
+            stopping = threading.Thread(target=sandbox.stop)
+            stopping.start()
+            while idle.recv(1000):
+                pass
+            busy.sendall(b"}")
+            assert busy.recv(1000).startswith(b"HTTP/1.1 4")
+            stopping.join()
 
 
 class TestCredentials:

@@ -356,6 +356,7 @@ class TestEveryAccount:
             assert send_one(ear, client_at(account, vendor.url)) == "sent"
             assert send_one(ear, client_at(account, vendor.url), "redirect") == "NotSentError"
 
+    @pytest.mark.unmeasured
     @pytest.mark.parametrize("spelling", SPELLINGS)
     def test_a_host_that_repeats_what_it_was_sent(self, account: str, spelling: str, ear: Ear, tmp_path: Path) -> None:
         """In any answer, in any spelling: journal, reports, output and objects have asterisks there."""
@@ -471,7 +472,7 @@ sys.argv = ["turbobatch", *sys.argv[1:]]
 cli.main()
 """
 CRASHES = {
-    "requests": "turbobatch.transport.requests._read = lambda answer, limit: faulthandler._sigabrt()",
+    "requests": "turbobatch.transport.requests._read = lambda *_: faulthandler._sigabrt()",
     "curl": "turbobatch.transport.curl._headers = lambda lines: faulthandler._sigabrt()",
 }
 FAULTS = {
@@ -513,6 +514,7 @@ def hear_folder(ear: Ear, folder: Path) -> None:
             ear.hear_file(path)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("account", ["v1", "v2"])
 def test_the_command_line_in_development_mode(account: str, folder: Path, ear: Ear) -> None:
     """With every warning on, through success, refusal and faults: no secret, and nothing to warn of."""
@@ -547,6 +549,7 @@ def run_broken(account: str, vendor: Sandbox, folder: Path, fault: str) -> subpr
     )
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("fault", "account"), list(zip(FAULTS, itertools.cycle(["v2", "v1"]), strict=False)))
 def test_an_unexpected_error_shows_no_secret(account: str, fault: str, folder: Path, ear: Ear) -> None:
     """A fault of our own ends in one line, or in rows in doubt; nowhere is a local variable."""
@@ -560,6 +563,7 @@ def test_an_unexpected_error_shows_no_secret(account: str, fault: str, folder: P
     hear_folder(ear, folder)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("transport", "account"), [("requests", "v1"), ("requests", "v2"), ("curl", "v1")])
 def test_a_crash_leaves_no_secret(account: str, transport: str, folder: Path, ear: Ear) -> None:
     """The process dies in the midst of a POST with a dump of its threads; it leaves a journal and its WAL."""

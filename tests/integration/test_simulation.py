@@ -108,6 +108,7 @@ class SeededWorld(World):
         self.check_rate()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("block", range(20))
 def test_never_twice_never_lost(block: int) -> None:
     """Runs with faults that crash or end early, then one in good weather: every row has its true, final status."""

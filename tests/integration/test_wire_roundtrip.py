@@ -162,6 +162,7 @@ def mime_type(item: Attachment) -> str:
 # Tests
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=EXAMPLES)
 @given(sent=EMAILS, way=st.sampled_from(["v2", *PLACES]))
 def test_an_email_without_files_arrives_as_it_was_meant(vendor: Vendor, sent: Email, way: str) -> None:
@@ -175,6 +176,7 @@ def test_an_email_without_files_arrives_as_it_was_meant(vendor: Vendor, sent: Em
     assert len(source.get_all("Reply-To", [])) == int(wants_reply)
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=EXAMPLES)
 @given(pair=with_files())
 def test_files_and_images_arrive_through_v2(vendor: Vendor, pair: tuple[Email, str]) -> None:
@@ -188,6 +190,7 @@ def test_files_and_images_arrive_through_v2(vendor: Vendor, pair: tuple[Email, s
     ]
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=EXAMPLES)
 @given(pair=with_files(), way=st.sampled_from(PLACES))
 def test_files_and_images_arrive_through_v1(vendor: Vendor, pair: tuple[Email, str], way: str) -> None:
@@ -207,6 +210,7 @@ def test_files_and_images_arrive_through_v1(vendor: Vendor, pair: tuple[Email, s
     ]
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=EXAMPLES)
 @given(written=with_mime(), way=st.sampled_from(["v2", *PLACES]))
 def test_a_message_of_another_program_arrives_as_it_is(

@@ -12,9 +12,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nbformat
-from nbclient import NotebookClient
-
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
@@ -26,6 +23,8 @@ PATIENCE = 300  # seconds that a cell may take
 
 def read(path: Path) -> NotebookNode:
     """A notebook as it is."""
+    import nbformat  # here and below: it takes seconds, which every process that collects tests would spend
+
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call, no-any-return]
 
 
@@ -35,6 +34,8 @@ def executed(path: Path, folder: Path) -> NotebookNode:
     Raises:
         nbclient.exceptions.CellExecutionError: a cell ends with an error.
     """
+    from nbclient import NotebookClient
+
     for name in ("notebooks", "sample_data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.journal.db*", ".ipynb_checkpoints", "receipts-demo"))
     secrets = [name for name in os.environ if name.startswith("TURBOSMTP_")]
@@ -58,6 +59,8 @@ def executed(path: Path, folder: Path) -> NotebookNode:
 
 def cleaned(notebook: NotebookNode) -> NotebookNode:
     """The same without what differs from machine to machine: kernels, timings, widgets' states."""
+    import nbformat
+
     notebook.metadata = nbformat.from_dict(  # type: ignore[no-untyped-call]
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -75,6 +78,8 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
 
 def write(notebook: NotebookNode, path: Path) -> None:
     """Save a notebook."""
+    import nbformat
+
     nbformat.validate(notebook)
     nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
 

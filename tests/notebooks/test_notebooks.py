@@ -15,6 +15,8 @@ from tests.notebooks.execute import NOTEBOOKS, ROOT, cleaned, executed, read, sh
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.xdist_group("notebooks")  # one process imports what reads them, for seconds
+
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 LIMIT = 100_000  # bytes of a notebook, outputs included
 
@@ -44,6 +46,7 @@ def same(cell: Any) -> str:
     return " ".join(_PANDAS.sub("", text_of(cell)).split())
 
 
+@pytest.mark.unmeasured
 @every_notebook
 def test_a_notebook_runs_and_shows_what_was_saved(path: Path, tmp_path: Path) -> None:
     """Without an account, without an error, without a word on stderr; the cells tagged `same` say the very same."""

@@ -140,6 +140,7 @@ class TestWrite:
         assert "," not in item
         assert decoded(item) == address
 
+    @pytest.mark.unmeasured
     @given(st.lists(ADDRESSES, max_size=5))
     def test_a_list_survives_a_split_at_every_comma(self, addresses: list[Address]) -> None:
         items = [item for item in format_list(addresses).split(",") if item]
@@ -185,6 +186,7 @@ class TestLists:
     def test_commas_in_quotes_and_brackets_do_not_separate(self, text: str, items: list[str]) -> None:
         assert list(split_list(text)) == items
 
+    @pytest.mark.unmeasured
     @given(st.lists(ADDRESSES, max_size=5))
     def test_headers_joined_by_commas_come_apart_again(self, addresses: list[Address]) -> None:
         assert parse_list(", ".join(address.header() for address in addresses)) == addresses

@@ -81,6 +81,7 @@ def written(pieces: Sequence[pd.DataFrame], separator: str) -> str:
     return file.getvalue()
 
 
+@pytest.mark.unmeasured
 @given(frames(), st.sampled_from(",;\t"))
 @example(pd.DataFrame({"one": ["a\rb", "a\nb", 'a"b', "a,b", "a;b", "a\tb"], "two": [1, 2, 3, 4, 5, 6]}), ",")
 @example(pd.DataFrame({"one": ["a;b", "\r"], "two": ["a,b", " a"]}), ";")
@@ -92,6 +93,7 @@ def test_any_frame_is_written_as_pandas_would(frame: pd.DataFrame, separator: st
     assert written([frame], separator) == by_pandas(frame, separator)
 
 
+@pytest.mark.unmeasured
 @given(frames(), st.integers(1, 5))
 def test_long_frames_are_written_part_by_part(frame: pd.DataFrame, cells: int) -> None:
     """In the same parts as pandas does, which shows in columns of moments: those of whole days alone have no time."""

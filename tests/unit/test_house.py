@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -271,3 +273,11 @@ def test_modules_are_small() -> None:
     """A module has one subject and no more than 450 lines."""
     long = {path.name: lines for path in PACKAGE.rglob("*.py") if (lines := path.read_text().count("\n")) > 450}
     assert long == {}
+
+
+@pytest.mark.unmeasured
+def test_an_unmeasured_test_is_not_traced() -> None:
+    """Nor are threads and processes that it starts."""
+    assert getattr(threading.gettrace(), "__module__", None) != "coverage.collector"
+    assert type(sys.gettrace()).__module__ != "coverage"
+    assert not [name for name in os.environ if name.startswith("COVERAGE_PROCESS_")]

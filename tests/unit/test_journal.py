@@ -787,20 +787,30 @@ def open_in_another_process(path: Path, commits: int, *, then: str = "os._exit(0
             process.kill()
 
 
+@pytest.fixture(scope="module")
+def remains(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal and what lies beside it after several kills: it takes four processes, so tests get copies."""
+    path = tmp_path_factory.mktemp("killed") / "receipts.journal.db"
+    with open_in_another_process(path, 3):
+        pass
+    shutil.copy(f"{path}-wal", f"{path}.old")
+    with open_in_another_process(path, 0), open_in_another_process(path, 0):
+        pass
+    with open_in_another_process(
+        path, 0, then="journal.commit([Intent(key='x', digest='d', time=1.0)], [])\n        os._exit(0)"
+    ):
+        pass
+    return path
+
+
 class TestLostLog:
     """After a kill the newest entries are in the log: where they are lost, nothing is sent."""
 
     @pytest.fixture
-    def killed(self, path: Path) -> Path:
-        with open_in_another_process(path, 3):
-            pass
-        shutil.copy(f"{path}-wal", f"{path}.old")
-        with open_in_another_process(path, 0), open_in_another_process(path, 0):
-            pass
-        with open_in_another_process(
-            path, 0, then="journal.commit([Intent(key='x', digest='d', time=1.0)], [])\n        os._exit(0)"
-        ):
-            pass
+    def killed(self, remains: Path, path: Path) -> Path:
+        """All that the kills have left, in a copy of its own."""
+        for file in remains.parent.iterdir():
+            shutil.copy(file, path.parent)
         return path
 
     @staticmethod

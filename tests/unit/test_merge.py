@@ -328,6 +328,7 @@ def addresses_in(cell: Any) -> set[str]:
     return found
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("merge", [MESSAGE, MILD, PLAIN])
 @settings(max_examples=300, deadline=None)
 @given(row=st.tuples(*[cells] * len(COLUMNS)), address=st.booleans())

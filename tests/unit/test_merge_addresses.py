@@ -270,6 +270,7 @@ PIECES = st.lists(
 ).map("".join)
 
 
+@pytest.mark.unmeasured
 @given(name=PIECES, email=st.one_of(st.just(ANA), PIECES))
 @example(name="Rossi,  Ana ", email=f" {ANA} ")
 @example(name="", email=ANA)

@@ -61,6 +61,7 @@ def assert_ceiling(grants: Sequence[float], limits: Iterable[Limit]) -> None:
 
 
 class TestCeiling:
+    @pytest.mark.unmeasured
     @settings(max_examples=400, deadline=None)
     @given(limits=limit_lists, start=starts, moves=steps)
     def test_holds_in_every_sliding_window(
@@ -81,6 +82,7 @@ class TestCeiling:
         pacer.seed(at for at in before if at > restart - pacer.longest)
         assert_ceiling(before + drive(pacer, restart, moves[cut:]), limits)
 
+    @pytest.mark.unmeasured
     @settings(max_examples=200, deadline=None)
     @given(limits=limit_lists, start=starts, moves=steps)
     def test_quotas_grant_all_that_their_windows_allow(
@@ -107,6 +109,7 @@ class TestCeiling:
 
 
 class TestNextAt:
+    @pytest.mark.unmeasured
     @settings(max_examples=400, deadline=None)
     @given(limits=limit_lists, start=starts, moves=steps, later=advances)
     def test_is_the_earliest_time_that_grants(
@@ -179,6 +182,7 @@ class TestPacing:
         assert pacer.take(0.0, 1) == 1
         assert pacer.take(0.0405, 100) == 4
 
+    @pytest.mark.unmeasured
     @pytest.mark.parametrize("count", [20, 100, 1000])
     def test_keeps_its_throughput_with_a_late_caller(self, count: int) -> None:
         """Woken 0 to 5 ms late, the pacer grants at least 98 % of the rate and never exceeds it."""

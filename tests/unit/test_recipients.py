@@ -335,6 +335,7 @@ class TestText:
         with pytest.raises(CampaignError, match=r"t.csv was changed while it was in use"):
             all_rows(table)
 
+    @pytest.mark.unmeasured
     def test_memory_does_not_grow_with_the_table(self, save: Save) -> None:
         """A chunk is all that is held."""
 
@@ -420,6 +421,7 @@ def cells_of(encoding: str) -> st.SearchStrategy[str]:
     return st.text(st.one_of(letters, st.sampled_from("\r\n\"',;\t| ")), max_size=8)
 
 
+@pytest.mark.unmeasured
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data(), writing=WRITINGS, width=st.integers(1, 4))
 def test_csv_round_trip(tmp_path: Path, data: st.DataObject, writing: tuple[str, str, str, Any], width: int) -> None:

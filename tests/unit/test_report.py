@@ -104,6 +104,7 @@ def test_a_table_without_rows_comes_back(ending: str, path: Path) -> None:
     assert {name: str(kind) for name, kind in found[list(RESULT_COLUMNS)].dtypes.items()} == DTYPES
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("ending", DATA)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
@@ -242,6 +243,7 @@ def test_column_names_that_are_no_text_are_written(path: Path) -> None:
         assert [str(name) for name in read_report(written).columns] == ["0", *RESULT_COLUMNS]
 
 
+@pytest.mark.unmeasured
 def test_many_rows_are_written_and_read(path: Path) -> None:
     """100,000 rows, in chunks, as CSV and Parquet."""
     for ending in (".csv", ".parquet"):

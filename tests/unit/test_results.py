@@ -176,6 +176,7 @@ KINDS = [
 ]  # fmt: skip
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("first", ["a whole chunk without a value", "values"])
 def test_parquet_types_go_through(kind: pa.DataType, first: str, tmp_path: Path) -> None:

@@ -227,6 +227,7 @@ class TestMime:
         assert part.get_filename() == "a.dat"
         assert part.get_payload(decode=True) == content
 
+    @pytest.mark.unmeasured
     @given(
         content=BODIES,
         html=BODIES,

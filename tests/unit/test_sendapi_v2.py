@@ -80,6 +80,7 @@ class TestMembers:
     def test_what_is_empty_does_not_travel(self) -> None:
         assert set(body(email(subject="", reference_id="", campaign_id=""))) == {"from", "to"}
 
+    @pytest.mark.unmeasured
     @given(st.builds(Email.replace, EMAILS, attachments=st.lists(FILES, max_size=3)))
     def test_the_json_decodes_back_to_the_email(self, sent: Email) -> None:
         got = body(sent)

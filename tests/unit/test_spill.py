@@ -61,6 +61,7 @@ def test_not_even_among_many() -> None:
         spill["b"]
 
 
+@pytest.mark.unmeasured
 def test_it_holds_a_million_keys_in_little_memory() -> None:
     """A dict of them takes some 190 MB; that they come back shows that none was lost on the way."""
     script = """
