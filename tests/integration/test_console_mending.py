@@ -291,19 +291,23 @@ def test_what_may_not_be_sent_again_is_told_before_a_start(sandbox: Sandbox, fol
 def test_a_corrected_file_is_never_replaced_unasked(sandbox: Sandbox, folder: Path) -> None:
     """Also where this console has written it, as somebody may have corrected it since."""
     opened = Opened(*sent(["ana@example.org", "bob@@example.org"], sandbox.client()), None)
-    pane = opened.view.results
-    writes_failed(opened)
-    (folder / "orders-failed.csv").write_text("corrected")
+    pane, path = opened.view.results, folder / "orders-failed.csv"
+
+    def exports() -> None:
+        pane.path.value = path.name
+        pane.export.click()
+        opened.sees(lambda now: now.results.exporting is not Phase.BUSY)
+
+    exports()  # a console's own export is replaced by its next one without a question
     assert writes_failed(opened) == ""
     assert "What was corrected in it would be lost. Replace it?" in text_of(pane.there)
-    assert (folder / "orders-failed.csv").read_text() == "corrected"
-    pane.path.value = "orders-failed.csv"
-    pane.export.click()
-    opened.sees(lambda now: now.results.exporting is not Phase.BUSY)
-    assert (folder / "orders-failed.csv").read_text() == "corrected"
-    writes_failed(opened)
     pane.replace.click()
     opened.sees(lambda now: now.results.exporting is Phase.DONE)
-    assert "bob@@example.org" in (folder / "orders-failed.csv").read_text()
+    assert path.read_text().startswith("address,field,")
+    path.write_text("corrected")
+    exports()
+    assert "is there already" in text_of(pane.there)
+    assert writes_failed(opened) == ""
+    assert path.read_text() == "corrected"
     assert "can't be given back: write the failed addresses as .csv" in writes_failed(opened, "failed.html")
     assert not (folder / "failed.html").exists()

@@ -20,6 +20,7 @@ from turbobatch.console.rows import Page
 from turbobatch.console.send_state import Facts, Phase, Sending, emails_to_send, start_fault, whole
 from turbobatch.console.state import Listed, State, Tab, can_start, current, listed, sending
 from turbobatch.policy import Status
+from turbobatch.reconcile import Reconciled, Trace
 from turbobatch.run import Progress, RunState
 
 
@@ -398,6 +399,7 @@ FAILURES = st.lists(
         row=st.integers(0, 999),
         key=st.sampled_from(["k1", "K2"]),
         status=st.sampled_from(["invalid", "rejected", "failed"]),
+        category=st.sampled_from(["blank", "syntax"]),
         address=st.sampled_from(["ana@example.org", "bob@example.org", ""]),
         field=st.just("to"),
         reason=st.sampled_from(["not valid", "refused"]),
@@ -406,12 +408,17 @@ FAILURES = st.lists(
 ).map(tuple)
 
 
-@given(FAILURES, st.sampled_from(["", "invalid", "failed"]), st.sampled_from(["", "ANA", "k2", " refused ", "zzz"]))
+@given(
+    FAILURES,
+    st.sampled_from(["", "invalid", "failed"]),
+    st.sampled_from(["", "blank"]),
+    st.sampled_from(["", "ANA", "k2", " refused ", "zzz"]),
+)
 def test_the_pages_together_are_what_the_filters_let_through(
-    failures: tuple[Failure, ...], status: str, text: str
+    failures: tuple[Failure, ...], status: str, category: str, text: str
 ) -> None:
     """Each failure once, in order; the last page is no empty one."""
-    now = results_state.narrowed(Outcome(failures=failures), status=status, text=text)
+    now = results_state.narrowed(Outcome(failures=failures), status=status, category=category, text=text)
     pages = [page_of(now)]
     while (turn := turned(now, 1)).first != now.first:
         now = turn
@@ -420,10 +427,12 @@ def test_the_pages_together_are_what_the_filters_let_through(
     assert [item for page in pages for item in page] == filtered(now)
     wanted = text.strip().casefold()
     for item in failures:
-        fits = (not status or item.status == status) and any(
-            wanted in word.casefold() for word in (item.address, item.reason, item.key)
-        )
-        assert (item in filtered(now)) == fits
+        fits = (not status or item.status == status) and (not category or item.category == category)
+        holds = any(wanted in word.casefold() for word in (item.address, item.reason, item.key))
+        assert (item in filtered(now)) == (fits and holds)
+    assert results_state.categories(now) == [
+        kind for kind in ("syntax", "blank") if kind == category or kind in {item.category for item in failures}
+    ]
 
 
 def test_reading_again_keeps_filters_and_what_is_still_in_doubt() -> None:
@@ -433,6 +442,39 @@ def test_reading_again_keeps_filters_and_what_is_still_in_doubt() -> None:
     now = results_state.loaded(now, Outcome(failures=many[:3], failed=3, doubts=("b",), in_doubt=1))
     assert (now.status, now.first, now.chosen, now.phase) == ("failed", 0, ("b",), Phase.DONE)
     assert len(page_of(now)) == 3
+
+
+def traced(key: str, trace: Trace) -> Reconciled:
+    return Reconciled(key=key, trace=trace, message="")
+
+
+def test_what_a_look_up_told_is_kept_as_far_as_it_holds() -> None:
+    """What was settled by hand since is told no more; of a list that is cut nobody knows."""
+    told = [traced("a", Trace.FOUND), traced("b", Trace.MISSING), traced("c", Trace.UNCLEAR)]
+    now = results_state.looked_up(Outcome(doubts=("a", "b", "c"), in_doubt=3), told, "")
+    assert [item.key for item in now.told] == ["b", "c", "a"]
+    assert [item.key for item in results_state.loaded(now, Outcome(doubts=("c",), in_doubt=1)).told] == ["c", "a"]
+    assert results_state.loaded(now, Outcome(doubts=("c",), in_doubt=2)).told == now.told
+    assert results_state.run_over(now).told == ()
+    assert words.told_text(told) == (
+        "Looked up 3 emails: 1 found, 1 unclear, 1 missing. Found ones are settled as sent."
+    )
+    assert words.told_text([]) == "Looked up 0 emails: nothing is in doubt."
+
+
+@pytest.mark.parametrize(
+    ("in_doubt", "changes", "said"),
+    [(1, {}, ""), (0, {}, "nothing is in doubt"), (1, {"running": True}, "a run is in progress"),
+     (1, {"starting": True}, "a run is in progress")],
+)  # fmt: skip
+def test_what_keeps_doubts_from_being_looked_up(in_doubt: int, changes: dict[str, Any], said: str) -> None:
+    """In a few words, beside the button."""
+    now = replace(console(**changes), results=Outcome(in_doubt=in_doubt))
+    assert state.look_up_fault(now) == said
+    assert state.can_look_up(now) == (not said)
+    looking = replace(now, results=results_state.looking_up(now.results))
+    assert not state.can_look_up(looking)
+    assert not can_start(looking)
 
 
 def test_settling_wants_a_choice_and_a_yes() -> None:

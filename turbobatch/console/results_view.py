@@ -100,11 +100,9 @@ class ResultsPane:
         self.doubt_text, self.question = parts.html(), parts.html(flex="1 1 12em", width="auto")
         self.confirm = parts.bar(self.question, self.yes, self.no)
         self.told = parts.html()
-        looking = parts.bar(self.look_up, self.stop_look_up, self.look_up_text)
-        self.settling = parts.bar(self.all, self.as_sent, self.as_pending)
-        self.in_doubt = parts.section(
-            "In doubt", self.doubt_text, looking, self.told, self.doubts, self.settling, self.confirm
-        )
+        self._settling = (self.doubts, self.all, self.as_sent, self.as_pending)
+        buttons = parts.bar(self.look_up, self.stop_look_up, *self._settling[1:], self.look_up_text)
+        self.in_doubt = parts.section("In doubt", self.doubt_text, self.told, self.doubts, buttons, self.confirm)
         parts.on_change(self.doubts, lambda places: actions.choose(tuple(self._doubts[place] for place in places)))
 
     def _make_export(self, actions: ResultsActions) -> None:
@@ -149,7 +147,7 @@ class ResultsPane:
     def _update_doubts(self, state: State) -> None:
         now, is_looking = state.results, state.results.looking_up is Phase.BUSY
         parts.show(self.in_doubt, bool(now.doubts or now.told))
-        for widget in (self.doubts, self.settling):
+        for widget in self._settling:
             parts.show(widget, bool(now.doubts))
         if now.doubts != self._doubts:
             # By place: what a widget holds is saved with the notebook, and a key may be an address.
@@ -204,7 +202,7 @@ def _failure_html(item: Failure) -> str:
     address = item.address or (f"key {item.key}" if item.key else "")
     guess = f'<span style="{parts.FAINT}"> (did you mean {escaped(item.suggestion)}?)</span>' if item.suggestion else ""
     cells = (item.status, item.category, address, Html(f"{escaped(item.reason)}{guess}"))
-    return _cells_html("5em 8em minmax(8em, 2fr) 5fr", cells, faint=2)
+    return _cells_html("5em 10em minmax(8em, 2fr) 5fr", cells, faint=2)
 
 
 def _cells_html(widths: str, cells: Iterable[str], *, faint: int = 1) -> str:
