@@ -169,7 +169,6 @@ def test_check_lists_the_same_problems_and_sends_nothing(turbobatch: Command, sa
     assert not list(turbobatch.folder.glob("*.journal.db"))
 
 
-@pytest.mark.unmeasured
 def test_check_tells_what_left_otherwise_than_it_reads_now(turbobatch: Command, sandbox: Sandbox) -> None:
     """Counted over a table of several parts, also where its problems fill more than one."""
     rows = [f"{number:04},P{number},p{number}@example.org" for number in range(2500)]
@@ -431,7 +430,6 @@ def test_while_a_run_goes_on(letters: Letters, turbobatch: Command, slow_sandbox
         process.communicate(timeout=60)
 
 
-@pytest.mark.unmeasured
 def test_looks_at_a_run_invent_no_doubts(
     letters: Letters, turbobatch: Command, slow_sandbox: Sandbox, until: Until
 ) -> None:
@@ -464,8 +462,7 @@ def test_looks_at_a_run_invent_no_doubts(
     assert ("turbobatch resolve" in killed) == ("In doubt, by key" in killed)
 
 
-@pytest.mark.unmeasured
-@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("is_there", [pytest.param(True, marks=pytest.mark.unmeasured), False])
 def test_a_run_that_breaks_can_be_gone_on_with(
     is_there: bool, letters: Letters, turbobatch: Command, sandbox: Sandbox, until: Until
 ) -> None:
@@ -693,7 +690,6 @@ def test_a_journal_that_is_not_there_is_told(letters: Letters, turbobatch: Comma
     assert not (turbobatch.folder / "report.csv").exists()
 
 
-@pytest.mark.unmeasured
 def test_doubts_whose_rows_have_left_are_told(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """An email in doubt stays one when its row goes: it is named, and no command is all right until it is settled."""
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n")

@@ -436,7 +436,6 @@ def test_pause_resume_stop(slow: Sandbox) -> None:
     assert slow.requests_seen() == EMAILS
 
 
-@pytest.mark.unmeasured
 def test_run_again_the_cell_finds_the_run(slow: Sandbox) -> None:
     """The new console shows and steers it; the old one has given way, and neither starts another."""
     client = slow.client()
@@ -491,7 +490,6 @@ def test_the_next_run_has_a_plot_and_a_pace_of_its_own(slow: Sandbox) -> None:
     opened.ends()
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("press", ["pane", "count", "read"])
 def test_a_run_that_a_cell_has_begun_is_noticed_by_the_next_press(slow: Sandbox, press: str) -> None:
     """Of any pane or button that tells of the campaign."""
@@ -528,7 +526,6 @@ def test_a_count_can_be_stopped(sandbox: Sandbox) -> None:
     assert "20,000 emails" in text_of(pane.plan_text)
 
 
-@pytest.mark.unmeasured
 def test_the_consoles_own_count_is_nobody_elses(sandbox: Sandbox) -> None:
     """What is read while the count writes is read once it has ended."""
     campaign().send(people(3), sandbox.client(), progress=False)  # there is a journal to hold
@@ -657,7 +654,6 @@ def test_a_run_that_breaks_says_so() -> None:
     assert now.results.counts == {"pending": EMAILS}
 
 
-@pytest.mark.unmeasured
 def test_a_closed_console_leaves_the_run_alone(slow: Sandbox) -> None:
     """It shows nothing more; another one finds the run."""
     orders, client = campaign(rate=SLOWLY), slow.client()

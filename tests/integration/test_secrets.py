@@ -549,7 +549,6 @@ def run_broken(account: str, vendor: Sandbox, folder: Path, fault: str) -> subpr
     )
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize(("fault", "account"), list(zip(FAULTS, itertools.cycle(["v2", "v1"]), strict=False)))
 def test_an_unexpected_error_shows_no_secret(account: str, fault: str, folder: Path, ear: Ear) -> None:
     """A fault of our own ends in one line, or in rows in doubt; nowhere is a local variable."""
