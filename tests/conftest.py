@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from tests.database import DSN, Server, drop_schema, with_schema
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Until = Callable[[Callable[[], Any]], None]
 
@@ -37,3 +39,22 @@ def until() -> Until:
             time.sleep(0.005)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL database."""
+    if DSN:
+        yield DSN
+        return
+    server = Server()
+    yield server.url
+    server.close()
+
+
+@pytest.fixture
+def database(postgres: str) -> Iterator[str]:
+    """The URL of an empty schema."""
+    url, name = with_schema(postgres)
+    yield url
+    drop_schema(postgres, name)

@@ -60,7 +60,8 @@ class Campaign(Definition):
         window: "Mon-Fri 09:00-18:00 Europe/Rome".
         suppress: a file or table of addresses that get nothing.
         api: "v1" or "v2", where the environment has credentials for both.
-        journal: its file; `<name>.journal.db` in the working directory if not given.
+        journal: its file, or the URL of a PostgreSQL database that several processes may share
+            (postgresql://USER@HOST/DATABASE); `<name>.journal.db` in the working directory if not given.
 
     Raises:
         CampaignError: a setting can't be used.
@@ -118,7 +119,7 @@ class Campaign(Definition):
         with self._journal_to_write() as journal, reading(bar=progress, rows=source.table.about) as tick:
             plan = make_plan(*source, journal, resend=resend, sender=self.message.sender, tick=tick)
         own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
-        renamed = sent_by_neighbours(self.journal_path, plan.sample, plan.emails)
+        renamed = sent_by_neighbours(self._identity[0], plan.sample, plan.emails)
         return replace(plan, journal=self._identity, warnings=tuple(filter(None, (*own, *renamed))))
 
     def send(

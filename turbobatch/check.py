@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.feed import Preparation
-    from turbobatch.journal import SqliteJournal
+    from turbobatch.journal.opening import OpenJournal
     from turbobatch.recipients import Table
     from turbobatch.sendapi import SendApi
     from turbobatch.units import Batch, Layout
@@ -59,7 +59,7 @@ class Checked(NamedTuple):
 
 
 def checking(
-    table: Table, layout: Layout, prepare: Preparation, open_journal: Callable[[], SqliteJournal]
+    table: Table, layout: Layout, prepare: Preparation, open_journal: Callable[[], OpenJournal]
 ) -> Iterator[Checked]:
     """Make every row's email ready, and tell what keeps any from leaving, some thousand rows at a time, at least once.
 
@@ -109,11 +109,12 @@ class _Sent:
     A run in progress may hold it, or `send` will say what is wrong with it.
     """
 
-    def __init__(self, open_journal: Callable[[], SqliteJournal] | None, held: ExitStack) -> None:
-        self._journal: SqliteJournal | None = None
+    def __init__(self, open_journal: Callable[[], OpenJournal] | None, held: ExitStack) -> None:
+        self._journal: OpenJournal | None = None
         if open_journal is not None:
             with suppress(JournalError):
-                self._journal = held.enter_context(open_journal())
+                self._journal = opened = open_journal()
+                held.callback(opened.close)
 
     def digests(self, batch: Batch) -> dict[str, str]:
         """Of the batch's units that are sent, by key."""

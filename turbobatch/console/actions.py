@@ -408,7 +408,7 @@ class Actions:
     @property
     def export_path(self) -> str:
         """Where an export goes if nothing else is typed: beside the journal, as people write that path."""
-        return str(shown(self._campaign.journal_path.with_name(f"{self._campaign.name}-results.csv")))
+        return str(shown(self._campaign.folder / f"{self._campaign.name}-results.csv"))
 
     def replace(self, *, for_excel: bool = False) -> None:
         """Write the results to the file that was asked about."""
