@@ -48,7 +48,7 @@ class Server:
 
     def close(self) -> None:
         """End it and remove its folder."""
-        self._server.stop()
+        self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -63,8 +63,12 @@ def connect(url: JournalUrl) -> Connection:
             tcp_user_timeout=10_000,
             application_name="turbobatch",
         )
-        for statement in _SESSION:
-            connection.execute(statement)
+        try:
+            for statement in _SESSION:
+                connection.execute(statement)
+        except BaseException:
+            connection.close()
+            raise
     except psycopg.ProgrammingError:  # it quotes what it can't read
         said = "PostgreSQL's library can't read the URL: check its parts"
     except (psycopg.Error, OSError, UnicodeError) as error:

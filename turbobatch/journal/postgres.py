@@ -75,10 +75,11 @@ def open_postgres(url: JournalUrl, campaign: str, *, make: bool = True) -> Postg
         CampaignError: psycopg isn't installed.
         JournalError: the database can't be reached or used.
     """
+    lease = lease_seconds()
     connection = connect(url)
     try:
         with one_line_errors(url):
-            # Version 0: no tables. Making them only to look whether there are any would be a surprise.
+            # To make the tables only to see whether there is a journal would be a surprise.
             if make or version_of(connection) is not None:
                 migrate(connection, url, migrations())
             found = _campaign_id(connection, campaign, make=make)
@@ -88,7 +89,7 @@ def open_postgres(url: JournalUrl, campaign: str, *, make: bool = True) -> Postg
     if found is None:
         connection.close()
         return None
-    return PostgresJournal(url, found, connection)
+    return PostgresJournal(url, found, connection, lease)
 
 
 def read_postgres(url: JournalUrl, campaign: str) -> PostgresReader | None:
@@ -202,11 +203,11 @@ class PostgresReader:
 
 
 class PostgresJournal(PostgresReader):
-    """A Journal in PostgreSQL, for one process; a worker with a lease from its first commit on."""
+    """A Journal in PostgreSQL, for one process; a worker with a lease of so many seconds from its first commit on."""
 
-    def __init__(self, url: JournalUrl, campaign: int, connection: Connection) -> None:
+    def __init__(self, url: JournalUrl, campaign: int, connection: Connection, lease: float) -> None:
         super().__init__(url, campaign, connection)
-        self._lease = lease_seconds()
+        self._lease = lease
         self._epoch = 1
         self._number = 0  # of the last commit
         self._claimed: set[str] = set()  # whose answers aren't committed
