@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
 import uuid
 import warnings
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import psycopg
 
 DSN = os.environ.get("TURBOBATCH_POSTGRES", "")  # the URL of a database whose user may make schemas
@@ -41,10 +41,10 @@ class Server:
     def kill(self) -> None:
         """End it and every session at once, as a loss of power would."""
         process = self._server.get_postmaster_info().process
-        for item in (process, *process.children()):
-            with suppress(ProcessLookupError):
-                os.kill(item.pid, signal.SIGKILL)
-        process.wait()
+        with suppress(psutil.NoSuchProcess):
+            for item in (process, *process.children()):
+                item.kill()
+            process.wait()
 
     def close(self) -> None:
         """End it and remove its folder."""

@@ -210,7 +210,7 @@ class TestLease:
     @pytest.mark.parametrize("text", ["x", "0", "-1", "nan", "1e9"])
     def test_its_length_must_be_one(self, text: str, url: JournalUrl, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TURBOBATCH_LEASE", text)
-        with pytest.raises(CampaignError, match="TURBOBATCH_LEASE is '.*': give a number of seconds"):
+        with pytest.raises(CampaignError, match=r"TURBOBATCH_LEASE is '.*': give a number of seconds"):
             open_journal(url, NAME)
 
 

@@ -76,7 +76,9 @@ def connect(url: JournalUrl) -> Connection:
     else:
         return connection
     # Raised here, so that nothing that has held the password hangs on it.
-    raise JournalError(f"journal {url} can't be reached ({said}); nothing is sent without it")
+    raise JournalError(
+        f"journal {url} can't be reached ({said}); nothing is sent without it, and the same command goes on"
+    )
 
 
 def version_of(connection: Connection) -> int | None:
