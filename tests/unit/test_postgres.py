@@ -112,7 +112,7 @@ class TestSharing:
             "in flight in another process",
             True,
         )
-        assert second.in_use
+        assert [item.in_use for item in (first, second)] == [False, True]
         assert doubts_to_settle(second, Status.PENDING, None) == []
         assert settle_by_hand(second, Status.PENDING, None) == 0
         with pytest.raises(CampaignError, match="key 'a' is in flight in another process"):
