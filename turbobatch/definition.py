@@ -46,7 +46,7 @@ class Definition:
         window: str | None = None,
         suppress: Recipients | None = None,
         api: str | None = None,
-        journal: str | Path | None = None,
+        journal: str | Place | None = None,
         policy: Policy | None = None,
     ) -> None:
         if fault := name_fault(name):
@@ -77,7 +77,7 @@ class Definition:
         recipients: Recipients | None = None,
         rate: str | None = None,
         concurrency: int | None = None,
-        journal: str | Path | None = None,
+        journal: str | Place | None = None,
     ) -> Self:
         """Load a campaign.toml or the one in a folder; what is given here goes before what it says.
 

@@ -298,6 +298,7 @@ class TestUrl:
         assert isinstance(place, JournalUrl)
         assert place.conninfo == given
         assert place == journal_place(given.replace("secret", "other"))
+        assert journal_place(place) is place
 
     @pytest.mark.parametrize(
         "given",

@@ -40,12 +40,14 @@ class JournalUrl:
 Place = Path | JournalUrl
 
 
-def journal_place(given: str | Path) -> Place:
-    """A path, absolute, or the URL of a database.
+def journal_place(given: str | Path | JournalUrl) -> Place:
+    """A path, absolute, or the URL of a database; a place as it is.
 
     Raises:
         CampaignError: it begins like such a URL and is none; its text isn't repeated, as it may hold a password.
     """
+    if isinstance(given, JournalUrl):
+        return given
     text = str(given)
     if not text.startswith(_SCHEMES):
         # A change of the working directory must not make another campaign of it.
