@@ -63,9 +63,14 @@ $$;
 CREATE FUNCTION turbobatch_commit(
     me bigint, my_epoch integer, my_number bigint, lease double precision, intents json, outcomes json, notes json
 ) RETURNS SETOF text
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+-- Always by the key: before the tables have been analysed, the planner would rather read them whole.
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+AS $$
 DECLARE
     mine turbobatch_worker;
+    keys text[];
     taken text[];
     wrong text[];
 BEGIN
@@ -83,10 +88,11 @@ BEGIN
         SET number = my_number, expires = clock_timestamp() + make_interval(secs => lease) WHERE id = me;
 
         IF outcomes IS NOT NULL THEN
+            SELECT array_agg(o.key) INTO keys FROM json_to_recordset(outcomes) AS o (key text);
             -- Locked before it is judged: a statement sees no claimer that came after its beginning.
             PERFORM FROM turbobatch_send
             WHERE campaign = mine.campaign AND worker IS DISTINCT FROM me
-                AND key IN (SELECT o.key FROM json_to_recordset(outcomes) AS o (key text))
+                AND key = ANY (keys)
             ORDER BY key FOR UPDATE;
             WITH o AS (
                 SELECT * FROM json_to_recordset(outcomes) AS o (key text, status text, message text, errors text,
@@ -96,7 +102,7 @@ BEGIN
                 SET status = o.status, message = o.message, errors = o.errors, mid = o.mid,
                     http_status = o.http_status, time = o.time, seconds = o.seconds, epoch = NULL
                 FROM o
-                WHERE s.campaign = mine.campaign AND s.key = o.key AND (
+                WHERE s.campaign = mine.campaign AND s.key = ANY (keys) AND s.key = o.key AND (
                     (
                         s.status = 'in_doubt' AND (NOT s.doubted OR o.status IN ('sent', 'in_doubt'))
                         AND (
@@ -129,9 +135,10 @@ BEGIN
         END IF;
 
         IF intents IS NOT NULL THEN
+            SELECT array_agg(i.key) INTO keys
+            FROM json_to_recordset(intents) AS i (key text, resend boolean) WHERE i.resend;
             PERFORM FROM turbobatch_send
-            WHERE campaign = mine.campaign AND worker IS DISTINCT FROM me
-                AND key IN (SELECT i.key FROM json_to_recordset(intents) AS i (key text, resend boolean) WHERE i.resend)
+            WHERE campaign = mine.campaign AND worker IS DISTINCT FROM me AND key = ANY (keys)
             ORDER BY key FOR UPDATE;
             WITH i AS (
                 SELECT * FROM json_to_recordset(intents) AS i (key text, digest text, time double precision,
