@@ -83,16 +83,21 @@ class TestSharing:
         assert first.counts() == {Status.SENT: 2, Status.IN_DOUBT: 1}
         assert first.post_times(0.0, 1e9) == [100.0] * 3
 
-    def test_of_many_at_once_each_email_has_one(self, opened: Callable[[], PostgresJournal]) -> None:
-        """Whatever the order in which they ask."""
+    @pytest.mark.parametrize("resend", [False, True])
+    def test_of_many_at_once_each_email_has_one(self, opened: Callable[[], PostgresJournal], *, resend: bool) -> None:
+        """Whatever the order in which they ask; also of those that a killed process has left in doubt."""
         journals = [opened() for _ in range(4)]
         keys = [f"{number:03}" for number in range(60)]
+        if resend:
+            gone = opened()
+            gone.commit([intent(key) for key in keys], [])
+            gone.close()
         got: list[set[str]] = [set() for _ in journals]
 
         def work(number: int) -> None:
             mine = keys[number * 15 :] + keys[: number * 15]
             for batch in (mine[at : at + 6] for at in range(0, 60, 6)):
-                taken = journals[number].commit([intent(key) for key in reversed(batch)], [])
+                taken = journals[number].commit([intent(key, resend=resend) for key in reversed(batch)], [])
                 got[number] |= set(batch) - taken.keys()
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
@@ -101,6 +106,29 @@ class TestSharing:
         for thread in threads:
             thread.join()
         assert sorted(key for some in got for key in some) == keys
+
+    def test_a_doubt_is_sent_again_by_one_alone(
+        self, opened: Callable[[], PostgresJournal], url: JournalUrl, until: Callable[[Callable[[], Any]], None]
+    ) -> None:
+        """Also where the other came, and claimed it, after this one had begun to ask."""
+        gone, slow = opened(), opened()
+        gone.commit([intent("a")], [])
+        gone.close()
+        slow.commit([intent("b")], [])
+        taken: list[str] = []
+        asking = threading.Thread(target=lambda: taken.extend(slow.commit([intent("a", resend=True)], [])))
+        with psycopg.connect(url.conninfo) as other:
+            other.execute("SELECT FROM turbobatch_send WHERE key = 'a' FOR UPDATE")
+            asking.start()
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = %s"
+            until(lambda: ask(url, waits, slow._connection.info.backend_pid) == [(1,)])
+            other.execute(
+                "WITH w AS (INSERT INTO turbobatch_worker (campaign, expires, host, process) "
+                "SELECT campaign, now() + interval '1 minute', 'elsewhere', 1 FROM turbobatch_send WHERE key = 'a' "
+                "RETURNING id) UPDATE turbobatch_send SET worker = w.id, epoch = 1 FROM w WHERE key = 'a'"
+            )
+        asking.join()
+        assert taken == ["a"]
 
     def test_what_is_in_flight_elsewhere_is_not_settled(self, opened: Callable[[], PostgresJournal]) -> None:
         """Neither by hand nor by sending it again, until who waits for the answer has gone."""
