@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from tests.database import DSN, Server, drop_schema, with_schema
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
@@ -69,3 +71,22 @@ def until() -> Until:
             began = time.monotonic()
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL database."""
+    if DSN:
+        yield DSN
+        return
+    server = Server()
+    yield server.url
+    server.close()
+
+
+@pytest.fixture
+def database(postgres: str) -> Iterator[str]:
+    """The URL of an empty schema."""
+    url, name = with_schema(postgres)
+    yield url
+    drop_schema(postgres, name)

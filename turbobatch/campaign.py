@@ -63,7 +63,8 @@ class Campaign(Definition):
         suppress: a file or table of addresses that get nothing, "vendor" for the list that the vendor keeps (v2), which
             is fetched for each run, or several of these.
         api: "v1" or "v2", where the environment has credentials for both.
-        journal: its file; `<name>.journal.db` in the working directory if not given.
+        journal: its file, or the URL of a PostgreSQL database that several processes may share
+            (postgresql://USER@HOST/DATABASE); `<name>.journal.db` in the working directory if not given.
 
     Raises:
         CampaignError: a setting can't be used.
@@ -165,7 +166,7 @@ class Campaign(Definition):
         with self._journal_to_write() as journal, reading(bar=progress, rows=source.table.about) as tick:
             plan = make_plan(*source, journal, resend=resend, sender=self.message.sender, tick=tick)
         own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
-        renamed = sent_by_neighbours(self.journal_path, plan.sample, plan.emails)
+        renamed = sent_by_neighbours(self._identity[0], plan.sample, plan.emails)
         return replace(plan, journal=self._identity, warnings=tuple(filter(None, (*own, *renamed))))
 
     def send(

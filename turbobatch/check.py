@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.feed import Preparation, Ready
-    from turbobatch.journal import SqliteJournal
+    from turbobatch.journal.opening import OpenJournal
     from turbobatch.recipients import Table
     from turbobatch.sendapi import SendApi
     from turbobatch.units import Batch, Layout, Unit
@@ -73,7 +73,7 @@ def checking(
     table: Table,
     layout: Layout,
     prepare: Preparation,
-    open_journal: Callable[[], SqliteJournal],
+    open_journal: Callable[[], OpenJournal],
     on_ready: Callable[[Unit, Ready], object] | None = None,
 ) -> Iterator[Checked]:
     """Make every row's email ready, and tell what keeps any from leaving, some thousand rows at a time, at least once.
@@ -135,12 +135,13 @@ class _Sent:
     wrong with it.
     """
 
-    def __init__(self, open_journal: Callable[[], SqliteJournal] | None, held: ExitStack, *, is_needed: bool) -> None:
-        self._journal: SqliteJournal | None = None
+    def __init__(self, open_journal: Callable[[], OpenJournal] | None, held: ExitStack, *, is_needed: bool) -> None:
+        self._journal: OpenJournal | None = None
         self._is_needed = is_needed
         if open_journal is not None:
             with nullcontext() if is_needed else suppress(JournalError):
-                self._journal = held.enter_context(open_journal())
+                self._journal = opened = open_journal()
+                held.callback(opened.close)
 
     def digests(self, batch: Batch) -> dict[str, str]:
         """Of the batch's units that are sent, by key."""

@@ -16,7 +16,8 @@ from turbobatch.units import key_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from turbobatch.journal import Entry, SqliteJournal
+    from turbobatch.journal import Entry
+    from turbobatch.journal.opening import OpenJournal
     from turbobatch.recipients.audited import AuditedTable
     from turbobatch.units import Layout, Source
 
@@ -29,7 +30,7 @@ _ELSEWHERE = "to send it with another campaign, delete the audit's own columns"
 _Keys = list[str | None]
 
 
-def checked_corrections(source: Source, table: AuditedTable, open_journal: Callable[[], SqliteJournal]) -> Source:
+def checked_corrections(source: Source, table: AuditedTable, open_journal: Callable[[], OpenJournal]) -> Source:
     """The source of an audit that was given back, without the rows that could leave twice, and with what to say of it.
 
     Raises:
@@ -59,7 +60,7 @@ def checked_corrections(source: Source, table: AuditedTable, open_journal: Calla
     return source._replace(table=table.without(held) if held else table)
 
 
-def _entries(journal: SqliteJournal, keys: Sequence[str]) -> dict[str | None, Entry]:
+def _entries(journal: OpenJournal, keys: Sequence[str]) -> dict[str | None, Entry]:
     known: dict[str | None, Entry] = {}
     for start in range(0, len(keys), _AT_ONCE):
         known.update(journal.lookup(keys[start : start + _AT_ONCE]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.corrections import checked_corrections
 from turbobatch.errors import CampaignError
-from turbobatch.journal import SqliteJournal, open_journal, read_journal
+from turbobatch.journal import JournalUrl, journal_place, open_journal, read_journal
 from turbobatch.policy import Policy
 from turbobatch.progress import log_event
 from turbobatch.rates import Window, parse_rate
@@ -17,7 +17,6 @@ from turbobatch.recipients.audited import is_audit, read_audit
 from turbobatch.settings import checked_concurrency, is_one_of, load_settings, mail_merge, name_fault, names, shown
 from turbobatch.suppression import check_client, suppression_lists
 from turbobatch.units import Layout, Source
-from turbobatch.validation import store_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
     from turbobatch.client import TurboClient
     from turbobatch.engine import RunEvent
+    from turbobatch.journal import Place
+    from turbobatch.journal.opening import OpenJournal
     from turbobatch.merge import MailMerge
     from turbobatch.recipients import Table
     from turbobatch.recipients.version import FileVersion
@@ -50,7 +51,7 @@ class Definition:
         window: str | None = None,
         suppress: Listed | Sequence[Listed] | None = None,
         api: str | None = None,
-        journal: str | Path | None = None,
+        journal: str | Place | None = None,
         policy: Policy | None = None,
     ) -> None:
         if fault := name_fault(name):
@@ -63,7 +64,7 @@ class Definition:
         self.limits = parse_rate(rate)
         self.window = Window.parse(window) if window is not None else None
         # Absolute, all of them: a change of the working directory must not make another campaign of it.
-        self.journal_path = Path(journal if journal is not None else f"{name}.journal.db").absolute()
+        self.journal_place = journal_place(journal if journal is not None else f"{name}.journal.db")
         self.emit: Callable[[RunEvent], None] = log_event  # hears what happens in a run
         self._recipients = absolute(recipients)
         self._read_options: dict[str, Any] = {}
@@ -81,7 +82,7 @@ class Definition:
         recipients: Recipients | None = None,
         rate: str | None = None,
         concurrency: int | None = None,
-        journal: str | Path | None = None,
+        journal: str | Place | None = None,
     ) -> Self:
         """Load a campaign.toml or the one in a folder; what is given here goes before what it says.
 
@@ -150,29 +151,48 @@ class Definition:
         The journal's files are the campaign's own also before they exist, and so is what the vendor has judged.
         """
         endings = ("", "-wal", "-mark", "-journal", "-shm")
-        journal = [Path(f"{path}{ending}") for path in (self.journal_path, self.validated_path) for ending in endings]
+        kept = [item for item in (self.journal_place, self.validated_path) if isinstance(item, Path)]
+        journal = [Path(f"{item}{ending}") for item in kept for ending in endings]
         given = [self._recipients, absolute(recipients), *self._suppress, self._file, *self.message.files, *journal]
         return is_one_of(path, [item for item in given if isinstance(item, Path)])
 
     @property
-    def _identity(self) -> tuple[Path, str]:
-        return self.journal_path.resolve(), self.name
+    def journal_path(self) -> Path:
+        """The journal's file.
+
+        Raises:
+            CampaignError: it lies in a database.
+        """
+        if not isinstance(self.journal_place, Path):
+            raise CampaignError(f"journal {self.journal_place} is no file")
+        return self.journal_place
+
+    @property
+    def folder(self) -> Path:
+        """Where the campaign's files belong: beside its journal, else its campaign.toml, else the working directory."""
+        beside = self.journal_place if isinstance(self.journal_place, Path) else self._file
+        return beside.parent if beside is not None else Path.cwd()
 
     @property
     def validated_path(self) -> Path:
         """Where the vendor's judgements of addresses are kept."""
-        return store_path(self.journal_path, self.name)
+        return self.folder / f"{self.name}.validated.db"
 
-    def _journal(self) -> SqliteJournal:
+    @property
+    def _identity(self) -> tuple[Place, str]:
+        place = self.journal_place
+        return place if isinstance(place, JournalUrl) else place.resolve(), self.name
+
+    def _journal(self) -> OpenJournal:
         """The journal for those who only look."""
         return read_journal(*self._identity)
 
-    def _journal_to_write(self) -> SqliteJournal:
-        """The journal, to oneself; it isn't made yet where there is none, but could be."""
+    def _journal_to_write(self) -> OpenJournal:
+        """The journal, a file to oneself; it isn't made yet where there is none, but could be."""
         return open_journal(*self._identity, make=False)
 
     def __repr__(self) -> str:
-        return f"<Campaign {self.name!r}, journal {shown(self.journal_path)}>"
+        return f"<Campaign {self.name!r}, journal {shown(self.journal_place)}>"
 
 
 def absolute(given: Recipients | None) -> Path | pd.DataFrame | Table | None:

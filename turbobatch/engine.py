@@ -24,9 +24,9 @@ from turbobatch.sendapi import VerdictKind, judge
 from turbobatch.transport import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from turbobatch.journal import Journal
+    from turbobatch.journal import Entry, Journal
     from turbobatch.policy import Decision
     from turbobatch.rates import Pacer, Window
     from turbobatch.sendapi import Request, Verdict
@@ -234,18 +234,19 @@ class Engine:
         return bool(self.in_flight or self._retries or self._ready or not self._fed)
 
     def _commit(self, tries: Sequence[_Try]) -> None:
-        """Make intents and outcomes durable; only then post and tell.
+        """Make intents and outcomes durable; only then post and tell. What another process has claimed is its own.
 
         What the journal doesn't take ends the run. The outcomes stay, for the next commit.
         """
         try:
-            self.journal.commit([self._intent(item) for item in tries], self._outcomes)
+            taken = self.journal.commit([self._intent(item) for item in tries], self._outcomes)
         except JournalError as error:
             if not isinstance(self._broken, JournalError):
                 self._broken = error
             return
         events, self._outcomes, self._events = self._events, [], []
-        self._post(tries)
+        self._post([item for item in tries if item.candidate.key not in taken])
+        events += [_left_to_another(item.candidate, taken) for item in tries if item.candidate.key in taken]
         for event in events:
             self.emit(event)
 
@@ -436,6 +437,11 @@ class Engine:
 
 def _said(verdict: Verdict) -> str:
     return "; ".join(verdict.errors) or verdict.message
+
+
+def _left_to_another(candidate: Candidate, taken: Mapping[str, Entry]) -> Settled:
+    entry = taken[candidate.key]
+    return Settled(candidate.number, candidate.size, entry.status, candidate.key, entry.message)
 
 
 def _described(lost: Sequence[str]) -> str:

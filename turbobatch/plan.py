@@ -15,9 +15,8 @@ from turbobatch.units import Finder, units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from turbobatch.journal import Entry, Journal
+    from turbobatch.journal import Entry, Journal, Place
     from turbobatch.merge import Merger
     from turbobatch.recipients import Table
     from turbobatch.units import Batch, Layout, Unit
@@ -59,7 +58,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     objection: str = ""
     sample: Mapping[str, str] = field(default_factory=dict, repr=False)
-    journal: tuple[Path, str] | None = None
+    journal: tuple[Place, str] | None = None
     refused: int = 0
 
     def is_done_by(self, journal: Journal) -> bool:

@@ -130,8 +130,8 @@ def reconcile(
 
 
 def doubts_of(journal: Journal, timeout: float) -> list[Doubt]:
-    """All emails in doubt. `timeout`: seconds that a POST whose end is unknown can have taken."""
-    entries = list(journal.entries(Status.IN_DOUBT))
+    """All emails in doubt that nobody waits for. `timeout`: seconds that a POST whose end is unknown can have taken."""
+    entries = [entry for entry in journal.entries(Status.IN_DOUBT) if not entry.in_flight]
     spans = journal.post_spans(entry.key for entry in entries)
     return [_doubt(entry, spans.get(entry.key), timeout) for entry in entries]
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.engine import Engine, RunEvent
+    from turbobatch.journal import Place
 
 
 class RunState(StrEnum):
@@ -240,14 +241,14 @@ class Asked:
         return mine.equals(theirs)
 
 
-_active: dict[tuple[Path, str], tuple[Run, Asked]] = {}
+_active: dict[tuple[Place, str], tuple[Run, Asked]] = {}
 """The runs in progress in this process, by journal and campaign."""
 
 _starting = threading.RLock()
 """Held while a run is made and while one ends, so that a run that ends at once isn't taken for one in progress."""
 
 
-def active_run(identity: tuple[Path, str], asked: Asked | None = None) -> Run | None:
+def active_run(identity: tuple[Place, str], asked: Asked | None = None) -> Run | None:
     """The campaign's run in progress, if it does what is asked for.
 
     Raises:
@@ -262,7 +263,7 @@ def active_run(identity: tuple[Path, str], asked: Asked | None = None) -> Run | 
 
 
 def start_run(
-    identity: tuple[Path, str], asked: Asked, make_engine: Callable[[ExitStack], Engine], *, total: int
+    identity: tuple[Place, str], asked: Asked, make_engine: Callable[[ExitStack], Engine], *, total: int
 ) -> Run:
     """Start a run over `total` rows, unless another thread has just started the same.
 
@@ -295,7 +296,7 @@ def start_run(
             raise
 
 
-def _forget(identity: tuple[Path, str]) -> None:
+def _forget(identity: tuple[Place, str]) -> None:
     with _starting:
         _active.pop(identity, None)
 

@@ -6,14 +6,17 @@ import os
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from turbobatch.errors import CampaignError, did_you_mean
+from turbobatch.journal import JournalUrl
 from turbobatch.merge import MailMerge
 from turbobatch.merge.files import FileError, Folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from turbobatch.journal import Place
 
 FILE_NAME = "campaign.toml"
 _LONGEST = 200  # bytes of a name
@@ -235,8 +238,14 @@ def _file(settings: Settings, field: str, name: str | None) -> Path | None:
     return Path(name)
 
 
-def shown(path: Path) -> Path:
-    """A path as people write it: relative where it lies below the working directory."""
+@overload
+def shown(path: Path) -> Path: ...
+@overload
+def shown(path: Place) -> Place: ...
+def shown(path: Place) -> Place:
+    """A path as people write it: relative where it lies below the working directory. A URL without its password."""
+    if isinstance(path, JournalUrl):
+        return path
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 

@@ -36,7 +36,7 @@ def doubts_to_settle(journal: Journal, status: Status, keys: Iterable[str] | Non
         CampaignError: as there.
     """
     if keys is None:
-        return [entry.key for entry in journal.entries(Status.IN_DOUBT)]
+        return [entry.key for entry in journal.entries(Status.IN_DOUBT) if not entry.in_flight]
     keys = list(dict.fromkeys(keys))
     _check_in_doubt(journal, keys, status)
     return [key for key, entry in journal.lookup(keys).items() if entry.status is Status.IN_DOUBT]
@@ -47,10 +47,14 @@ def _check_in_doubt(journal: Journal, keys: Sequence[str], settled_as: Status) -
     # A refusal may be worth another try, once what caused it is mended elsewhere; it has left no email.
     fitting = {Status.IN_DOUBT, Status.REJECTED} if settled_as is Status.PENDING else {Status.IN_DOUBT}
     for key in keys:
+        if key in known and known[key].in_flight:
+            raise CampaignError(
+                f"key {key!r} is in flight in another process, nothing was settled: wait for its answer"
+            )
         if key in known and known[key].status in fitting:
             continue
         if key in known:
             raise CampaignError(f"key {key!r} is not in doubt, nothing was settled: it is {known[key].status}")
-        in_doubt = [entry.key for entry in journal.entries(Status.IN_DOUBT)]
+        in_doubt = [entry.key for entry in journal.entries(Status.IN_DOUBT) if not entry.in_flight]
         hint = "no row is" if not in_doubt else did_you_mean(key, in_doubt[:_LISTED])
         raise CampaignError(f"key {key!r} is not in doubt, nothing was settled: {hint}")

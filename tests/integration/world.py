@@ -20,13 +20,13 @@ from turbobatch.testing import FakeClock, FakeTransport
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
 
     from turbobatch.engine import FeedItem, RunEvent
-    from turbobatch.journal import Intent, Outcome
+    from turbobatch.journal import Entry, Intent, Outcome
     from turbobatch.policy import StopReason
     from turbobatch.rates import Limit, Window
     from turbobatch.results import RowVerdict
@@ -146,10 +146,11 @@ class CrashingJournal(SqliteJournal):
             "PRAGMA synchronous = OFF"
         )  # a kill undoes nothing that is written; that takes a loss of power
 
-    def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
+    def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> Mapping[str, Entry]:
         self.fuse.burn()
-        super().commit(intents, outcomes)
+        taken = super().commit(intents, outcomes)
         self.fuse.burn()
+        return taken
 
     def left_behind(self, folder: Path) -> CrashingJournal:
         """Open what a kill at this moment would leave, in a new folder; this one is of no use any more."""

@@ -16,7 +16,7 @@ import pytest
 
 from turbobatch.engine import Candidate, Control, Engine, Known, Retrying, Settled, SystemClock, Waiting
 from turbobatch.errors import CampaignError, JournalError
-from turbobatch.journal import Intent, Outcome, SqliteJournal
+from turbobatch.journal import Intent, Outcome, SqliteJournal, journal_place, open_journal
 from turbobatch.policy import Policy, Status, StopReason
 from turbobatch.rates import Limit, Pacer, Window
 from turbobatch.sendapi import Failure, Request, Response
@@ -33,9 +33,10 @@ from turbobatch.testing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from turbobatch.engine import FeedItem, RunEvent
+    from turbobatch.journal import Entry
     from turbobatch.testing import Answer
     from turbobatch.transport import Completion, Job
 
@@ -258,15 +259,29 @@ class TestOrder:
         scene.run(items, by_key({"k3": [no_answer()], "k4": [refused("no")]}), emit=check)
         assert sorted(seen) == sorted([*keys(10), "x"])
 
+    def test_what_another_process_has_claimed_is_not_posted(self, scene: Scene, database: str) -> None:
+        """Its rows are told as the journal has them, and the run goes on with the rest."""
+        place = journal_place(database)
+        with open_journal(place, "receipts") as other, open_journal(place, "receipts") as journal:
+            other.commit([Intent(key=key, digest="d", time=1.0) for key in ("k2", "k5")], [])
+            other.commit([], [Outcome(key="k5", status=Status.SENT, message="OK", time=2.0, posted=True)])
+            scene.run(rows(9), concurrency=3, slots=3, journal=journal)
+            assert [item["reference_id"] for item in scene.transport.requests] == [
+                key for key in keys(9) if key not in ("k2", "k5")
+            ]
+            told = {event.key: event.status for event in scene.of(Settled)}
+            assert told == dict.fromkeys(keys(9), Status.SENT) | {"k2": Status.IN_DOUBT}
+            assert journal.counts() == {Status.SENT: 8, Status.IN_DOUBT: 1}
+
     def test_a_commit_holds_the_outcomes_and_the_next_intents(self, scene: Scene) -> None:
         """One sync for both: fewer commits than POSTs where several are in flight."""
         commits = []
 
         class Counting(SqliteJournal):
-            def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
+            def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> Mapping[str, Entry]:
                 if intents or outcomes:
                     commits.append((len(intents), len(outcomes)))
-                super().commit(intents, outcomes)
+                return super().commit(intents, outcomes)
 
         with Counting() as journal:
             scene.run(rows(40), concurrency=4, slots=4, journal=journal)
@@ -278,10 +293,10 @@ class TestOrder:
         commits = itertools.count()
 
         class Failing(SqliteJournal):
-            def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
+            def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> Mapping[str, Entry]:
                 if (intents or outcomes) and next(commits) == failing:
                     raise JournalError("the disk is full")
-                super().commit(intents, outcomes)
+                return super().commit(intents, outcomes)
 
         with Failing() as journal:
             with pytest.raises(JournalError, match="disk is full"):

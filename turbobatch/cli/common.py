@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 CampaignPath = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="A campaign.toml or its folder.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="The report: .csv .tsv .parquet .xlsx .html")]
 OptionalOutput = Annotated[Path | None, typer.Option("-o", "--output", help="A file to write.")]
-JournalFile = Annotated[Path | None, typer.Option("--journal", help="Another journal than the campaign's own.")]
+JournalPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="FILE|URL",
+        help="Another journal than the campaign's own; postgresql://USER@HOST/DATABASE for several processes at once.",
+    ),
+]
 Recipients = Annotated[Path | None, typer.Option("--recipients", help="Another table than the campaign's own.")]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", help="The URL up to and without /mail/send.")]
 ApiName = Annotated[str | None, typer.Option("--api", help="v1 or v2; else by the credentials found.")]
@@ -29,7 +36,7 @@ def load(
     *,
     rate: str | None = None,
     concurrency: int | None = None,
-    journal: Path | None = None,
+    journal: str | None = None,
 ) -> Campaign:
     """The campaign, with what the command line says in place of its own."""
     from turbobatch.campaign import Campaign
@@ -54,18 +61,18 @@ def make_client(api: str | None, base_url: str | None, transport: str | None) ->
     return TurboClient.from_env(api=api, base_url=base_url, transport=transport)  # type: ignore[arg-type]
 
 
-def check_journal(campaign: Campaign, given: Path | None = None) -> None:
+def check_journal(campaign: Campaign, given: str | None = None) -> None:
     """Say where there is no journal yet; one that was `given` by name may be mistyped.
 
     Raises:
         CampaignError: the one that was given isn't there.
     """
-    from turbobatch.journal.files import is_there
+    from turbobatch.journal import is_there
     from turbobatch.settings import shown
 
-    if is_there(campaign.journal_path):
+    if is_there(campaign.journal_place, campaign.name):
         return
-    missing = f"there is no journal at {shown(campaign.journal_path)} yet: nothing has been sent by it"
+    missing = f"there is no journal at {shown(campaign.journal_place)} yet: nothing has been sent by it"
     if given is not None:
         raise CampaignError(missing)
     warn(missing)

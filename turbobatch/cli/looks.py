@@ -14,7 +14,7 @@ import typer
 from turbobatch.cli.common import (
     BaseUrl,
     CampaignPath,
-    JournalFile,
+    JournalPlace,
     OptionalOutput,
     Output,
     Recipients,
@@ -43,7 +43,7 @@ def status(
     campaign: CampaignPath,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     recipients: Recipients = None,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """Count the rows by status and name those in doubt."""
     from turbobatch.progress import reading, ticking
@@ -58,7 +58,7 @@ def status(
         in_doubt, in_use = results.in_doubt(), results.in_use
     elsewhere = counts.elsewhere(in_doubt)
     if as_json:
-        found = {"campaign": loaded.name, "journal": str(loaded.journal_path), "in_progress": in_use}
+        found = {"campaign": loaded.name, "journal": str(loaded.journal_place), "in_progress": in_use}
         doubts = {"in_doubt": in_doubt, "in_doubt_elsewhere": elsewhere}
         rows = {"rows": counts.rows.total(), "statuses": dict(counts.rows)}
         tell(json.dumps({**found, **rows, **doubts}, ensure_ascii=False))
@@ -66,7 +66,7 @@ def status(
     from turbobatch.settings import shown
     from turbobatch.wording import IN_PROGRESS, counts_text, doubts_text
 
-    tell(f"Campaign {loaded.name!r}, journal {shown(loaded.journal_path)}")
+    tell(f"Campaign {loaded.name!r}, journal {shown(loaded.journal_place)}")
     tell(counts_text(counts.rows))
     if elsewhere:
         tell(doubts_text(elsewhere))
@@ -82,7 +82,7 @@ def report(
     campaign: CampaignPath,
     output: Output,
     recipients: Recipients = None,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
     for_excel: Annotated[bool, typer.Option("--for-excel", help="Make a CSV or TSV report safe for Excel.")] = False,
     delivery: WithDelivery = False,
     base_url: BaseUrl = None,

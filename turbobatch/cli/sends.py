@@ -14,7 +14,7 @@ from turbobatch.cli.common import (
     ApiName,
     BaseUrl,
     CampaignPath,
-    JournalFile,
+    JournalPlace,
     OptionalOutput,
     Recipients,
     api_name,
@@ -24,6 +24,7 @@ from turbobatch.cli.common import (
     make_client,
 )
 from turbobatch.errors import CampaignError, TurboBatchError
+from turbobatch.journal.place import without_password
 from turbobatch.policy import Status
 from turbobatch.sending import confirm, exit_code, run_to_end, send_test, unwritten, write
 from turbobatch.terminal import SOME_ROWS_NOT_SENT, Interrupted, ask, fail, interruptible, is_terminal, tell, warn
@@ -127,7 +128,7 @@ def send(
     api: ApiName = None,
     base_url: BaseUrl = None,
     transport: Annotated[str | None, typer.Option(help="requests, or curl (faster, the default).")] = None,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
     in_doubt: Annotated[
         Literal["hold", "resend"], typer.Option(help="Rows in doubt: leave them, or post them again.")
     ] = "hold",
@@ -166,8 +167,8 @@ def send(
     raise typer.Exit(exit_code(run, statuses, limited=limit is not None))
 
 
-def _report_command(campaign: Path, output: Path, recipients: Path | None, journal: Path | None) -> str:
-    """The command that writes the report of a `send` with these options."""
-    given = {"-o": output, "--recipients": recipients, "--journal": journal}
+def _report_command(campaign: Path, output: Path, recipients: Path | None, journal: str | None) -> str:
+    """The command that writes the report of a `send` with these options; without the password of a journal's URL."""
+    given = {"-o": output, "--recipients": recipients, "--journal": journal and without_password(journal)}
     options = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
     return shlex.join(["turbobatch", "report", str(campaign), *options])

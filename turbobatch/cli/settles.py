@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from turbobatch.cli.common import BaseUrl, CampaignPath, JournalFile, Recipients, load, make_client
+from turbobatch.cli.common import BaseUrl, CampaignPath, JournalPlace, Recipients, load, make_client
 from turbobatch.errors import CampaignError
 from turbobatch.policy import Status
 from turbobatch.terminal import SOME_ROWS_NOT_SENT, ask, is_terminal, tell
@@ -20,7 +20,7 @@ def resolve(
     campaign: CampaignPath,
     settle_as: Annotated[Literal["sent", "pending"], typer.Option("--as", help="What the rows in doubt are.")],
     key: Annotated[list[str] | None, typer.Option("--key", help="Only the row with this key; again for more.")] = None,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
 ) -> None:
     """Settle rows in doubt by hand."""
@@ -40,7 +40,7 @@ def resolve(
 def reconcile(
     campaign: CampaignPath,
     recipients: Recipients = None,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
     base_url: BaseUrl = None,
     grace: Annotated[float, typer.Option(metavar="MINUTES", min=0, help="How long an email may not show yet.")] = 60.0,
 ) -> None:
@@ -57,7 +57,7 @@ def reconcile(
 
 
 def _check_journal(campaign: Campaign) -> None:
-    from turbobatch.journal.files import is_there
+    from turbobatch.journal import is_there
 
-    if not is_there(campaign.journal_path):
-        raise CampaignError(f"there is no journal at {campaign.journal_path}: nothing is in doubt")
+    if not is_there(campaign.journal_place, campaign.name):
+        raise CampaignError(f"there is no journal at {campaign.journal_place}: nothing is in doubt")

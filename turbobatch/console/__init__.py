@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from turbobatch.console.actions import Actions
 from turbobatch.console.words import counts_of
 from turbobatch.errors import JournalError
-from turbobatch.journal import read_journal
+from turbobatch.journal import JournalUrl, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from turbobatch.client import TurboClient
     from turbobatch.console.state import State
     from turbobatch.console.view import View
+    from turbobatch.journal import Place
 
 __all__ = ["Console"]
 
-_shown: weakref.WeakValueDictionary[tuple[Path, str], View] = weakref.WeakValueDictionary()
+_shown: weakref.WeakValueDictionary[tuple[Place, str], View] = weakref.WeakValueDictionary()
 """The view of each campaign that is shown, by journal and name: a new one takes its place."""
 
 _REPLACED = "Another console of this campaign has been opened."
@@ -74,7 +75,7 @@ class Console:
         if self._view is None or self._view.is_closed:
             from turbobatch.console.view import View
 
-            identity = self._campaign.journal_path, self._campaign.name
+            identity = self._campaign.journal_place, self._campaign.name
             if (before := _shown.get(identity)) is not None:
                 before.close(_REPLACED)
             self._view = _shown[identity] = View(self._actions)
@@ -91,10 +92,11 @@ class Console:
         return self._actions.store.wait(is_so, timeout)
 
     def __repr__(self) -> str:
-        path = self._campaign.journal_path
-        lines = [f"Campaign {self._campaign.name!r}, journal {path.name}"]
+        place = self._campaign.journal_place
+        shown = place if isinstance(place, JournalUrl) else place.name
+        lines = [f"Campaign {self._campaign.name!r}, journal {shown}"]
         try:
-            with read_journal(path, self._campaign.name) as journal:  # the table alone might take seconds to open
+            with read_journal(place, self._campaign.name) as journal:  # the table alone might take seconds to open
                 counts = ", ".join(f"{count:,} {status}" for status, count in counts_of(journal.counts()))
             lines.append(f"Emails in the journal: {counts or 'none'}")
         except JournalError as error:

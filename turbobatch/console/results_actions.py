@@ -157,14 +157,14 @@ class ResultsActions:
     @property
     def export_path(self) -> str:
         """Where an export goes if nothing else is typed: beside the journal, as people write that path."""
-        return str(shown(self._desk.campaign.journal_path.with_name(f"{self._desk.campaign.name}-results.csv")))
+        return str(shown(self._desk.campaign.folder / f"{self._desk.campaign.name}-results.csv"))
 
     @property
     def failed_path(self) -> str:
         """Where the failed addresses go if nothing else is typed: beside it, and never to the file that is opened."""
         campaign = self._desk.campaign
         names = chain(["failed"], (f"failed-{number}" for number in count(2)))
-        paths = (campaign.journal_path.with_name(f"{campaign.name}-{name}.csv") for name in names)
+        paths = (campaign.folder / f"{campaign.name}-{name}.csv" for name in names)
         return str(shown(next(path for path in paths if not campaign.reads(path, self._desk.recipients))))
 
     def replace(self, *, for_excel: bool = False) -> None:

@@ -4,7 +4,21 @@ An intent counts as in doubt from the moment it is committed until its outcome i
 whatever the journal says is the truth.
 """
 
+from turbobatch.journal.opening import is_there, open_journal, read_journal
+from turbobatch.journal.place import JournalUrl, Place, journal_place
 from turbobatch.journal.protocol import Entry, Intent, Journal, Outcome
-from turbobatch.journal.sqlite import SqliteJournal, open_journal, read_journal
+from turbobatch.journal.sqlite import SqliteJournal
 
-__all__ = ["Entry", "Intent", "Journal", "Outcome", "SqliteJournal", "open_journal", "read_journal"]
+__all__ = [
+    "Entry",
+    "Intent",
+    "Journal",
+    "JournalUrl",
+    "Outcome",
+    "Place",
+    "SqliteJournal",
+    "is_there",
+    "journal_place",
+    "open_journal",
+    "read_journal",
+]

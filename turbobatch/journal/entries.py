@@ -12,7 +12,9 @@ from turbobatch.policy import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from turbobatch.journal.place import Place
+    from turbobatch.journal.protocol import Outcome
 
 _STATUSES = {str(status): status for status in Status}
 _LATEST = 9e9  # seconds since the epoch, in the year 2255: the last that a report can hold
@@ -29,7 +31,7 @@ _COLUMNS: tuple[_Column, ...] = (
 """What an entry's columns hold: the types, and of numbers the highest; the lowest is 0."""
 
 
-def entries_of(rows: Sequence[tuple[Any, ...]], path: Path | None) -> list[Entry]:
+def entries_of(rows: Sequence[tuple[Any, ...]], path: Place | None) -> list[Entry]:
     """Entries as they were stored; checked by the column, as there may be a million of them.
 
     Raises:
@@ -38,6 +40,8 @@ def entries_of(rows: Sequence[tuple[Any, ...]], path: Path | None) -> list[Entry
     if not rows:
         return []
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    if len(columns) == len(_COLUMNS):
+        columns.append([False] * len(rows))  # in_flight: nobody else may have a file open
     statuses = {text: status_of(text, path) for text in set(columns[1])}
     errors = {text: _errors(text) for text in set(columns[3])}
     if None not in errors.values() and all(map(_is_sound, columns, _COLUMNS)):
@@ -48,7 +52,7 @@ def entries_of(rows: Sequence[tuple[Any, ...]], path: Path | None) -> list[Entry
     return [entry for row in rows for entry in entries_of([row], path)]
 
 
-def status_of(text: object, path: Path | None) -> Status:
+def status_of(text: object, path: Place | None) -> Status:
     """The status of that name.
 
     Raises:
@@ -63,6 +67,25 @@ def status_of(text: object, path: Path | None) -> Status:
 def is_time(value: object) -> bool:
     """Whether this is a moment that a report can hold, in seconds since the epoch."""
     return type(value) is float and 0.0 <= value <= _LATEST
+
+
+def bound(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as it is stored."""
+    return {
+        "key": outcome.key,
+        "status": outcome.status,
+        "message": _storable(outcome.message),
+        "errors": _storable(json.dumps(outcome.errors, ensure_ascii=False)) if outcome.errors else None,
+        "mid": None if outcome.mid is None else _storable(outcome.mid),
+        "http_status": outcome.http_status,
+        "time": outcome.time,
+        "seconds": outcome.seconds,
+    }
+
+
+def _storable(text: str) -> str:
+    # A foreign text with half a character in it, or a NUL, must not make a verdict unwritable.
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def _is_sound(values: Sequence[Any], column: _Column) -> bool:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from turbobatch.journal.place import Place
+
 RESTORE = "restore a copy of it; without it rows could go out twice"
 
 
@@ -28,7 +30,7 @@ def one_line_errors(path: Path | None, *, reading: bool = False) -> Iterator[Non
         raise JournalError(_diagnosis(path, error)) from error
 
 
-def damaged(path: Path | None, what: str) -> JournalError:
+def damaged(path: Place | None, what: str) -> JournalError:
     """The error for a journal whose contents can't be trusted."""
     return JournalError(f"journal {path} is damaged or no journal ({what}): {RESTORE}")
 

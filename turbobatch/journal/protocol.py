@@ -51,13 +51,17 @@ class Entry(NamedTuple):
     seconds: float | None
     digest: str | None
     recipients: str | None
+    in_flight: bool = False  # another process waits for its answer: in doubt, and not to be settled
 
 
 class Journal(Protocol):
     """One campaign's memory. Safe to use from several threads of one process."""
 
-    def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
+    def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> Mapping[str, Entry]:
         """Make all of them durable in one transaction, outcomes first.
+
+        Returns what is known of the keys that another process has claimed before: of these there is no intent, and
+        they must not be posted. A journal that one process has to itself returns none.
 
         Raises:
             JournalError: one of them contradicts what is known (a sent key is claimed again, say), or the file

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
+
+from turbobatch.journal.named import statements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,13 +41,6 @@ def image(campaign: str) -> bytes:
     return bytes(content)
 
 
-@cache
-def _statements() -> dict[str, str]:
-    text = files("turbobatch.journal").joinpath("sqlite.sql").read_text(encoding="utf-8")
-    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
-    return dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
-
-
 def sql(name: str) -> str:
     """A statement of sqlite.sql by its name."""
-    return _statements()[name]
+    return statements("sqlite.sql")[name]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.errors import JournalError
-from turbobatch.journal.entries import entries_of, is_time, status_of
+from turbobatch.journal.entries import bound, entries_of, is_time, status_of
 from turbobatch.journal.failures import damaged, one_line_errors
 from turbobatch.journal.files import (
     Mark,
@@ -37,7 +37,7 @@ from turbobatch.journal.protocol import Intent, Outcome
 from turbobatch.journal.schema import APPLICATION_ID, SCHEMA_VERSION, connect, image, make_tables, sql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from turbobatch.journal.protocol import Entry
     from turbobatch.policy import Status
@@ -139,21 +139,22 @@ class SqliteJournal:
                 "name another with --journal (journal=)"
             )
 
-    def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> None:
-        """Make all of them durable in one transaction, outcomes first."""
+    def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> Mapping[str, Entry]:
+        """Make all of them durable in one transaction, outcomes first; nobody else can have claimed a key."""
         if not intents and not outcomes:
-            return
+            return {}
         if intents:
             self.check()
         with self._transaction():
-            self._execute_each("conclude", [_bound(item) for item in outcomes if item.posted])
-            self._db.executemany(sql("note"), [_bound(item) for item in outcomes if not item.posted])
+            self._execute_each("conclude", [bound(item) for item in outcomes if item.posted])
+            self._db.executemany(sql("note"), [bound(item) for item in outcomes if not item.posted])
             claims = [{name: getattr(item, name) for name in Intent.__slots__} for item in intents]
             self._execute_each("claim", claims)
             self._db.executemany(sql("insert_post"), claims)
         if self._mark is not None and intents:
             self._posts += len(intents)
             self._mark.follow(self._posts)
+        return {}
 
     def check(self) -> None:
         """Make sure that what is committed will be found again.
@@ -377,21 +378,3 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
         return None
     found = os.stat(path)  # noqa: PTH116 - half the time of Path.stat, before every commit
     return found.st_dev, found.st_ino
-
-
-def _bound(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "key": outcome.key,
-        "status": outcome.status,
-        "message": _storable(outcome.message),
-        "errors": _storable(json.dumps(outcome.errors, ensure_ascii=False)) if outcome.errors else None,
-        "mid": None if outcome.mid is None else _storable(outcome.mid),
-        "http_status": outcome.http_status,
-        "time": outcome.time,
-        "seconds": outcome.seconds,
-    }
-
-
-def _storable(text: str) -> str:
-    # A foreign text with half a character in it must not make a verdict unwritable.
-    return text.encode("utf-8", "replace").decode()

@@ -5,6 +5,6 @@
 
 from turbobatch.validation.asking import ListGoesOn
 from turbobatch.validation.store import KEPT, KEPT_UNKNOWN, Need
-from turbobatch.validation.validating import Validating, account, store_path
+from turbobatch.validation.validating import Validating, account
 
-__all__ = ["KEPT", "KEPT_UNKNOWN", "ListGoesOn", "Need", "Validating", "account", "store_path"]
+__all__ = ["KEPT", "KEPT_UNKNOWN", "ListGoesOn", "Need", "Validating", "account"]

@@ -30,11 +30,6 @@ _FIELDS = ("to", "cc", "bcc")
 _CHUNK = 1000  # problems
 
 
-def store_path(journal: Path, name: str) -> Path:
-    """Where a campaign's judgements are kept: beside its journal."""
-    return journal.with_name(f"{name}.validated.db")
-
-
 @contextmanager
 def account(client: TurboClient | None) -> Iterator[TurboClient]:
     """The client, else one of the environment, which is closed at the end.

@@ -1,0 +1,220 @@
+"""Several `turbobatch send` of one campaign at once, over one PostgreSQL: killed, stopped and cut off. Never twice."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from tests.database import Server
+from turbobatch.journal import journal_place, open_journal, read_journal
+from turbobatch.policy import Status
+from turbobatch.sandbox import Sandbox
+from turbobatch.settlement import settle_by_hand
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Letters = Callable[..., Path]
+    from conftest import Command
+
+    from tests.conftest import Until
+
+ROWS = 60
+CONCURRENCY = 4
+LEASE = 2.0  # seconds
+
+
+class Cluster:
+    """A campaign, its journal's database, and the processes that send it."""
+
+    def __init__(self, turbobatch: Command, sandbox: Sandbox, url: str) -> None:
+        self.turbobatch = turbobatch
+        self.sandbox = sandbox
+        self.url = url
+        self._held = ExitStack()
+        self._started = 0
+        turbobatch.use(sandbox)
+        turbobatch.environment["TURBOBATCH_LEASE"] = str(LEASE)
+
+    def start(self) -> subprocess.Popen[str]:
+        """One more process that sends it, which doesn't outlive the test."""
+        self._started += 1
+        options = ("--yes", "--concurrency", CONCURRENCY, "--journal", self.url)
+        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options)
+        self._held.callback(process.communicate)
+        self._held.callback(process.kill)
+        return process
+
+    def close(self) -> None:
+        """End what is still there."""
+        self._held.close()
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether some lease goes on."""
+        with read_journal(journal_place(self.url), "letters") as journal:
+            return journal.in_use
+
+    def counts(self) -> dict[str, int]:
+        """Emails by status."""
+        with read_journal(journal_place(self.url), "letters") as journal:
+            return {str(status): count for status, count in journal.counts().items()}
+
+    def ledger(self) -> list[str]:
+        """Whom the sandbox has an email to, once for each."""
+        return sorted(self.sandbox.inbox()["to"])
+
+    def check(self, rows: int, most_in_doubt: int) -> None:
+        """Nothing came twice; what isn't in doubt came, and what is may have."""
+        ledger = self.ledger()
+        assert len(set(ledger)) == len(ledger)
+        assert not self.in_progress
+        counts = self.counts()
+        doubts = counts.get("in_doubt", 0)
+        assert doubts <= most_in_doubt
+        assert counts.get("sent", 0) == rows - doubts
+        assert rows - doubts <= len(ledger) <= rows
+
+    def settle(self) -> None:
+        """What the sandbox never got is sent again, what it got is not."""
+        arrived = {item["reference_id"] for item in self.sandbox.messages()}
+        with open_journal(journal_place(self.url), "letters") as journal:
+            for entry in list(journal.entries(Status.IN_DOUBT)):
+                verdict = Status.SENT if entry.key in arrived else Status.PENDING
+                assert settle_by_hand(journal, verdict, [entry.key]) == 1
+
+
+@pytest.fixture
+def ledger() -> Iterator[Sandbox]:
+    """A sandbox that takes its time."""
+    with Sandbox(latency=0.1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def cluster(turbobatch: Command, ledger: Sandbox, database: str) -> Iterator[Cluster]:
+    made = Cluster(turbobatch, ledger, database)
+    yield made
+    made.close()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """The exit code and what it said."""
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out + err
+
+
+def test_two_at_once_send_each_email_once(cluster: Cluster, letters: Letters) -> None:
+    """Both take part, and both end well."""
+    letters(ROWS)
+    processes = [cluster.start(), cluster.start()]
+    for code, said in map(ended, processes):
+        assert code in (0, 1), said  # 1: the other still waits for an answer
+    assert len(cluster.ledger()) == len(set(cluster.ledger())) == ROWS
+    assert cluster.counts() == {"sent": ROWS}
+    with psycopg.connect(cluster.url) as connection:
+        (shares,) = zip(
+            *connection.execute("SELECT count(*) FROM turbobatch_send GROUP BY worker").fetchall(), strict=True
+        )
+    assert len(shares) == 2
+
+
+def test_one_of_two_is_killed(cluster: Cluster, letters: Letters, until: Until) -> None:
+    """What it had in flight is in doubt, and once its lease has ended it can be settled; the other sends the rest."""
+    letters(ROWS)
+    doomed, other = cluster.start(), cluster.start()
+    until(lambda: cluster.sandbox.requests_seen() > ROWS // 4)
+    doomed.kill()
+    code, said = ended(other)
+    assert code in (0, 1), said
+    until(lambda: not cluster.in_progress)
+    cluster.check(ROWS, CONCURRENCY)
+    cluster.settle()
+    assert ended(cluster.start())[0] == 0
+    assert len(cluster.ledger()) == len(set(cluster.ledger())) == ROWS
+
+
+def test_one_that_was_stopped_past_its_lease_commits_nothing(cluster: Cluster, letters: Letters, until: Until) -> None:
+    """It wakes when others have gone on, posts nothing more, and says so; its answers are in doubt."""
+    letters(ROWS)
+    sleeper, other = cluster.start(), cluster.start()
+    until(lambda: cluster.sandbox.requests_seen() > ROWS // 4)
+    sleeper.send_signal(signal.SIGSTOP)
+    assert ended(other)[0] in (0, 1)
+    until(lambda: not cluster.in_progress)
+    seen, before = cluster.sandbox.requests_seen(), cluster.counts()
+    assert 0 < before["in_doubt"] <= CONCURRENCY
+    sleeper.send_signal(signal.SIGCONT)
+    code, said = ended(sleeper)
+    assert code == 3
+    assert "was lost: this process was paused, or cut off from it, for too long" in said
+    assert cluster.counts() == before
+    assert cluster.sandbox.requests_seen() - seen <= CONCURRENCY  # whose intents were committed before it was stopped
+    cluster.check(ROWS, CONCURRENCY)
+    cluster.settle()
+    assert ended(cluster.start())[0] == 0
+    assert len(cluster.ledger()) == len(set(cluster.ledger())) == ROWS
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A PostgreSQL that this test may kill."""
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_the_database_is_killed(
+    turbobatch: Command, ledger: Sandbox, letters: Letters, until: Until, server: Server, *, comes_back: bool
+) -> None:
+    """Back at once, the run goes on; else it ends with exit code 3, and the same command goes on later."""
+    letters(ROWS)
+    # The password is never asked for there, and must not show for all that.
+    cluster = Cluster(turbobatch, ledger, server.url.replace("postgres@", "postgres:pa55Wx9Jd@"))
+    if comes_back:
+        turbobatch.environment["TURBOBATCH_LEASE"] = "60"
+    try:
+        process = cluster.start()
+        until(lambda: ledger.requests_seen() > ROWS // 4)
+        server.kill()
+        if comes_back:
+            server.start()
+            code, said = ended(process)
+            assert code == 0, said
+        else:
+            code, said = ended(process)
+            assert code == 3, said
+            assert "the same command goes on" in said
+            assert ROWS // 4 < ledger.requests_seen() < ROWS
+            server.start()
+            until(lambda: not cluster.in_progress)
+            again = cluster.start()
+            more = ended(again)
+            assert more[0] in (0, 1), more
+            said += more[1]
+        cluster.check(ROWS, 0 if comes_back else CONCURRENCY)
+        assert "pa55Wx9Jd" not in said
+        assert "postgresql://postgres@" in turbobatch("status", "letters", "--journal", cluster.url).stdout
+    finally:
+        cluster.close()
+
+
+def test_a_database_that_is_not_there_sends_nothing(turbobatch: Command, ledger: Sandbox, letters: Letters) -> None:
+    """One line with what to look at, and without the password; `status` says the same."""
+    letters(3)
+    turbobatch.use(ledger)
+    url = "postgresql://ana:pa55Wx9Jd@127.0.0.1:1/mail"
+    for command in (("send", "letters", "-o", "report.csv", "--yes"), ("status", "letters")):
+        ended_so = turbobatch(*command, "--journal", url)
+        assert ended_so.returncode == 2
+        said = ended_so.stdout + ended_so.stderr
+        assert "journal postgresql://ana@127.0.0.1:1/mail can't be reached" in said
+        assert "pa55Wx9Jd" not in said
+    assert ledger.requests_seen() == 0
