@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.hostile_templates import HOSTILE, write_files
+from turbobatch.errors import CampaignError
 from turbobatch.merge import MailMerge, meter
 
 ROOT = Path(__file__).parents[2]
@@ -203,6 +204,12 @@ TEMPLATES = st.recursive(
 @given(template=TEMPLATES)
 @settings(max_examples=150, deadline=None)
 def test_any_template_gives_an_email_or_problems(template: str) -> None:
-    """Whatever is put together of what templates can do."""
-    merged = MailMerge(from_="a@acme.example", to="b@example.org", text=template).bind(["x"]).merge(["word"])
+    """Whatever is put together of what templates can do; `row.split()` is told before any row is merged."""
+    message = MailMerge(from_="a@acme.example", to="b@example.org", text=template)
+    try:
+        merger = message.bind(["x"])
+    except CampaignError as error:
+        assert "there is no column" in str(error)  # noqa: PT017 - most templates have no such error
+        return
+    merged = merger.merge(["word"])
     assert (merged.email is None) == bool(merged.problems)
