@@ -1,7 +1,8 @@
 """Rows in doubt, settled by the vendor's analytics: what is found there was accepted; what isn't stays in doubt.
 
 An email is recognised by the campaign's label, whom it went to, and when; where the table still makes the very email
-that was posted, by its subject too. What several emails could be is said, and not guessed.
+that was posted, by its subject too. What several emails could be is said, and not guessed; nor is an email believed to
+be the one in doubt that another key may have left unknown to the journal (it was settled by hand, or posted again).
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class Doubt:
         first: when its first POST began, in seconds since the epoch.
         last: when its last one had ended, at the latest.
         addresses: whom it went to, lower-case, where the table still has the email.
+        asked: the address of these by which it is looked for.
         subject: of the email, where the table still makes the very same.
     """
 
@@ -77,6 +79,7 @@ class Doubt:
     first: float
     last: float
     addresses: frozenset[str] = frozenset()
+    asked: str = ""
     subject: str | None = None
 
 
@@ -116,15 +119,20 @@ def reconcile(
         AuthenticationError, ManagementError: the vendor couldn't be asked; nothing was settled.
     """
     doubts = doubts_of(journal, client.timeout)
-    if source is not None:
-        doubts = list(_recognisable(doubts, source))
+    rivals = rivals_of(journal, doubts)
+    if source is not None and doubts:
+        told_by_table = list(_recognisable([*doubts, *rivals], source))
+        keys = {doubt.key for doubt in doubts}
+        rivals = [item for item in told_by_table if item.key not in keys]
+        doubts = sorted((item for item in told_by_table if item.key in keys), key=lambda item: item.key)
+    doubts = _with_least_shared(doubts, rivals)
     sightings: dict[str, list[Sighting]] = {}
     for doubt, seen in _look_for(doubts, client, campaign):
         sightings[doubt.key] = seen
         tick(1)
     taken = journal.known_mids(item.mid for found in sightings.values() for item in found)
     now = time.time()
-    told = Judge(campaign=campaign, grace=grace, now=now).decide(doubts, sightings, taken)
+    told = Judge(campaign=campaign, grace=grace, now=now).decide(doubts, sightings, taken, rivals)
     journal.commit((), [_outcome(item, now) for item in told if item.is_settled])
     return told
 
@@ -134,6 +142,14 @@ def doubts_of(journal: Journal, timeout: float) -> list[Doubt]:
     entries = [entry for entry in journal.entries(Status.IN_DOUBT) if not entry.in_flight]
     spans = journal.post_spans(entry.key for entry in entries)
     return [_doubt(entry, spans.get(entry.key), timeout) for entry in entries]
+
+
+def rivals_of(journal: Journal, doubts: Sequence[Doubt]) -> list[Doubt]:
+    """What isn't in doubt, and may have left emails in the same time that the journal knows no message id of."""
+    if not doubts:
+        return []
+    since, until = min(item.first for item in doubts) - 2 * _SKEW, max(item.last for item in doubts) + 2 * _SKEW
+    return [_doubt(entry, None, 0.0) for entry in journal.unaccounted(since, until)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +167,23 @@ class Judge:
     now: float
 
     def decide(
-        self, doubts: Sequence[Doubt], sightings: Mapping[str, Sequence[Sighting]], taken: set[str]
+        self,
+        doubts: Sequence[Doubt],
+        sightings: Mapping[str, Sequence[Sighting]],
+        taken: set[str],
+        rivals: Sequence[Doubt] = (),
     ) -> list[Reconciled]:
-        """Tell of each doubt what was seen of it, by its key; `taken` are the message ids that are other emails'."""
+        """Tell of each doubt what was seen of it, by its key.
+
+        `taken` are the message ids that are other emails', `rivals` what may have left some that nobody knows.
+        """
         free = {key: [item for item in found if item.mid not in taken] for key, found in sightings.items()}
         cases = [(doubt, [item for item in free.get(doubt.key, ()) if self._fits(item, doubt)]) for doubt in doubts]
         claims = Counter(item.mid for _, fitting in cases for item in fitting)
-        found = {doubt.key: self._found(doubt, fitting, claims) for doubt, fitting in cases}
+        found = {
+            doubt.key: self._found(doubt, fitting, claims, [item for item in rivals if _may_be(item, doubt)])
+            for doubt, fitting in cases
+        }
         settled = {mid for item in found.values() if item is not None for mid in item.mids}
 
         def left(doubt: Doubt) -> list[Sighting]:
@@ -165,9 +191,11 @@ class Judge:
 
         return [found[doubt.key] or self._not_found(doubt, fitting, left(doubt)) for doubt, fitting in cases]
 
-    def _found(self, doubt: Doubt, fitting: Sequence[Sighting], claims: Mapping[str, int]) -> Reconciled | None:
+    def _found(
+        self, doubt: Doubt, fitting: Sequence[Sighting], claims: Mapping[str, int], rivals: Sequence[Doubt]
+    ) -> Reconciled | None:
         named = [item for item in fitting if _is_named(item, doubt)]
-        if not named and (len(fitting) != 1 or claims[fitting[0].mid] > 1):
+        if not named and (len(fitting) != 1 or claims[fitting[0].mid] > 1 or rivals):
             return None
         seen = named or fitting
         delivery = delivery_of(map(recipient, seen[0].rows)).delivery_status
@@ -177,7 +205,7 @@ class Judge:
 
     def _not_found(self, doubt: Doubt, fitting: Sequence[Sighting], seen: Sequence[Sighting]) -> Reconciled:
         if fitting:
-            why = "more than one email fits" if len(fitting) > 1 else "the email that fits could be another in doubt"
+            why = "more than one email fits" if len(fitting) > 1 else "the email that fits could be another row's"
             return Reconciled(key=doubt.key, trace=Trace.UNCLEAR, message=why, mids=_mids(fitting))
         if near := [item for item in seen if self._is_near(item, doubt)]:
             why = "an email to the same address left with another subject or label, or at another time"
@@ -220,6 +248,16 @@ def _has_subject(item: Sighting, doubt: Doubt) -> bool:
     return doubt.subject is None or any(_plain(row.subject) == _plain(doubt.subject) for row in item.rows)
 
 
+def _may_be(rival: Doubt, doubt: Doubt) -> bool:
+    """Whether an email of the rival's could look like the doubt's."""
+    if rival.subject is not None and doubt.subject is not None and _plain(rival.subject) != _plain(doubt.subject):
+        return False
+    if doubt.asked and rival.addresses:
+        return doubt.asked in rival.addresses
+    # Looked for by all recipients at once, only the very same can be taken for it; by one, whoever isn't known.
+    return bool(doubt.asked) or rival.recipients == doubt.recipients
+
+
 def _plain(text: str) -> str:
     return " ".join(text.split())
 
@@ -255,14 +293,24 @@ def _seen_in_table(doubt: Doubt, merged: Merged) -> Doubt:
     return replace(doubt, addresses=addresses, subject=email.subject if merged.digest == doubt.digest else None)
 
 
+def _with_least_shared(doubts: Sequence[Doubt], rivals: Sequence[Doubt]) -> list[Doubt]:
+    """Each doubt with the address to look for it by: the one that fewest others have, such as no archive's."""
+    shared = Counter(address for item in (*doubts, *rivals) for address in item.addresses)
+    return [
+        replace(item, asked=min(item.addresses, key=lambda address: (shared[address], address)))
+        if item.addresses
+        else item
+        for item in doubts
+    ]
+
+
 def _look_for(doubts: Sequence[Doubt], client: TurboClient, campaign: str) -> Iterator[tuple[Doubt, list[Sighting]]]:
     """What the analytics show of each: asked by address, or where that isn't known, all that has the label."""
     unknown = []
     for doubt in doubts:
-        if not doubt.addresses:
+        if not (address := doubt.asked):
             unknown.append(doubt)
             continue
-        address = min(doubt.addresses)
         rows = client.analytics(*_days(doubt.first, doubt.last), filter=address, filter_by="recipient")
         mine = (row for row in rows if address in _addresses(row.recipient))
         yield doubt, list(_grouped(mine).values())

@@ -171,6 +171,13 @@ class PostgresReader:
         """When the first and the last POST of each of these keys began; seconds since the epoch, as the clock said."""
         return {key: (first, last) for key, first, last in self._rows("post_spans", keys=list(keys))}
 
+    def unaccounted(self, since: float, until: float) -> list[Entry]:
+        """Keys, not in doubt, of which a POST begun in this time may have left an email whose message id isn't known.
+
+        Those that were settled by hand, or posted more than once, and what is in flight in another process.
+        """
+        return entries_of(self._rows("unaccounted", since=since, until=until), self.path)
+
     def known_mids(self, mids: Iterable[str]) -> set[str]:
         """Those of these message ids that an email in the journal has."""
         return {mid for (mid,) in self._rows("known_mids", mids=list(mids))}

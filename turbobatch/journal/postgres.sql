@@ -81,6 +81,18 @@ SELECT at FROM (
 SELECT key, min(time), max(time) FROM turbobatch_post
 WHERE campaign = %(campaign)s AND key = ANY (%(keys)s::text[]) GROUP BY key;
 
+-- name: unaccounted
+SELECT s.key, s.status, s.message, s.errors, s.mid, s.http_status, s.attempts, s.time, s.seconds, s.digest,
+    s.recipients, w.id IS NOT NULL
+FROM turbobatch_send s LEFT JOIN turbobatch_worker w
+    ON w.id = s.worker AND w.epoch = s.epoch AND w.expires > now() AND w.id IS DISTINCT FROM %(me)s::bigint
+WHERE s.campaign = %(campaign)s AND s.key IN (
+    SELECT key FROM turbobatch_post WHERE campaign = %(campaign)s AND time BETWEEN %(since)s AND %(until)s
+) AND (
+    (s.status <> 'in_doubt' AND s.attempts > 1) OR (s.status = 'pending' AND s.attempts > 0)
+    OR (s.status = 'sent' AND s.mid IS NULL AND s.message <> 'OK') OR (s.status = 'in_doubt' AND w.id IS NOT NULL)
+);
+
 -- name: known_mids
 SELECT mid FROM turbobatch_send WHERE campaign = %(campaign)s AND mid = ANY (%(mids)s::text[]);
 

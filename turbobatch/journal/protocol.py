@@ -100,6 +100,13 @@ class Journal(Protocol):
         """When the first and the last POST of each of these keys began; seconds since the epoch, as the clock said."""
         ...
 
+    def unaccounted(self, since: float, until: float) -> Sequence[Entry]:
+        """Keys, not in doubt, of which a POST begun in this time may have left an email whose message id isn't known.
+
+        Those that were settled by hand, or posted more than once; also what is in flight in another process.
+        """
+        ...
+
     def known_mids(self, mids: Iterable[str]) -> set[str]:
         """Those of these message ids that an email in the journal has."""
         ...

@@ -208,6 +208,15 @@ class SqliteJournal:
             rows = self._db.execute(sql("post_spans"), (json.dumps(list(keys)),)).fetchall()
         return {key: (first, last) for key, first, last in rows if is_time(first) and is_time(last)}
 
+    def unaccounted(self, since: float, until: float) -> list[Entry]:
+        """Keys, not in doubt, of which a POST begun in this time may have left an email whose message id isn't known.
+
+        Those that were settled by hand, or posted more than once.
+        """
+        with self._reading():
+            rows = self._db.execute(sql("unaccounted"), {"since": since, "until": until}).fetchall()
+        return entries_of(rows, self.path)
+
     def known_mids(self, mids: Iterable[str]) -> set[str]:
         """Those of these message ids that an email in the journal has."""
         with self._reading():

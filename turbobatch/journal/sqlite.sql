@@ -92,6 +92,13 @@ SELECT iif(time > :now AND time <= 9e9, seen, time) AS at FROM post WHERE at > :
 -- name: post_spans
 SELECT key, min(time), max(time) FROM post WHERE key IN (SELECT value FROM json_each(?)) GROUP BY key;
 
+-- name: unaccounted
+-- A retry of what surely wasn't accepted is among them: the journal doesn't keep why an earlier POST failed.
+SELECT key, status, message, errors, mid, http_status, attempts, time, seconds, digest, recipients
+FROM send WHERE key IN (SELECT key FROM post WHERE time BETWEEN :since AND :until) AND status <> 'in_doubt' AND (
+    attempts > 1 OR (status = 'pending' AND attempts > 0) OR (status = 'sent' AND mid IS NULL AND message <> 'OK')
+);
+
 -- name: known_mids
 SELECT mid FROM send WHERE mid IN (SELECT value FROM json_each(?));
 
