@@ -27,6 +27,7 @@ from tests.integration.consoles import (
 )
 from turbobatch.console.causes import MOST_CAUSES
 from turbobatch.console.parts import painting
+from turbobatch.console.results_state import PAGE
 from turbobatch.console.send_state import Phase
 from turbobatch.console.state import Form, Listed, Tab
 from turbobatch.policy import Status
@@ -36,6 +37,8 @@ from turbobatch.testing import FakeTransport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pandas as pd
 
     from tests.conftest import Until
     from turbobatch.console.state import State
@@ -705,7 +708,7 @@ def test_a_cell_that_runs_again_leaves_few_models(sandbox: Sandbox) -> None:
     orders, client = campaign(), sandbox.client()
     held = []
     for _ in range(4):
-        lists_causes(Opened(orders, broken(30), client))
+        lists_problems(Opened(orders, broken(30), client))
         held.append(len(models()))
     assert held[3] - held[0] <= 3 * A_LINE
 
@@ -713,10 +716,16 @@ def test_a_cell_that_runs_again_leaves_few_models(sandbox: Sandbox) -> None:
 def test_a_console_makes_few_models() -> None:
     """Fewer than a page's queues hold; lists that are as long as they get are no exception."""
     before = len(models())
-    opened = Opened(campaign(), broken(60))
+    opened = Opened(campaign(), people())
     assert len(models()) - before < 200
-    lists_causes(opened)
-    assert len(shown(opened.view.check.causes)) == MOST_CAUSES + 1
+    with painting():
+        for length, lines in (
+            (MOST_CAUSES + 1, opened.view.check.causes),
+            (PAGE, opened.view.check.rows),
+            (PAGE, opened.view.results.failures),
+        ):
+            lines.fill([(place, f"row {place}", "text") for place in range(length)])
+            assert len(shown(lines)) == length
     assert len(models()) - before < 350
     opened.console.close()
     assert len(models()) - before <= A_LINE
@@ -730,7 +739,7 @@ def test_a_cell_that_runs_again_sends_few_messages(monkeypatch: pytest.MonkeyPat
         def publish_msg(self, msg_type: str, *_: Any, **__: Any) -> None:
             sent.append(msg_type)
 
-    monkeypatch.setattr(comm, "create_comm", lambda **options: Counted(**options))
+    monkeypatch.setattr(comm, "create_comm", Counted)
     orders = campaign()
     Opened(orders, people())
     del sent[:]
@@ -755,7 +764,7 @@ def test_what_is_hidden_hides_nothing_else() -> None:
 def test_a_console_that_is_closed_leaves_the_other_ones_models() -> None:
     """Two campaigns in one notebook: each console has its own."""
     one, other = Opened(campaign(), broken(3)), Opened(campaign(name="others"), broken(3))
-    lists_causes(other)
+    lists_problems(other)
     looks = {look for widget in every_widget(other.view.widget) for look in (widget, widget.layout)}
     looks |= {widget.style for widget in every_widget(other.view.widget) if widget.has_trait("style")}
     one.console.close()
@@ -767,24 +776,23 @@ def test_a_console_that_is_closed_leaves_the_other_ones_models() -> None:
 def test_refresh_makes_the_lines_of_lists_anew() -> None:
     """In the thread of the click: Colab knows nothing of a widget that another thread has made."""
     opened = Opened(campaign(), broken(3))
-    lists_causes(opened)
+    lists_problems(opened)
     pane, before = opened.view.check, len(models())
-    lines = shown(pane.causes)
+    lines = shown(pane.rows)
     opened.view.refresh.click()
     assert [line.comm for line in lines] == [None, None, None]
-    assert [line.description for line in shown(pane.causes)] == [line.description for line in lines]
+    assert [line.description for line in shown(pane.rows)] == ["row 0", "row 1", "row 2"]
     assert len(models()) == before
-    shown(pane.causes)[2].click()
-    shown(pane.rows)[0].click()
+    shown(pane.rows)[2].click()
     opened.shows_row(2)
 
 
 def broken(count: int) -> pd.DataFrame:
-    """Rows without an email, each for a cause of its own."""
-    return people(count, email=[f"{'x' * (place + 1)}@" for place in range(count)])
+    """Rows that make no email, for one cause."""
+    return people(count, email=["nobody@"] * count)
 
 
-def lists_causes(opened: Opened) -> None:
+def lists_problems(opened: Opened) -> None:
     """Check all rows, and list those of the first cause."""
     opened.view.check.check.click()
     opened.sees(lambda now: now.check.phase is Phase.DONE)
