@@ -57,7 +57,7 @@ class Kit:
             widget.close()
 
     def renew(self) -> None:
-        """Forget the lines of all lists: filled again, they are made in the thread that fills them."""
+        """Close the lines of all lists: filled again, they are made anew in the thread that fills them."""
         for lines in self._lines:
             lines.clear()
 
