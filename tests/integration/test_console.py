@@ -776,9 +776,11 @@ def test_a_console_that_is_closed_leaves_the_other_ones_models() -> None:
 def test_refresh_makes_the_lines_of_lists_anew() -> None:
     """In the thread of the click: Colab knows nothing of a widget that another thread has made."""
     opened = Opened(campaign(), broken(3))
+    made_at_first = models()
     lists_problems(opened)
     pane, before = opened.view.check, len(models())
     lines = shown(pane.rows)
+    assert made_at_first.keys() >= {look.model_id for line in lines for look in (line.layout, line.style)}
     opened.view.refresh.click()
     assert [line.comm for line in lines] == [None, None, None]
     assert [line.description for line in shown(pane.rows)] == ["row 0", "row 1", "row 2"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _LABELLED = {"description_width": "initial"}
+_PICKED = {"width": "8em", "min_width": "5em", "height": "26px"}
 
 
 class Kit:
@@ -39,16 +40,16 @@ class Kit:
         self, kind: Any, layout: Mapping[str, str], *, style: Mapping[str, str] | None = None, **options: Any
     ) -> Any:
         """A widget of any kind."""
-        looks = {"layout": self._share(widgets.Layout, layout)}
+        looks = {"layout": self.share(widgets.Layout, layout)}
         if (trait := kind.class_traits().get("style")) is not None:  # boxes have none
-            looks["style"] = self._share(trait.klass, style or {})
+            looks["style"] = self.share(trait.klass, style or {})
         made = kind(**looks, **options)
         self._layouts[made] = made.layout
         return made
 
     def show(self, widget: Any, on: bool) -> None:
         """Show a widget or take it away."""
-        widget.layout = self._layouts[widget] if on else self._share(widgets.Layout, {"display": "none"})
+        widget.layout = self._layouts[widget] if on else self.share(widgets.Layout, {"display": "none"})
 
     def discard(self, gone: Iterable[Any]) -> None:
         """Close widgets that are wanted no more."""
@@ -116,7 +117,8 @@ class Kit:
         """Which page of a list is shown."""
         return Pager(self, on_turn)
 
-    def _share(self, kind: Any, settings: Mapping[str, str]) -> Any:
+    def share(self, kind: Any, settings: Mapping[str, str]) -> Any:
+        """The one Layout or Style of this kind with these settings."""
         name = (kind, *sorted(settings.items()))
         if name not in self._shared:
             self._shared[name] = kind(**settings)
@@ -133,6 +135,7 @@ class Lines:
         self._texts: list[Any] = []
         # One grid for all lines: a box for each would be a model more for each.
         look = {"width": "100%", "overflow": "hidden", "align_items": "center", "grid_gap": "0 8px"}
+        kit.share(widgets.Layout, _PICKED)  # now: a layout isn't made anew with its lines
         self.widget = kit.make(widgets.GridBox, look | {"grid_template_columns": "max-content minmax(0, 1fr)"})
 
     def fill(self, items: Sequence[tuple[int, str, str]]) -> None:
@@ -154,7 +157,7 @@ class Lines:
     def _add(self, value: int, said: str, html: str) -> None:
         place = len(self._values)
         self._values.append(value)
-        picked = self._kit.button(said, lambda: self._on_pick(self._values[place]), width="8em", height="26px")
+        picked = self._kit.button(said, lambda: self._on_pick(self._values[place]), **_PICKED)
         self._buttons.append(picked)
         self._texts.append(self._kit.html(html))
 
