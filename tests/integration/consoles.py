@@ -94,8 +94,7 @@ def is_there(widget: Any) -> bool:
 
 
 def shown(lines: Any) -> list[Any]:
-    pairs = zip(lines._lines, lines._buttons, strict=True)
-    return [button for line, button in pairs if line.layout.display != "none"]
+    return list(lines.widget.children[::2])
 
 
 def held_by(widget: Any) -> Iterator[Any]:

@@ -7,7 +7,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import comm
 import pytest
+from comm.base_comm import BaseComm
 from ipywidgets import widgets
 
 import turbobatch as tb
@@ -23,7 +25,9 @@ from tests.integration.consoles import (
     shown,
     text_of,
 )
+from turbobatch.console.causes import MOST_CAUSES
 from turbobatch.console.parts import painting
+from turbobatch.console.results_state import PAGE
 from turbobatch.console.send_state import Phase
 from turbobatch.console.state import Form, Listed, Tab
 from turbobatch.policy import Status
@@ -34,11 +38,14 @@ from turbobatch.testing import FakeTransport
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pandas as pd
+
     from tests.conftest import Until
     from turbobatch.console.state import State
     from turbobatch.transport import Completion
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
+A_LINE = 5  # models of a closed console: its frame, what it says, their layouts and a style
 SLOWLY = "10/second"  # a run takes four seconds, unless it is stopped
 
 
@@ -697,13 +704,102 @@ def test_a_console_that_was_replaced_can_be_shown_again(slow: Sandbox, monkeypat
 
 @pytest.mark.unmeasured
 def test_a_cell_that_runs_again_leaves_few_models(sandbox: Sandbox) -> None:
-    """The console that gives way takes its widgets, their layouts and their styles with it."""
+    """The console that gives way takes its widgets, their layouts and their styles with it, but for a line."""
     orders, client = campaign(), sandbox.client()
     held = []
-    for _ in range(3):
-        Opened(orders, people(3), client)
+    for _ in range(4):
+        lists_problems(Opened(orders, broken(30), client))
         held.append(len(models()))
-    assert held[2] - held[0] <= 20
+    assert held[3] - held[0] <= 3 * A_LINE
+
+
+def test_a_console_makes_few_models() -> None:
+    """Fewer than a page's queues hold; lists that are as long as they get are no exception."""
+    before = len(models())
+    opened = Opened(campaign(), people())
+    assert len(models()) - before < 200
+    with painting():
+        for length, lines in (
+            (MOST_CAUSES + 1, opened.view.check.causes),
+            (PAGE, opened.view.check.rows),
+            (PAGE, opened.view.results.failures),
+        ):
+            lines.fill([(place, f"row {place}", "text") for place in range(length)])
+            assert len(shown(lines)) == length
+    assert len(models()) - before < 350
+    opened.console.close()
+    assert len(models()) - before <= A_LINE
+
+
+def test_a_cell_that_runs_again_sends_few_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queues between kernel and page hold a thousand; what is over may get lost, and the page shows an error."""
+    sent: list[str] = []
+
+    class Counted(BaseComm):
+        def publish_msg(self, msg_type: str, *_: Any, **__: Any) -> None:
+            sent.append(msg_type)
+
+    monkeypatch.setattr(comm, "create_comm", Counted)
+    orders = campaign()
+    Opened(orders, people())
+    del sent[:]
+    Opened(orders, people())
+    assert sent.count("comm_open") > 100
+    assert sent.count("comm_close") > 100
+    assert len(sent) < 500
+
+
+def test_what_is_hidden_hides_nothing_else() -> None:
+    """Widgets of one look share it, but for whether they are shown."""
+    pane = Opened(campaign(), people()).view.send
+    alike = (pane.pause, pane.resume, pane.stop)
+    assert [is_there(button) for button in (*alike, pane.plan, pane.start)] == [False, False, False, True, True]
+    pane._kit.show(pane.stop, on=True)
+    assert [is_there(button) for button in (*alike, pane.plan, pane.start)] == [False, False, True, True, True]
+    assert pane.stop.layout is pane.plan.layout
+    pane._kit.show(pane.plan, on=False)
+    assert [is_there(button) for button in (*alike, pane.plan, pane.start)] == [False, False, True, False, True]
+
+
+def test_a_console_that_is_closed_leaves_the_other_ones_models() -> None:
+    """Two campaigns in one notebook: each console has its own."""
+    one, other = Opened(campaign(), broken(3)), Opened(campaign(name="others"), broken(3))
+    lists_problems(other)
+    looks = {look for widget in every_widget(other.view.widget) for look in (widget, widget.layout)}
+    looks |= {widget.style for widget in every_widget(other.view.widget) if widget.has_trait("style")}
+    one.console.close()
+    assert [look for look in looks if look.comm is None] == []
+    other.view.check.rows._buttons[0].click()
+    other.shows_row(0)
+
+
+def test_refresh_makes_the_lines_of_lists_anew() -> None:
+    """In the thread of the click: Colab knows nothing of a widget that another thread has made."""
+    opened = Opened(campaign(), broken(3))
+    made_at_first = models()
+    lists_problems(opened)
+    pane, before = opened.view.check, len(models())
+    lines = shown(pane.rows)
+    assert made_at_first.keys() >= {look.model_id for line in lines for look in (line.layout, line.style)}
+    opened.view.refresh.click()
+    assert [line.comm for line in lines] == [None, None, None]
+    assert [line.description for line in shown(pane.rows)] == ["row 0", "row 1", "row 2"]
+    assert len(models()) == before
+    shown(pane.rows)[2].click()
+    opened.shows_row(2)
+
+
+def broken(count: int) -> pd.DataFrame:
+    """Rows that make no email, for one cause."""
+    return people(count, email=["nobody@"] * count)
+
+
+def lists_problems(opened: Opened) -> None:
+    """Check all rows, and list those of the first cause."""
+    opened.view.check.check.click()
+    opened.sees(lambda now: now.check.phase is Phase.DONE)
+    shown(opened.view.check.causes)[0].click()
+    opened.view.paint()
 
 
 # Results

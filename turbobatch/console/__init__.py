@@ -4,8 +4,8 @@
 
 The state and what follows from it are pure (`state`, `send_state`, `results_state`, `causes`, `figures`, `words`);
 `work`, `rows` and `loading` do what takes time, off the kernel's main thread; the `…actions` modules are what the
-buttons do, the `…view` modules show it. The run itself belongs to the campaign: it outlives the page and the console,
-and another console finds it.
+buttons do, the `…view` modules show it, in widgets of one `kit`. The run itself belongs to the campaign: it outlives
+the page and the console, and another console finds it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 
 from turbobatch.console import parts
-from turbobatch.console.causes import MOST_CAUSES
 from turbobatch.console.results_state import PAGE
 from turbobatch.console.send_state import Phase
 from turbobatch.console.words import check_text, many
@@ -16,24 +15,26 @@ from turbobatch.markup import escaped
 if TYPE_CHECKING:
     from turbobatch.console.actions import Actions
     from turbobatch.console.causes import Cause
+    from turbobatch.console.kit import Kit
     from turbobatch.console.state import State
 
 
 class CheckPane:
     """Check all rows, and go from a problem to its row."""
 
-    def __init__(self, actions: Actions) -> None:
-        self.check = parts.button("Check all rows", actions.check, style="primary")
-        self.stop = parts.button("Stop", actions.stop_check, style="danger")
-        self.progress = widgets.IntProgress(min=0, max=1, layout=widgets.Layout(flex="1 1 8em", max_width="24em"))
-        self.text, self.notice = parts.html(), parts.html()
-        self.causes = parts.Lines(MOST_CAUSES + 1, actions.pick_cause)
-        self.rows = parts.Lines(PAGE, actions.show_row)
-        self.pager = parts.Pager(actions.turn_check)
-        self.by_cause = parts.section("Problems by cause", self.causes.widget)
-        self.of_cause = parts.section("Rows; a click shows the preview", self.rows.widget, self.pager.widget)
-        self.widget = parts.stack(
-            parts.bar(self.check, self.stop, self.progress), self.text, self.notice, self.by_cause, self.of_cause
+    def __init__(self, actions: Actions, kit: Kit) -> None:
+        self._kit = kit
+        self.check = kit.button("Check all rows", actions.check, style="primary")
+        self.stop = kit.button("Stop", actions.stop_check, style="danger")
+        self.progress = kit.make(widgets.IntProgress, {"flex": "1 1 8em", "max_width": "24em"}, min=0, max=1)
+        self.text, self.notice = kit.html(), kit.html()
+        self.causes = kit.lines(actions.pick_cause)
+        self.rows = kit.lines(actions.show_row)
+        self.pager = kit.pager(actions.turn_check)
+        self.by_cause = kit.section("Problems by cause", self.causes.widget)
+        self.of_cause = kit.section("Rows; a click shows the preview", self.rows.widget, self.pager.widget)
+        self.widget = kit.stack(
+            kit.bar(self.check, self.stop, self.progress), self.text, self.notice, self.by_cause, self.of_cause
         )
 
     def update(self, state: State) -> None:
@@ -41,18 +42,18 @@ class CheckPane:
         now = state.check
         is_busy = now.phase is Phase.BUSY
         self.check.disabled = is_busy
-        parts.show(self.stop, is_busy)
-        parts.show(self.progress, is_busy)
+        self._kit.show(self.stop, is_busy)
+        self._kit.show(self.progress, is_busy)
         self.progress.max = max(len(state.preview.rows), now.rows, 1)
         self.progress.value = now.rows
         self.text.value = parts.text_html(check_text(now))
         self.notice.value = parts.notice_html(now.notice)
-        parts.show(self.by_cause, bool(now.causes))
+        self._kit.show(self.by_cause, bool(now.causes))
         self.causes.fill(
             [(place, many(cause.affected, "row"), _cause_html(cause)) for place, cause in enumerate(now.causes)]
         )
         cause = now.causes[now.picked] if now.picked is not None else None
-        parts.show(self.of_cause, cause is not None)
+        self._kit.show(self.of_cause, cause is not None)
         if cause is not None:
             shown = cause.rows[now.first : now.first + PAGE]
             self.rows.fill([(row.number, f"row {row.number}", _row_html(row.where, row.text)) for row in shown])

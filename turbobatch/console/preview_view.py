@@ -13,6 +13,7 @@ from turbobatch.console.words import listed_options, where_text
 
 if TYPE_CHECKING:
     from turbobatch.console.actions import Actions
+    from turbobatch.console.kit import Kit
     from turbobatch.console.rows import Page
     from turbobatch.console.state import Looking, State
 
@@ -22,23 +23,24 @@ _ANY = "any column"
 class PreviewPane:
     """Step through the rows, search them, and see each one's email."""
 
-    def __init__(self, actions: Actions) -> None:
-        self.back = parts.button("◀", lambda: actions.step(-1), tooltip="the row before")
-        self.on = parts.button("▶", lambda: actions.step(1), tooltip="the next row")
-        for step in (self.back, self.on):
-            step.layout.min_width = "3em"
-        self.slider = widgets.IntSlider(
-            min=0, max=0, readout=False, continuous_update=False, layout=widgets.Layout(flex="1 1 12em", width="auto")
-        )
-        self.where = parts.html(width="auto")
-        self.listed = parts.choice([(str(which), which) for which in Listed], "15em")
-        self.text = parts.field("", "13em", placeholder="search the rows", continuous_update=False)
-        self.column = parts.choice([_ANY], "11em")
-        self.find = parts.button("Find", self._search)
-        self.form = widgets.ToggleButtons(
-            options=[(str(form), form) for form in Form], style={"button_width": "auto"}, layout={"width": "auto"}
-        )
-        self.notice, self.head, self.body = parts.html(), parts.html(), parts.html()
+    def __init__(self, actions: Actions, kit: Kit) -> None:
+        self._kit = kit
+        self.back = kit.button("◀", lambda: actions.step(-1), tooltip="the row before", min_width="3em")
+        self.on = kit.button("▶", lambda: actions.step(1), tooltip="the next row", min_width="3em")
+        self.slider = kit.make(
+            widgets.IntSlider, {"flex": "1 1 12em", "width": "auto"},
+            min=0, max=0, readout=False, continuous_update=False,
+        )  # fmt: skip
+        self.where = kit.html(width="auto")
+        self.listed = kit.choice([(str(which), which) for which in Listed], "15em")
+        self.text = kit.field("", "13em", placeholder="search the rows", continuous_update=False)
+        self.column = kit.choice([_ANY], "11em")
+        self.find = kit.button("Find", self._search)
+        self.form = kit.make(
+            widgets.ToggleButtons, {"width": "auto"}, style={"button_width": "auto"},
+            options=[(str(form), form) for form in Form],
+        )  # fmt: skip
+        self.notice, self.head, self.body = kit.html(), kit.html(), kit.html()
         self._actions = actions
         self._columns: tuple[str, ...] = ()
         self._options: list[tuple[str, Listed]] = []
@@ -46,9 +48,9 @@ class PreviewPane:
         parts.on_change(self.listed, actions.switch)
         parts.on_change(self.form, actions.show_form)
         parts.on_change(self.text, lambda _text: self._search())
-        self.widget = parts.stack(
-            parts.bar(self.back, self.slider, self.on, self.where),
-            parts.bar(self.listed, self.text, self.column, self.find),
+        self.widget = kit.stack(
+            kit.bar(self.back, self.slider, self.on, self.where),
+            kit.bar(self.listed, self.text, self.column, self.find),
             self.notice,
             self.head,
             self.form,
@@ -73,7 +75,7 @@ class PreviewPane:
         self.form.value = now.form
         if page is not None or now.notice or not rows:  # else the page before stays until the next one is there
             self.head.value = _head_html(page)
-            parts.show(self.form, page is not None and not page.problem)
+            self._kit.show(self.form, page is not None and not page.problem)
             self.body.value = _body_html(page, now.form)
 
     def _fill_choices(self, now: Looking) -> None:

@@ -16,6 +16,7 @@ from turbobatch.run import RunState
 
 if TYPE_CHECKING:
     from turbobatch.console.actions import Actions
+    from turbobatch.console.kit import Kit
     from turbobatch.console.send_state import Sending
     from turbobatch.console.state import State
 
@@ -23,28 +24,27 @@ if TYPE_CHECKING:
 class SendPane:
     """Count, test, start, and watch the run."""
 
-    def __init__(self, actions: Actions) -> None:
+    def __init__(self, actions: Actions, kit: Kit) -> None:
+        self._kit = kit
         self._cleared = 0
-        self.plan = parts.button("Count what there is to send", actions.plan, style="primary")
-        self.stop_plan = parts.button("Stop", actions.stop_plan, style="danger")
-        self.plan_text, self.facts, self.notice = parts.html(flex="1 1 12em", width="auto"), parts.html(), parts.html()
-        self.accept = widgets.Checkbox(
-            description="Send them all the same", indent=False, layout=widgets.Layout(width="auto")
-        )
-        self.typed = parts.field("Type the number of emails", "18em")
-        self.start = parts.button("Start", actions.start, style="primary")
-        self.hint = parts.html(flex="1 1 12em", width="auto")
-        self._make_settings(actions)
-        self._make_run(actions)
+        self.plan = kit.button("Count what there is to send", actions.plan, style="primary")
+        self.stop_plan = kit.button("Stop", actions.stop_plan, style="danger")
+        self.plan_text, self.facts, self.notice = kit.html(flex="1 1 12em", width="auto"), kit.html(), kit.html()
+        self.accept = kit.make(widgets.Checkbox, {"width": "auto"}, description="Send them all the same", indent=False)
+        self.typed = kit.field("Type the number of emails", "18em")
+        self.start = kit.button("Start", actions.start, style="primary")
+        self.hint = kit.html(flex="1 1 12em", width="auto")
+        self._make_settings(actions, kit)
+        self._make_run(actions, kit)
         self._hear(actions)
-        self.confirm = parts.bar(self.typed, self.start, self.hint)
-        self.before = parts.stack(
-            parts.section("What there is to send", parts.bar(self.plan, self.stop_plan, self.plan_text), self.facts),
-            parts.section("Pace of this run", parts.bar(self.rate, self.concurrency, self.limit)),
-            parts.section("Start", self.accept, self.confirm),
+        self.confirm = kit.bar(self.typed, self.start, self.hint)
+        self.before = kit.stack(
+            kit.section("What there is to send", kit.bar(self.plan, self.stop_plan, self.plan_text), self.facts),
+            kit.section("Pace of this run", kit.bar(self.rate, self.concurrency, self.limit)),
+            kit.section("Start", self.accept, self.confirm),
         )
-        trial = parts.section("A test to your own address", parts.bar(self.test_to, self.test, self.tested))
-        self.widget = parts.stack(self.running, self.before, self.notice, trial)
+        trial = kit.section("A test to your own address", kit.bar(self.test_to, self.test, self.tested))
+        self.widget = kit.stack(self.running, self.before, self.notice, trial)
 
     def update(self, state: State) -> None:
         """Show what the state says."""
@@ -57,23 +57,23 @@ class SendPane:
         self.tested.value = parts.text_html("sending" if now.testing is Phase.BUSY else now.tested)
         self.notice.value = parts.notice_html(now.notice)
 
-    def _make_settings(self, actions: Actions) -> None:
+    def _make_settings(self, actions: Actions, kit: Kit) -> None:
         now = actions.store.state.send
-        self.rate = parts.field("Rate", "19em", value=now.rate, placeholder="20/second, 5000/day")
-        self.concurrency = parts.field("At a time", "9em", value=now.concurrency)
-        self.limit = parts.field("Send at most", "12em", value=now.limit, placeholder="all")
-        self.test_to = parts.field("Address", "22em", value=now.test_to, placeholder="you@example.org")
-        self.test = parts.button("Send a test", actions.test)
-        self.tested = parts.html(flex="1 1 12em", width="auto")
+        self.rate = kit.field("Rate", "19em", value=now.rate, placeholder="20/second, 5000/day")
+        self.concurrency = kit.field("At a time", "9em", value=now.concurrency)
+        self.limit = kit.field("Send at most", "12em", value=now.limit, placeholder="all")
+        self.test_to = kit.field("Address", "22em", value=now.test_to, placeholder="you@example.org")
+        self.test = kit.button("Send a test", actions.test)
+        self.tested = kit.html(flex="1 1 12em", width="auto")
 
-    def _make_run(self, actions: Actions) -> None:
-        self.pause = parts.button("Pause", actions.pause)
-        self.resume = parts.button("Resume", actions.resume)
-        self.stop = parts.button("Stop", actions.stop, style="danger", tooltip="answers in flight are waited for")
-        self.progress = widgets.IntProgress(min=0, max=1, layout=widgets.Layout(flex="1 1 8em", width="auto"))
-        self.run_text, self.counts, self.plot, self.ended = (parts.html() for _ in range(4))
-        controls = parts.bar(self.pause, self.resume, self.stop, self.progress)
-        self.running = parts.section("Run", controls, self.run_text, self.counts, self.plot, self.ended)
+    def _make_run(self, actions: Actions, kit: Kit) -> None:
+        self.pause = kit.button("Pause", actions.pause)
+        self.resume = kit.button("Resume", actions.resume)
+        self.stop = kit.button("Stop", actions.stop, style="danger", tooltip="answers in flight are waited for")
+        self.progress = kit.make(widgets.IntProgress, {"flex": "1 1 8em", "width": "auto"}, min=0, max=1)
+        self.run_text, self.counts, self.plot, self.ended = (kit.html() for _ in range(4))
+        controls = kit.bar(self.pause, self.resume, self.stop, self.progress)
+        self.running = kit.section("Run", controls, self.run_text, self.counts, self.plot, self.ended)
 
     def _hear(self, actions: Actions) -> None:
         fields: dict[str, Any] = {
@@ -85,7 +85,7 @@ class SendPane:
 
     def _update_plan(self, now: Sending) -> None:
         self.plan.disabled = not can_plan(now)
-        parts.show(self.stop_plan, now.planning is Phase.BUSY)
+        self._kit.show(self.stop_plan, now.planning is Phase.BUSY)
         self.plan.description = "Count again" if now.plan is not None else "Count what there is to send"
         self.plan.button_style = "" if now.plan is not None else "primary"  # then the main action is Start
         self.plan_text.value = parts.text_html(words.plan_text(now))
@@ -103,10 +103,10 @@ class SendPane:
 
     def _update_start(self, now: Sending, fault: str) -> None:
         is_idle = not now.running and not now.starting
-        parts.show(self.before, is_idle)
+        self._kit.show(self.before, is_idle)
         if now.cleared != self._cleared:  # else what is being typed is the field's own
             self._cleared, self.typed.value, self.accept.value = now.cleared, now.typed, now.accepted
-        parts.show(self.accept, now.plan is not None and bool(now.plan.objection))
+        self._kit.show(self.accept, now.plan is not None and bool(now.plan.objection))
         self.start.disabled = bool(fault)
         self.start.button_style = "primary" if now.plan is not None else ""
         wrong = pace_fault(now)
@@ -114,11 +114,11 @@ class SendPane:
 
     def _update_run(self, now: Sending) -> None:
         progress = now.progress
-        parts.show(self.running, progress is not None or now.starting)
+        self._kit.show(self.running, progress is not None or now.starting)
         is_paused = progress is not None and progress.state is RunState.PAUSED
-        parts.show(self.pause, now.running and not is_paused)
-        parts.show(self.resume, now.running and is_paused)
-        parts.show(self.stop, now.running)
+        self._kit.show(self.pause, now.running and not is_paused)
+        self._kit.show(self.resume, now.running and is_paused)
+        self._kit.show(self.stop, now.running)
         self.pause.disabled = self.resume.disabled = self.stop.disabled = is_stopping(now)
         self.ended.value = parts.notice_html(now.ended)
         self.run_text.value = parts.text_html("starting" if now.starting else words.run_text(now))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 
 from turbobatch.console import parts
 from turbobatch.console.check_view import CheckPane
+from turbobatch.console.kit import Kit
 from turbobatch.console.preview_view import PreviewPane
 from turbobatch.console.results_view import ResultsPane
 from turbobatch.console.send_view import SendPane
@@ -19,8 +20,6 @@ from turbobatch.markup import escaped
 from turbobatch.wording import unexpected_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from turbobatch.console.actions import Actions
     from turbobatch.console.state import State
 
@@ -33,17 +32,18 @@ class View:
         self._store = actions.store
         self._lock = threading.RLock()
         self._is_closed = False
-        self.preview, self.check = PreviewPane(actions), CheckPane(actions)
-        self.send, self.results = SendPane(actions), ResultsPane(actions)
+        self._kit = kit = Kit()
+        self.preview, self.check = PreviewPane(actions, kit), CheckPane(actions, kit)
+        self.send, self.results = SendPane(actions, kit), ResultsPane(actions, kit)
         self.panes = (self.preview, self.check, self.send, self.results)
-        self.head = parts.html(flex="1 1 20em", width="auto")
-        self.refresh = parts.button("Refresh", self._refresh, tooltip="look at the table and the journal anew")
-        self.tabs = widgets.Tab(
-            [pane.widget for pane in self.panes],
-            titles=[tab.name.capitalize() for tab in Tab],
-            layout=widgets.Layout(width="auto"),
-        )
-        self.widget = parts.stack(parts.bar(self.head, self.refresh), self.tabs)
+        self.head = kit.html(flex="1 1 20em", width="auto")
+        self.refresh = kit.button("Refresh", self._refresh, tooltip="look at the table and the journal anew")
+        self.tabs = kit.make(
+            widgets.Tab, {"width": "auto"},
+            children=[pane.widget for pane in self.panes], titles=[tab.name.capitalize() for tab in Tab],
+        )  # fmt: skip
+        self._frame = Kit()  # what remains when it is closed
+        self.widget = self._frame.stack(kit.bar(self.head, self.refresh), self.tabs)
         parts.on_change(self.tabs, lambda place: actions.go_to(Tab(place)), "selected_index")
         self.paint()
         self._store.listener = Throttle(self.paint, on_fault=self._say_fault)
@@ -72,13 +72,8 @@ class View:
             if self._is_closed:
                 return
             self._is_closed = True
-            before = self.widget.children
-            self.widget.children = (parts.html(parts.text_html(said, faint=True)),)
-            for widget in [item for child in before for item in _all(child)]:
-                # A layout and a style are models of their own: the kernel and the page keep them until they are closed.
-                for model in (widget, widget.layout, getattr(widget, "style", None)):
-                    if model is not None:
-                        model.close()
+            self.widget.children = (self._frame.html(parts.text_html(said, faint=True)),)
+            self._kit.close()
 
     def _say_fault(self, error: Exception) -> None:
         with self._lock, parts.painting():
@@ -88,17 +83,14 @@ class View:
 
     def _refresh(self) -> None:
         self._actions.refresh()
-        self.paint()
-        # In the thread of the click, all of it: Colab shows nothing of what other threads draw.
-        for widget in _all(self.widget):
-            widget.layout.send_state()
-            widget.send_state()
-
-
-def _all(widget: Any) -> Iterator[Any]:
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from _all(child)
+        # In the thread of the click, all of it: Colab shows nothing of what other threads draw or make.
+        with self._lock, parts.painting():
+            if self._is_closed:
+                return
+            self._kit.renew()
+            self.paint()
+            for widget in self._kit.members:
+                widget.send_state()
 
 
 def _head_html(state: State) -> str:
