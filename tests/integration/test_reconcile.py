@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
+import requests
 
 import turbobatch as tb
 from turbobatch.policy import Policy
@@ -113,6 +114,47 @@ def test_identical_emails_to_one_person_are_told_apart_by_nothing(client: tb.Tur
     found = spring.reconcile(table, client)
     assert told(found) == [("1", "unclear"), ("2", "unclear")]
     assert found["mids"].map(len).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("what", ["settled by hand", "sent again"])
+@pytest.mark.parametrize("recipients", ["the same", "a shared copy"])
+def test_an_email_that_another_row_may_have_left_is_nobodys_proof(
+    what: str, recipients: str, sandbox: Sandbox, client: tb.TurboClient
+) -> None:
+    """The journal doesn't know the id of what was settled by hand, nor that of a POST before the last one."""
+    same = recipients == "the same"
+    message = tb.MailMerge(
+        from_="a@acme.example", to="{{ email }}", cc="archive@acme.example", subject="News", text="Hi"
+    )
+    table = pd.DataFrame({"id": ["A", "B"], "email": ["p@x.example", "p@x.example" if same else "q@x.example"]})
+    spring = campaign(message=message)
+    for key, fault in (("A", "reset-before"), ("B", "reset-after")):
+        requests.put(f"{sandbox.url}/faults", json={fault: 1.0}, timeout=9).raise_for_status()
+        spring.send(table[table["id"] == key], client, accept_changes=True)
+    requests.put(f"{sandbox.url}/faults", json={}, timeout=9).raise_for_status()
+    assert spring.results(table)["send_status"].tolist() == ["in_doubt", "in_doubt"]
+    if what == "settled by hand":
+        spring.settle(tb.Status.SENT, ["B"])
+    else:
+        spring.settle(tb.Status.PENDING, ["B"])
+        spring.send(table, client)
+    found = spring.reconcile(table, client, grace=0)
+    expected = "unclear" if same else "missing"
+    assert told(found) == [("A", expected)]
+    assert spring.results(table)["send_status"].tolist() == ["in_doubt", "sent"]
+
+
+def test_an_archives_copy_doesnt_make_emails_alike(client: tb.TurboClient) -> None:
+    """Each is looked for by the address that the others haven't."""
+    message = tb.MailMerge(
+        from_="a@acme.example", to="{{ email }}", cc="archive@acme.example", subject="News", text="Hi"
+    )
+    table = pd.DataFrame(
+        {"id": [1, 2, 3], "email": ["reset-before@x.example", "reset-after@y.example", "ana@x.example"]}
+    )
+    spring = campaign(message=message)
+    spring.send(table, client)
+    assert told(spring.reconcile(table, client, grace=0)) == [("1", "missing"), ("2", "found")]
 
 
 def test_what_v1_sent_has_no_label_and_isnt_guessed(sandbox: Sandbox, client: tb.TurboClient) -> None:
