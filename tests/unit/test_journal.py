@@ -87,6 +87,33 @@ def assert_one_line(error: BaseException, *parts: str) -> None:
         assert part in text
 
 
+class TestAccounts:
+    def test_posts_are_told_by_their_keys(self, journal: Journal) -> None:
+        """When the first and the last began; keys that were never posted are absent."""
+        journal.commit([intent("a", time=100.0), intent("b", time=150.0)], [])
+        journal.commit([intent("a", time=300.0, resend=True)], [])
+        assert journal.post_spans(["a", "b", "c"]) == {"a": (100.0, 300.0), "b": (150.0, 150.0)}
+
+    def test_message_ids_that_are_known(self, journal: Journal) -> None:
+        """Of those that are asked for."""
+        journal.commit([intent("a"), intent("b")], [])
+        journal.commit([], [outcome("a", mid="17"), outcome("b", mid="18")])
+        assert journal.known_mids(["17", "19"]) == {"17"}
+
+    def test_who_may_have_left_an_email_that_isnt_known(self, journal: Journal) -> None:
+        """Settled by hand, either way, and posted more than once; not what has its answer, nor what is in doubt."""
+        keys = ("answered", "v1", "as sent", "as pending", "again", "doubt", "refused", "early")
+        journal.commit([intent(key, time=50.0 if key == "early" else 100.0) for key in keys], [])
+        journal.commit(
+            [], [outcome("answered", mid="1"), outcome("v1", message="OK"), outcome("refused", Status.REJECTED)]
+        )
+        journal.settle(["as sent", "early"], Status.SENT, "settled by hand as sent", 200.0)
+        journal.settle(["as pending", "again"], Status.PENDING, "settled by hand as pending", 200.0)
+        journal.commit([intent("again", time=110.0)], [])
+        journal.commit([], [outcome("again", mid="2")])
+        assert sorted(item.key for item in journal.unaccounted(90.0, 120.0)) == ["again", "as pending", "as sent"]
+
+
 class TestCommit:
     def test_an_intent_is_in_doubt_until_its_outcome(self, journal: Journal) -> None:
         """Whatever the journal says is true already: a crash after the claim needs no repair."""
