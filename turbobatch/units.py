@@ -5,6 +5,7 @@ Sending and reporting both walk the table through here, so that a row's key and 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -16,6 +17,7 @@ from uuid import UUID
 from turbobatch.addresses import holds_control
 from turbobatch.errors import CampaignError, did_you_mean
 from turbobatch.policy import Status
+from turbobatch.recipients.audited import AuditedTable
 from turbobatch.spill import Spill
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 2000  # rows
 _AT_ONCE = 500  # units that are held in a batch
+_PART = re.compile(r"\|((?:\\.|[^\\|])*)", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _STEADY = (str, int, float, Decimal, UUID, date, time)  # what reads the same in every run
 
 
@@ -226,7 +230,7 @@ class Finder:
 
     def batches_of_chunk(self, table: Table, chunk: Chunk) -> Iterator[Batch]:
         """Walk the units of the next rows of a table that has no groups."""
-        found = self._plain_keys(chunk)
+        found = self._plain_keys(chunk) if not isinstance(table, AuditedTable) else None
         if found is None:
             yield from self._batches(units_of_chunk(table, chunk))
             return
@@ -258,6 +262,8 @@ class Finder:
         merged = None
         if self.layout.group_by and self.layout.group_of(unit.values) is None:
             return self._unusable(unit, "group_by", self.layout.group_by)
+        if (given := given_key(unit.table, unit.number)) is not None:
+            return Finding(unit, given)
         if self.layout.key:
             key = self.layout.key_of(unit.values)
             if key is None or holds_control(key) or not self._is_steady(unit.values):
@@ -316,6 +322,11 @@ def _told_apart(found: Finding, first: int) -> Finding:
     return Finding(unit, key, status=Status.DUPLICATE, message=f"{unit.where}: same key as row {first}")
 
 
+def given_key(table: Table, row: int) -> str | None:
+    """The key that a row of an audit was looked at under; it stays the row's, whatever its cells make of it now."""
+    return (key_text(table.keys[row]) or None) if isinstance(table, AuditedTable) else None
+
+
 def _joined(values: Sequence[Any], places: Sequence[int]) -> str | None:
     texts = [key_text(values[place]) for place in places]
     return _key(texts) if all(texts) else None
@@ -325,6 +336,14 @@ def _key(texts: Sequence[str]) -> str:
     if len(texts) == 1:
         return texts[0]
     return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
+
+
+def key_parts(key: str, count: int) -> list[str] | None:
+    """What the key columns held of which a key was made; None if it was made of another number of columns."""
+    if count == 1:
+        return [key]
+    parts = [_ESCAPED.sub(r"\1", part) for part in _PART.findall(f"|{key}")]
+    return parts if len(parts) == count else None
 
 
 def _plain_texts(cells: Sequence[Any]) -> list[str] | None:

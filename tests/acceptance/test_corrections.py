@@ -101,6 +101,27 @@ def test_what_is_still_wrong_is_told_by_the_files_lines(
     assert sandbox.requests_seen() == seen
 
 
+def test_a_new_campaigns_addresses_are_its_keys(turbobatch: Command, sandbox: Sandbox) -> None:
+    """What `init` makes: a corrected address leaves once, and the table's own report tells it."""
+    assert turbobatch("init", "first").returncode == 0
+    table = turbobatch.folder / "first" / "recipients.csv"
+    table.write_text(table.read_text("utf-8") + "Zoe,zoe@@gmial.com,Nice\n", "utf-8")
+    assert turbobatch("send", "first", "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch("audit", "first", "-o", "failed.csv").returncode == 0
+    correct(turbobatch.folder / "failed.csv", "zoe@@gmial.com", "zoe@gmail.com")
+    assert turbobatch("check", "first", "--recipients", "failed.csv").stdout == "Every row can be sent.\n"
+    sent = turbobatch("send", "first", "--recipients", "failed.csv", "-o", "mended.csv", "--yes")
+    assert (sent.returncode, sent.stderr) == (0, "")
+    for recipients in (["--recipients", "failed.csv"], []):
+        again = turbobatch("send", "first", *recipients, "-o", "report.csv", "--yes")
+        assert again.returncode == 0, again.stderr
+        assert "up to 0 emails to send" in again.stdout
+        assert len(sandbox.inbox()) == 4
+    report = read_report(turbobatch.folder / "report.csv")
+    assert report["send_status"].tolist() == ["sent"] * 4
+    assert report["send_key"].tolist()[-1] == "zoe@@gmial.com"
+
+
 @pytest.mark.parametrize("ending", [".csv", ".xlsx"])
 def test_a_killed_resend_goes_on_where_it_was(
     ending: str, letters: Letters, turbobatch: Command, slow_sandbox: Sandbox

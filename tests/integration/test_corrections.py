@@ -85,11 +85,8 @@ def test_what_was_corrected_is_sent_and_nothing_else(
     assert results["send_status"].tolist() == ["sent", "sent", "in_doubt"]
     assert list(results.columns[:4]) == ["id", "name", "email", "cc"]
     told = campaign(key).results(orders)["send_status"].tolist()
-    assert (
-        told == ["sent", "sent", "sent", "in_doubt", "sent"]
-        if key
-        else told[1:4] == ["invalid", "rejected", "in_doubt"]
-    )
+    # Without a key, a row that couldn't be merged had none to be known by.
+    assert told == ["sent", "sent" if key else "invalid", "sent", "in_doubt", "sent"]
 
 
 @pytest.mark.parametrize(
@@ -147,15 +144,89 @@ def test_an_email_that_bounced_is_not_sent_again(
 
 
 def test_without_a_key_a_change_makes_no_new_email_of_one_in_doubt(sandbox: Sandbox, client: tb.TurboClient) -> None:
-    """Its content makes its key, but the audit tells that it is the same row."""
-    _, audit = sent_orders(client, None)
+    """Its content made its key, which stays its own."""
+    orders, audit = sent_orders(client, None)
     before = sandbox.requests_seen()
     changed = audit.assign(name=audit["name"].replace("Di", "Diana"))
     plan = campaign(None).plan(changed)
-    assert (plan.rows, plan.warnings[0][:50]) == (2, "the DataFrame: 1 row has left, or may have, and is")
+    assert (plan.rows, plan.known, plan.warnings) == (3, {"in_doubt": 1}, ())
     results = campaign(None).send(changed, client, progress=False)
-    assert results["name"].tolist() == ["Bo", "Cy"]
+    assert results["send_status"].tolist() == ["invalid", "rejected", "in_doubt"]
+    assert results["send_key"].tolist() == campaign(None).results(orders)["send_key"].tolist()[1:4]
     assert sandbox.requests_seen() == before
+
+
+def test_without_a_key_a_corrected_row_in_doubt_leaves_once(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """Once it is settled that it hasn't: by its audit, and then not by its table again."""
+    orders, audit = sent_orders(client, None)
+    failed = fixed(audit, Cy="cy@x.example", Di="di@x.example")
+    own = campaign(None)
+    own.send(failed, client, progress=False)
+    assert own.settle(tb.Status.PENDING) == 1
+    before = len(arrived(sandbox))
+    for recipients, statuses in (
+        (failed, ["invalid", "sent", "sent"]),
+        (orders, ["sent", "invalid", "sent", "sent", "sent"]),
+        (failed, ["invalid", "sent", "sent"]),
+    ):
+        assert own.plan(recipients).objection == ""
+        assert own.send(recipients, client, progress=False)["send_status"].tolist() == statuses
+        assert arrived(sandbox)[before:] == ["Di <di@x.example>"]
+    assert own.plan(orders).known == {"sent": 4}
+
+
+WRONG = ["reject+ana@x.example", "reject+bo@x.example", "reject+b@x.example"]
+ZOE = {
+    "id": ["1", "2", "3"],
+    "name": ["Ana", "Zoe", "Cy"],
+    "email": ["ana@x.example", "zoe@@x.example", "cy.x.example"],
+    "cc": "",
+}
+
+
+@pytest.mark.parametrize("key", ["email", ("id", "email")])
+@pytest.mark.parametrize("ending", [".csv", ".xlsx", None])
+def test_a_corrected_address_may_be_the_key(
+    ending: str | None, key: Any, sandbox: Sandbox, client: tb.TurboClient, tmp_path: Path
+) -> None:
+    """The row keeps the key that it had, so that its table knows that it was sent."""
+    people, own = pd.DataFrame(ZOE), campaign(key)
+    failed = fixed(tb.audit(own.send(people, client, progress=False)), Zoe="zoe@x.example", Cy="cy@x.example")
+    given = failed if ending is None else tb.write_report(failed, tmp_path / f"failed{ending}")
+    assert own.plan(given).emails == 2
+    assert own.check(given).empty
+    assert own.preview(given, row=1).key == failed["send_key"].tolist()[1]
+    for recipients, count in ((given, 2), (given, 2), (people, 3)):
+        results = own.send(recipients, client, progress=False)
+        assert results["send_status"].tolist() == ["sent"] * count
+        assert results["send_key"].tolist()[-2:] == failed["send_key"].tolist()
+        assert len(arrived(sandbox)) == 3
+    assert own.plan(people).known == {"sent": 3}
+
+
+def test_a_number_in_a_key_beside_an_address_is_no_correction(sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """A spreadsheet rewrites it."""
+    people, own = pd.DataFrame(ZOE), campaign(("id", "email"))
+    failed = fixed(tb.audit(own.send(people, client, progress=False)), Zoe="zoe@x.example")
+    before = sandbox.requests_seen()
+    with pytest.raises(tb.CampaignError, match=r"'id', 'email' makes the key '02\|zoe@x.example', but the key was"):
+        own.send(failed.assign(id="02"), client, progress=False)
+    assert sandbox.requests_seen() == before
+
+
+@pytest.mark.parametrize("key", ["email", None])
+def test_what_corrections_make_the_same_leaves_once(key: str | None, sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """Of rows that would have been duplicates one is sent, and none where the email has left before."""
+    people = pd.DataFrame({"id": "1", "name": "Ana", "cc": ""} | {"email": ["ana@x.example", *WRONG]})
+    own = campaign(key)
+    audit = tb.audit(own.send(people, client, progress=False))
+    failed = audit.assign(email=["ana@x.example", "bo@x.example", "bo@x.example"])
+    assert (
+        "the DataFrame: 2 rows make the same emails as others now and are left out: row 0" in own.plan(failed).warnings
+    )
+    for _ in range(2):
+        assert own.send(failed, client, progress=False)["send_status"].tolist() == ["sent"]
+    assert arrived(sandbox) == ["Ana <ana@x.example>", "Ana <bo@x.example>"]
 
 
 def test_customers_who_have_got_other_orders_are_no_objection(sandbox: Sandbox, client: tb.TurboClient) -> None:
@@ -217,6 +288,19 @@ def test_a_group_that_is_corrected_in_part_is_refused(sandbox: Sandbox, client: 
     ):
         grouped.send(failed, client, progress=False)
     assert sandbox.inbox().empty
+
+
+@pytest.mark.parametrize("key", ["email", None])
+def test_groups_that_corrections_unite_are_refused(key: str | None, sandbox: Sandbox, client: tb.TurboClient) -> None:
+    """Which of the two emails has which rows can't be told."""
+    emails = ["reject+a@x.example", "reject+b@x.example"]
+    lines = pd.DataFrame({"id": "1", "name": "Ana", "email": emails, "cc": ""})
+    grouped = campaign(key, group_by="email")
+    failed = tb.audit(grouped.send(lines, client, progress=False)).assign(email="a@x.example")
+    before = sandbox.requests_seen()
+    with pytest.raises(tb.CampaignError, match="row 0 and row 1 were two emails, and 'email' is the same in them now"):
+        grouped.send(failed, client, progress=False)
+    assert sandbox.requests_seen() == before
 
 
 DAYS = pd.to_datetime(["2026-11-01", "2026-11-02", "2026-11-03 10:30", "2026-11-04", "2026-11-05"], format="ISO8601")

@@ -15,7 +15,7 @@ from turbobatch.errors import CampaignError
 from turbobatch.merge import MailMerge
 from turbobatch.policy import Status
 from turbobatch.recipients import open_table
-from turbobatch.units import Finder, Finding, Layout, Unit, units
+from turbobatch.units import Finder, Finding, Layout, Unit, key_parts, units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,6 +114,12 @@ class TestKey:
         cells = ["".join(item) for size in range(1, longest + 1) for item in itertools.product("a|\\", repeat=size)]
         rows = list(itertools.product(cells, repeat=columns))
         assert len({key_of(*row) for row in rows}) == len(rows)
+        assert all(key_parts(key_of(*row) or "", columns) == list(row) for row in rows)
+
+    def test_of_other_columns_has_no_parts(self) -> None:
+        """Where their number was another one; a single cell's text isn't escaped."""
+        assert key_parts("a|b|c", 2) is None
+        assert key_parts("a|b", 1) == ["a|b"]
 
     @pytest.mark.parametrize("role", ["key", "group_by"])
     def test_of_an_unknown_column_is_refused(self, role: str) -> None:

@@ -74,7 +74,7 @@ class AuditedTable:
         source: the audit, as any table.
         cells: one list per column.
         lines: where each row's first line stands in the file.
-        keys: each row's `send_key`, as the file has it now.
+        keys: each row's `send_key`, as the file has it now: what it is sent under, whatever its cells are.
         statuses: what had become of each row.
     """
 
@@ -131,6 +131,10 @@ class AuditedTable:
                 if value != self.cells[place][row]:
                     data.iloc[row, place] = value
         return replace(self, cells=cells, data=data)
+
+    def without_keys(self) -> Self:
+        """The same as rows that were never sent."""
+        return replace(self, keys=[None] * len(self.keys))
 
     def without(self, rows: Collection[int]) -> Self:
         """The same without some of its rows."""
