@@ -25,7 +25,7 @@ from turbobatch.reconcile import GRACE, Reconciled, reconcile
 from turbobatch.results import Results
 from turbobatch.run import Asked, Run, active_run, start_run
 from turbobatch.settlement import doubts_to_settle, settle_by_hand
-from turbobatch.suppression import Suppressed, load_suppressed, looking
+from turbobatch.suppression import Suppressed, load_for_a_look, load_suppressed, looking
 from turbobatch.trial import send_trial
 from turbobatch.validation import Validating, account
 
@@ -86,8 +86,8 @@ class Campaign(Definition):
         Args:
             recipients: the table, if not the campaign's own.
             api: "v1" or "v2", whose size limit counts.
-            client: a v2 account, else the environment's, for what the vendor is asked. Without any its suppression list
-                is left out, with a warning.
+            client: a v2 account, else the environment's, for what the vendor is asked. Without any, or where the vendor
+                can't be reached, its suppression list is left out, with a warning.
             validate: have the vendor judge the address of everybody who could be sent an email, which costs a credit
                 each. It judges invalid, spamtrap, abuse and do_not_mail: problems; the others are counted in
                 `attrs["turbobatch.validated"]`. A judgement is kept in `<name>.validated.db` beside the journal and
@@ -95,7 +95,8 @@ class Campaign(Definition):
 
         Raises:
             CampaignError: the table or a template can't be used at all, or `validate` has no v2 account.
-            AuthenticationError, ManagementError: the vendor couldn't be asked.
+            AuthenticationError: the vendor refused the credentials.
+            ManagementError: `validate` couldn't ask the vendor.
             JournalError: `validate` has to know what is sent, and the journal can't be read.
             KeyboardInterrupt: Ctrl-C. A list that is being judged goes on: the next such check takes it up.
         """
@@ -126,7 +127,8 @@ class Campaign(Definition):
                 client = held.enter_context(account(client))
                 validating = held.enter_context(Validating(self.validated_path, source.merger))
             found = held.enter_context(looking(self._suppress, client, say))
-            suppressed = self._suppressed(found, progress=progress)
+            # Who is on the list mustn't be paid for: a validation needs it, a mere look goes on without.
+            suppressed = self._suppressed(found, progress=progress, say=None if validate else say)
             prepare = self._preparation(source, any_account(api or self.api or "v2"), suppressed)
             on_ready = validating.want if validating is not None else None
             with reading("checking", bar=progress, rows=source.table.about) as tick:
@@ -413,9 +415,14 @@ class Campaign(Definition):
             with reading("asking", bar=progress, rows=count) as tick:
                 return reconcile(journal, source, client, self.name, grace=grace, tick=tick)
 
-    def _suppressed(self, client: TurboClient | None, *, progress: bool) -> Suppressed:
+    def _suppressed(
+        self, client: TurboClient | None, *, progress: bool, say: Callable[[str], object] | None = None
+    ) -> Suppressed:
+        """The lists; with `say` the vendor's is left out where it can't be had."""
         with reading("suppression list", bar=progress) as tick:
-            return load_suppressed(self._suppress, client, tick=tick)
+            if say is None:
+                return load_suppressed(self._suppress, client, tick=tick)
+            return load_for_a_look(self._suppress, client, say, tick=tick)
 
     def _preparation(self, source: Source, api: SendApi, suppressed: Suppressed) -> Preparation:
         return Preparation(campaign=self.name, merger=source.merger, api=api, suppressed=suppressed or None)

@@ -127,6 +127,26 @@ def load_suppressed(
     return found
 
 
+def load_for_a_look(
+    lists: Sequence[Listed],
+    client: TurboClient | None,
+    say: Callable[[str], object],
+    *,
+    tick: Callable[[int], object] = lambda _: None,
+) -> Suppressed:
+    """The same for who only looks: a vendor that gives no list is left out too, which `say` is told of.
+
+    Raises:
+        CampaignError: a table can't be read, or it isn't clear which column holds the addresses.
+        AuthenticationError: the vendor refused the credentials.
+    """
+    try:
+        return load_suppressed(lists, client, tick=tick)
+    except ManagementError as error:
+        say(f"the vendor's suppression list wasn't looked at: {error.__cause__ or error}")  # without what sending adds
+        return load_suppressed(lists, tick=tick)
+
+
 def _tabled(source: Listed) -> Iterator[tuple[list[str], list[str]]]:
     if isinstance(source, str | Path):
         with file_errors(Path(source)):

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from turbobatch.reconcile import Reconciled
     from turbobatch.validation import Need
 
+CORRECTED = "failed.csv"
+MENDED = "mended.csv"
+"""The failed addresses that are corrected, and the report of sending them, which mustn't replace the whole one."""
+
 _SHOWN = 20  # failed addresses, or keys, a terminal shows before it names the rest's number
 
 IN_PROGRESS = "A run seems to be in progress: rows in doubt may just be waiting for their answers."
@@ -47,6 +51,7 @@ class Failures:
     """A table's failed addresses, counted chunk by chunk; only those that are shown are kept."""
 
     kinds: Counter[str] = field(default_factory=Counter)  # by category
+    statuses: Counter[str] = field(default_factory=Counter)  # what became of their rows
     _lines: list[str] = field(default_factory=list)
 
     @property
@@ -57,6 +62,7 @@ class Failures:
     def add(self, found: pd.DataFrame) -> None:
         """Count an audit's rows."""
         self.kinds.update(found["category"].tolist())
+        self.statuses.update(found["status"].tolist())
         shown = found[~found["category"].isin(list(AS_MEANT))].head(_SHOWN - len(self._lines))
         for item in shown.itertuples(index=False):
             # Without an address, by what tells the email apart and what `resolve --key` takes.
@@ -94,14 +100,31 @@ def failures_text(failures: pd.DataFrame) -> str:
     return counted.text()
 
 
-def correcting_text(output: Path | None) -> str:
-    """How an audit goes on: in its file, or in one that is still to be written."""
-    file = output or "failed.csv"
-    write = "" if output else f"Write them into a file with -o {file}. "
-    return (
-        f"{write}Correct the table's own columns in it, not `address`; then this sends what was corrected, and nothing "
-        f"twice:\n  turbobatch send CAMPAIGN --recipients {file} -o report.csv"
-    )
+def correcting_text(failures: Failures, output: Path | None, send: str) -> str:
+    """How an audit goes on, in its file or in one that is still to be written; nothing of a page, which is for people.
+
+    `send` is the command for what can be sent again. What the rest takes is said too.
+    """
+    if output is not None and output.suffix.lower() == ".html":
+        return ""
+    lines = []
+    left, in_doubt = failures.statuses[Status.SENT], failures.statuses[Status.IN_DOUBT]
+    if (again := failures.count - left - in_doubt) > 0:
+        some = f"{again:,} of the {failures.count:,} can be sent again. " if left or in_doubt else ""
+        write = "" if output is not None else f"Write them into a file with -o {CORRECTED}. "
+        lines.append(
+            f"{some}{write}Correct the table's own columns in it, not `address`; then this sends what was corrected, "
+            f"and nothing twice:\n  {send}"
+        )
+    if in_doubt:
+        lines.append(f"{in_doubt:,} in doubt: not sent again before settled, by `turbobatch reconcile` or `resolve`.")
+    if left:
+        have, them = ("has", "it") if left == 1 else ("have", "them")
+        lines.append(
+            f"{left:,} {have} left: to send {them} again takes another campaign name, and a table without the audit's "
+            "own columns."
+        )
+    return "\n".join(lines)
 
 
 @dataclass(slots=True)
@@ -182,8 +205,8 @@ def resending_text(emails: int) -> str:
     return f"{emails} {it} may have been accepted: the next send posts {post} again, and {they} may arrive twice."
 
 
-def reconciled_text(told: Sequence[Reconciled], campaign: str) -> str:
-    """What became of each email in doubt, and what to do about those that remain; `campaign` as the user wrote it."""
+def reconciled_text(told: Sequence[Reconciled], resolve: str) -> str:
+    """What became of each email in doubt, and what to do about those that remain: the command that settles by hand."""
     if not told:
         return "No email is in doubt.\n"
     settled = sum(item.is_settled for item in told)
@@ -194,7 +217,7 @@ def reconciled_text(told: Sequence[Reconciled], campaign: str) -> str:
     if settled < len(told):
         lines.append(
             "What wasn't found may have been accepted all the same. It stays in doubt, and is yours to settle:\n"
-            f"  turbobatch resolve {campaign} --as sent|pending [--key KEY]   (pending: it is sent again)"
+            f"  {resolve} --as sent|pending [--key KEY]   (pending: it is sent again)"
         )
     return "\n".join(lines) + "\n"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import pty
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -55,8 +57,9 @@ def test_failed_addresses_are_corrected_and_sent(letters: Letters, turbobatch: C
     told = turbobatch("audit", "report.csv").stdout
     assert told.startswith("Failed addresses (3): 3 domain typo\n")
     assert "(did you mean p2@gmail.com?)" in told
-    assert "turbobatch send CAMPAIGN --recipients failed.csv -o report.csv" in told
+    assert "turbobatch send CAMPAIGN --recipients failed.csv -o mended.csv" in told
     written = turbobatch("audit", folder, "-o", "failed.csv")
+    assert f"\n  turbobatch send {folder} --recipients failed.csv -o mended.csv\n" in written.stdout
     assert written.stdout.startswith("3 failed addresses, written to failed.csv\nCorrect the table's own columns")
 
     correct(turbobatch.folder / "failed.csv")
@@ -159,7 +162,10 @@ def test_an_email_that_bounced_has_left(letters: Letters, turbobatch: Command) -
     """Each command that reads its corrected row says that it isn't sent again, and how it can be."""
     folder = letters(table="id,name,email\n1,Ana,bounce@x.example\n2,Bea,bea@@x.example\n")
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
-    assert turbobatch("audit", folder, "--delivery", "-o", "failed.csv").returncode == 0
+    told = turbobatch("audit", folder, "--delivery", "-o", "failed.csv").stdout
+    assert "1 of the 2 can be sent again. Correct " in told
+    left = "1 has left: to send it again takes another campaign name, and a table without the audit's own columns.\n"
+    assert told.endswith(left)
     correct(turbobatch.folder / "failed.csv", "bounce@", "ana@")
     correct(turbobatch.folder / "failed.csv", "@@", "@")
     given = ("--recipients", "failed.csv")
@@ -173,3 +179,68 @@ def test_an_email_that_bounced_has_left(letters: Letters, turbobatch: Command) -
     assert [checked.stderr, sent.stderr, reported.stderr] == [said] * 3
     assert sent.stdout.startswith("2 rows (1 sent already): up to 1 emails to send\n")
     assert read_report(turbobatch.folder / "now.csv")["send_status"].tolist() == ["sent", "sent"]
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_nothing_is_advised_of_what_cant_be_given_back(letters: Letters, turbobatch: Command) -> None:
+    """A page is for people; of what has left nothing can be sent under the same name."""
+    folder = letters(table="id,name,email\n1,Ana,bounce@x.example\n")
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 0
+    assert "turbobatch send" not in turbobatch("audit", folder, "--delivery").stdout
+    page = turbobatch("audit", folder, "--delivery", "-o", "failed.html").stdout
+    assert page == "1 failed addresses, written to failed.html\nDeliveries, by row:\n        1 bounced\n\n"
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_an_audit_is_not_replaced_unasked(letters: Letters, turbobatch: Command) -> None:
+    """What was corrected by hand in it would be lost; of other files nobody is asked."""
+    folder = letters(table=people(3, 2))
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    path = turbobatch.folder / "failed.csv"
+    path.write_text("a,b\n1,2\n", encoding="utf-8")
+    audit = ("audit", folder, "-o", "failed.csv")
+    assert turbobatch(*audit).returncode == 0
+    written = path.read_text("utf-8")
+    correct(path)
+    without = path.read_text("utf-8").replace("row,", "line,")
+    for kept in (path.read_text("utf-8"), without):  # also where a column was lost
+        path.write_text(kept, "utf-8")
+        done = turbobatch(*audit)
+        assert (done.returncode, done.stdout, path.read_text("utf-8")) == (2, "", kept)
+        assert done.stderr == (
+            "error: failed.csv is an audit already, and may have been corrected by hand: "
+            "give the output another name, or say --yes to replace it\n"
+        )
+    for answer, code, text in (("n\n", 2, without), ("y\n", 0, written)):
+        outside, inside = pty.openpty()
+        process = turbobatch.start(*audit, stdin=inside)
+        os.close(inside)
+        with os.fdopen(outside, "wb", buffering=0) as terminal:
+            terminal.write(answer.encode())
+            out, _ = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, path.read_text("utf-8")) == (code, text)
+        assert "Replace it? [y/N]: " in out
+    correct(path)
+    assert turbobatch(*audit, "--yes").returncode == 0
+    assert path.read_text("utf-8") == written
+    assert turbobatch("audit", folder).returncode == 0
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_an_audit_of_another_table_and_journal(letters: Letters, turbobatch: Command) -> None:
+    """They go with a campaign: a report has its rows."""
+    folder = letters()
+    (turbobatch.folder / "other.csv").write_text(people(2, 1), encoding="utf-8")
+    given, journal = ("--recipients", "other.csv"), ("--journal", "other.db")
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes", *given, *journal).returncode == 1
+    told = turbobatch("audit", folder, *given, *journal).stdout
+    assert told.startswith("Failed addresses (1): 1 domain typo\n")
+    assert f"\n  turbobatch send {folder} --recipients failed.csv -o mended.csv --journal other.db\n" in told
+    assert turbobatch("audit", folder, *given).stdout == "No address failed.\n\n"
+    missing = turbobatch("audit", folder, "--journal", "mistyped.db")
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    for options in (given, journal):
+        done = turbobatch("audit", "report.csv", *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        said = "report.csv is taken for a report, which has its rows: --recipients and --journal go with a campaign"
+        assert done.stderr == f"error: {said}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -37,6 +38,7 @@ def test_reconcile_settles_what_the_vendor_has_and_names_what_remains(
     )
     assert "missing   key 3  not in the analytics" in done.stdout
     assert f"turbobatch resolve {folder} --as sent|pending" in done.stdout
+    assert f"by hand: turbobatch resolve {folder} --as sent|pending\n" in turbobatch("status", folder).stdout
 
     assert turbobatch("resolve", folder, "--as", "pending", "--key", "3").returncode == 0
     (folder / "people.csv").write_text(TABLE.replace("reset-before", "cleo"))
@@ -44,6 +46,26 @@ def test_reconcile_settles_what_the_vendor_has_and_names_what_remains(
     assert sorted(sandbox.inbox()["reference_id"]) == ["1", "2", "3"]
     done = turbobatch("reconcile", folder)
     assert (done.returncode, done.stdout) == (0, "No email is in doubt.\n\n")
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_commands_that_are_suggested_name_the_same_table_and_journal(letters: Letters, turbobatch: Command) -> None:
+    """Else they would look at others, where nothing is in doubt."""
+    folder = letters()
+    (turbobatch.folder / "other people.csv").write_text(TABLE)
+    given, journal = ("--recipients", "other people.csv"), ("--journal", "other.db")
+    assert turbobatch("send", folder, "-o", "report.csv", "--yes", *given, *journal).returncode == 1
+    reconcile = f"turbobatch reconcile {folder} --recipients 'other people.csv' --journal other.db"
+    resolve = f"turbobatch resolve {folder} --journal other.db --as sent|pending"
+    assert f"Settle them with: {reconcile} (v2), or by hand: {resolve}\n" in (
+        turbobatch("status", folder, *given, *journal).stdout
+    )
+    done = turbobatch(*shlex.split(reconcile)[1:], "--grace", "0")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"\n  {resolve} " in done.stdout
+    told = turbobatch("audit", folder, *given, *journal).stdout
+    assert told.startswith("Failed addresses (1): 1 in doubt\n  row 2 ")
+    assert told.endswith("1 in doubt: not sent again before settled, by `turbobatch reconcile` or `resolve`.\n")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +108,7 @@ def test_the_audit_and_the_report_tell_of_deliveries(letters: Letters, turbobatc
     folder = letters(table=table)
     assert turbobatch("send", folder, "-o", "report.parquet", "--yes").returncode == 1
     for source in (folder, "report.parquet"):
-        done = turbobatch("audit", source, "--delivery", "-o", "failed.csv")
+        done = turbobatch("audit", source, "--delivery", "-o", "failed.csv", "--yes")
         assert (done.returncode, done.stderr) == (0, "")
         assert "Deliveries, by row:\n        1 bounced\n        1 delivered\n        1 opened\n" in done.stdout
         failed = pd.read_csv(turbobatch.folder / "failed.csv")

@@ -37,6 +37,19 @@ def test_check_and_send_leave_them_out(campaign: Path, turbobatch: Command, sand
     assert sandbox.inbox()["to"].tolist() == ["Person 0 <p0@example.org>", "Person 2 <p2@example.org>"]
 
 
+def test_a_check_asks_the_host_it_is_given(campaign: Path, turbobatch: Command) -> None:
+    """As the other commands that ask the vendor do."""
+    with Sandbox() as other, Sandbox() as sandbox:
+        turbobatch.use(sandbox)  # type: ignore[attr-defined]  # conftest's
+        client = other.client()
+        client.import_suppressions(["p1@example.org"], "asked us to stop")
+        client.close()
+        assert turbobatch("check", campaign).stdout == "Every row can be sent.\n"
+        checked = turbobatch("check", campaign, "--base-url", other.base_url("v2"))
+        assert checked.stdout.startswith("row 1 (line 3 of people.csv): ")
+        assert turbobatch("check", campaign, "--base-url", "nowhere").returncode == 2
+
+
 def test_a_check_needs_no_account(campaign: Path, turbobatch: Command) -> None:
     """It says in one line what it didn't look at."""
     done = turbobatch("check", campaign)
@@ -62,6 +75,10 @@ def test_a_vendor_out_of_reach_sends_nothing(campaign: Path, turbobatch: Command
     """The same command goes on when it is back."""
     with Sandbox() as sandbox:
         turbobatch.use(sandbox)  # type: ignore[attr-defined]  # conftest's
+    checked = turbobatch("check", campaign)
+    assert (checked.returncode, checked.stdout) == (0, "Every row can be sent.\n")
+    (line,) = checked.stderr.splitlines()
+    assert line.startswith("warning: the vendor's suppression list wasn't looked at: 127.0.0.1:")
     done = turbobatch("send", campaign, "-o", "report.csv", "--yes")
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1].endswith("nothing was sent without the suppression list, so run it again")

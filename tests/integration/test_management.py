@@ -580,6 +580,17 @@ class TestOddHosts:
         assert len(odd.rows(page_size=1000)) == 30
         assert [line.partition("page=")[2] for line in odd.lines] == [f"{n}&limit=1000 HTTP/1.1" for n in range(1, 5)]
 
+    @pytest.mark.parametrize("told", [{"message": "no such page"}, {"message": "email_not_found"}])
+    def test_a_host_without_a_page_beyond_the_last(self, serve: Serve, told: object) -> None:
+        """A list whose last page is full is whole all the same."""
+        rows = [ROW | {"id": number} for number in range(10)]
+        odd = Odd(serve, answer({"count": 10, "results": rows}), answer(told, "404 Not Found"))
+        assert len(odd.rows(page_size=10)) == 10
+        assert len(odd.lines) == 2
+        odd = Odd(serve, answer({"count": 11, "results": rows}), answer(told, "404 Not Found"))
+        with pytest.raises(ManagementError, match="no word on the analytics"):
+            odd.rows(page_size=10)
+
     def test_a_page_that_never_comes_is_no_end(self, serve: Serve) -> None:
         odd = Odd(serve, answer({"count": 99, "results": [ROW]}), "500")
         rows = odd.calls.analytics(TODAY, TODAY, page_size=1)

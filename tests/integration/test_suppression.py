@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -192,6 +193,29 @@ def test_a_check_does_without_it(api: str | None, sandbox: Sandbox, caplog: pyte
     assert found["status"].tolist() == ["suppressed"]
     (record,) = caplog.records
     assert record.getMessage().startswith("the vendor's suppression list wasn't looked at: no credentials: set ")
+
+
+def test_a_check_does_without_a_vendor_out_of_reach(caplog: pytest.LogCaptureFixture) -> None:
+    """The files' lists are looked at all the same, and one warning says what wasn't."""
+    listed = pd.DataFrame({"email": ["p2@example.org"]})
+    with host(lambda _: (422, {"message": "error", "errors": ["no"]})) as client:
+        with caplog.at_level(logging.WARNING, "turbobatch"):
+            found = campaign([listed, VENDOR]).check(people(), client=client)
+        assert found[["row", "status"]].to_numpy().tolist() == [[2, "suppressed"]]
+        (record,) = caplog.records
+        said = r"the vendor's suppression list wasn't looked at: \S+ gave no word on the suppressions: no"
+        assert re.fullmatch(said, record.getMessage())
+        with pytest.raises(tb.ManagementError, match="nothing was sent without the suppression list"):
+            campaign(VENDOR).send(people(), client, progress=False)
+
+
+def test_a_validation_needs_the_list() -> None:
+    """Nobody pays for an address that gets nothing."""
+    with (
+        host(lambda _: (422, {"message": "error", "errors": ["no"]})) as client,
+        pytest.raises(tb.ManagementError, match="the suppressions"),
+    ):
+        campaign().check(people(), client=client, validate=True)
 
 
 # Hosts

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from turbobatch.errors import ManagementError
 from turbobatch.management import AnalyticsRow, Validation, answers
 from turbobatch.management.answers import Page, UnreadableAnswer
 from turbobatch.management.pages import EndlessError, listed
@@ -262,6 +263,23 @@ class TestPages:
         with pytest.raises(EndlessError):
             next(found)
         assert len(asked) < 50
+
+    def test_a_refusal_of_a_page_beyond_the_count_is_the_end(self) -> None:
+        """Of a page that must be there it is an error, and so is one that concerns who asks, or a failure."""
+
+        def found(rows: int, counted: int, status: int | None) -> int:
+            def fetch(number: int) -> Page:
+                page = [{"id": str(n)} for n in range((number - 1) * 10, min(number * 10, rows))]
+                if not page:
+                    raise ManagementError("no such page", http_status=status)
+                return Page(page, counted)
+
+            return len(list(listed(fetch, 10, lambda row: str(row["id"]), lambda row: row)))
+
+        assert [found(20, 20, status) for status in (400, 404, 416, 422)] == [20] * 4
+        for rows, counted, status in ((0, 0, 404), (20, 21, 404), (20, 20, 429), (20, 20, 500), (20, 20, None)):
+            with pytest.raises(ManagementError, match="no such page"):
+                found(rows, counted, status)
 
     def test_an_empty_page_is_the_end_whatever_was_counted(self) -> None:
         pages = {1: Page([{"id": "1"}], 99), 2: Page([], 99)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from turbobatch.errors import CampaignError
+from turbobatch.journal.place import without_password
 from turbobatch.terminal import warn
 
 if TYPE_CHECKING:
@@ -76,6 +78,20 @@ def check_journal(campaign: Campaign, given: str | None = None) -> None:
     if given is not None:
         raise CampaignError(missing)
     warn(missing)
+
+
+def command_text(
+    name: str,
+    campaign: Path | str,
+    *,
+    recipients: Path | None = None,
+    output: Path | str | None = None,
+    journal: str | None = None,
+) -> str:
+    """A command to type, with the table and the journal that this one was given; without a password in their URL."""
+    given = {"--recipients": recipients, "-o": output, "--journal": journal and without_password(journal)}
+    options = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+    return shlex.join(["turbobatch", name, str(campaign), *options])
 
 
 def check_output(campaign: Campaign, output: Path) -> None:

@@ -21,12 +21,13 @@ from turbobatch.cli.common import (
     check_journal,
     check_not_own,
     check_output,
+    command_text,
     load,
     make_client,
 )
 from turbobatch.errors import CampaignError
 from turbobatch.sending import Counts, write
-from turbobatch.terminal import is_terminal, tell
+from turbobatch.terminal import ask, is_terminal, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from turbobatch.campaign import Campaign
     from turbobatch.delivery import Deliveries
+    from turbobatch.wording import Failures
 
 WithDelivery = Annotated[bool, typer.Option("--delivery", help="Ask the vendor what became of each sent email (v2).")]
 
@@ -75,7 +77,9 @@ def status(
     if in_use:
         tell(IN_PROGRESS)
     elif in_doubt:
-        tell(f"Settle them with: turbobatch reconcile {campaign} (v2), or by hand: turbobatch resolve {campaign}")
+        asked = command_text("reconcile", campaign, recipients=recipients, journal=journal)
+        by_hand = command_text("resolve", campaign, journal=journal)
+        tell(f"Settle them with: {asked} (v2), or by hand: {by_hand} --as sent|pending")
 
 
 def report(
@@ -98,49 +102,94 @@ def report(
 def audit(
     source: Annotated[Path, typer.Argument(metavar="REPORT|CAMPAIGN", help="A report, or a campaign.")],
     output: OptionalOutput = None,
+    recipients: Recipients = None,
+    journal: JournalPlace = None,
     delivery: WithDelivery = False,
     base_url: BaseUrl = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask before an audit is replaced.")] = False,
 ) -> None:
     """List the failed addresses: one row each, with field, reason, kind and suggestion.
 
     Correct them in the file that -o writes, in the table's own columns, and give it back:
     turbobatch send CAMPAIGN --recipients FILE -o REPORT sends what was corrected, and nothing twice.
     """
-    from turbobatch.audit import audit_chunks
-    from turbobatch.progress import reading, ticking
-    from turbobatch.recipients.table import file_errors
-    from turbobatch.report import check_report_path, report_chunks, write_report
-    from turbobatch.wording import Failures, correcting_text, deliveries_text
+    from turbobatch.report import report_chunks, write_report
+    from turbobatch.wording import CORRECTED, MENDED, Failures, correcting_text, deliveries_text
 
-    with file_errors(source):
-        loaded = load(source) if source.is_dir() or source.suffix == ".toml" else None
+    loaded = _campaign_at(source, recipients, journal)
     if output is not None:
-        check_report_path(output)
-        if loaded is not None:
-            check_not_own(loaded, output)
+        _check_audits_path(output, loaded, yes=yes)
     if loaded is not None:
-        check_journal(loaded)
+        check_journal(loaded, journal)
     failures = Failures()
     read = loaded.result_chunks if loaded is not None else partial(report_chunks, source)
     deliveries = _deliveries(read, base_url, loaded.name if loaded is not None else None) if delivery else None
-
-    def counted() -> Iterator[pd.DataFrame]:
-        results = map(deliveries.joined, read()) if deliveries is not None else read()
-        with reading(bar=is_terminal(sys.stderr), rows=_about(loaded, source)) as tick:
-            for found in audit_chunks(ticking(results, tick)):
-                failures.add(found)
-                yield found
-
+    results = map(deliveries.joined, read()) if deliveries is not None else read()
+    found = _audited(results, _about(loaded, source), failures)
     if output is None:
-        deque(counted(), maxlen=0)
+        deque(found, maxlen=0)
         tell(failures.text())
     else:
-        write_report(counted(), output)
+        write_report(found, output)
         tell(failures.written_text(output))
     if deliveries is not None:
         tell(deliveries_text(deliveries))
-    if failures.count:
-        tell(correcting_text(output))
+    campaign, corrected = source if loaded is not None else "CAMPAIGN", output or Path(CORRECTED)
+    send = command_text("send", campaign, recipients=corrected, output=MENDED, journal=journal)
+    if advice := correcting_text(failures, output, send):
+        tell(advice)
+
+
+def _campaign_at(source: Path, recipients: Path | None, journal: str | None) -> Campaign | None:
+    """The campaign, if it is one and no report."""
+    from turbobatch.recipients.table import file_errors
+
+    with file_errors(source):
+        if source.is_dir() or source.suffix == ".toml":
+            return load(source, recipients, journal=journal)
+    if recipients is not None or journal is not None:
+        raise CampaignError(
+            f"{source} is taken for a report, which has its rows: --recipients and --journal go with a campaign"
+        )
+    return None
+
+
+def _check_audits_path(output: Path, campaign: Campaign | None, *, yes: bool) -> None:
+    """Find out before the work what would keep an audit from being written, and ask before one is replaced."""
+    from turbobatch.recipients import open_table
+    from turbobatch.recipients.audited import is_audit
+    from turbobatch.report import check_report_path
+
+    check_report_path(output)
+    if campaign is not None:
+        check_not_own(campaign, output)
+    if yes or not output.exists():
+        return
+    try:
+        table = open_table(output)
+    except CampaignError:  # whatever it is, nobody has corrected an audit there
+        return
+    try:
+        is_one = is_audit(table)
+    except CampaignError:  # it has lost a column, by hand
+        is_one = True
+    if is_one:
+        told = f"{output} is an audit already, and may have been corrected by hand"
+        if not is_terminal(sys.stdin):
+            raise CampaignError(f"{told}: give the output another name, or say --yes to replace it")
+        tell(told)
+        ask("Replace it?", "nothing was written")
+
+
+def _audited(results: Iterable[pd.DataFrame], rows: int | None, failures: Failures) -> Iterator[pd.DataFrame]:
+    """The audit chunk by chunk, counted, with a bar."""
+    from turbobatch.audit import audit_chunks
+    from turbobatch.progress import reading, ticking
+
+    with reading(bar=is_terminal(sys.stderr), rows=rows) as tick:
+        for found in audit_chunks(ticking(results, tick)):
+            failures.add(found)
+            yield found
 
 
 def _deliveries(read: Callable[[], Iterable[pd.DataFrame]], base_url: str | None, campaign: str | None) -> Deliveries:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,11 +19,11 @@ from turbobatch.cli.common import (
     api_name,
     check_not_own,
     check_output,
+    command_text,
     load,
     make_client,
 )
 from turbobatch.errors import CampaignError, TurboBatchError
-from turbobatch.journal.place import without_password
 from turbobatch.policy import Status
 from turbobatch.sending import confirm, exit_code, run_to_end, send_test, unwritten, write
 from turbobatch.terminal import SOME_ROWS_NOT_SENT, Interrupted, ask, fail, interruptible, is_terminal, tell, warn
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from turbobatch.campaign import Campaign
+    from turbobatch.client import TurboClient
     from turbobatch.validation import Need
     from turbobatch.wording import Problems
 
@@ -45,13 +45,16 @@ def check(
     validate: Annotated[
         bool, typer.Option("--validate", help="Have the vendor judge the addresses (v2), for a credit each.")
     ] = False,
+    base_url: BaseUrl = None,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask before credits are paid.")] = False,
 ) -> None:
     """Merge every row, send nothing, and list every problem."""
     from turbobatch.validation import ListGoesOn
 
+    loaded = load(campaign, recipients)
+    client = make_client("v2", base_url, None) if base_url is not None else None
     try:
-        problems = _checked(load(campaign, recipients), output, api, partial(_consent, yes=yes) if validate else False)
+        problems = _checked(loaded, client, output, api, partial(_consent, yes=yes) if validate else False)
     except ListGoesOn as stop:
         raise Interrupted(f"stopped by the user: {stop}") from None
     tell(problems.text())
@@ -59,7 +62,11 @@ def check(
 
 
 def _checked(
-    loaded: Campaign, output: Path | None, api: str | None, validate: Callable[[Need], object] | Literal[False]
+    loaded: Campaign,
+    client: TurboClient | None,
+    output: Path | None,
+    api: str | None,
+    validate: Callable[[Need], object] | Literal[False],
 ) -> Problems:
     """Check, and write or print the problems."""
     from turbobatch.progress import aside
@@ -71,7 +78,11 @@ def _checked(
     problems = Problems()
     shown = is_terminal(sys.stderr)
     found = loaded.checking(
-        api=api_name(api, loaded), progress=shown, say=lambda text: warn(f"warning: {text}"), validate=validate
+        client=client,
+        api=api_name(api, loaded),
+        progress=shown,
+        say=lambda text: warn(f"warning: {text}"),
+        validate=validate,
     )
     parts = problems.counted(found)
     if output is not None:
@@ -152,7 +163,8 @@ def send(
     accepted = confirm(plan, client, limit, resend=resend, changes=accept_changes, yes=yes)
     with interruptible("left at once; the journal knows what was sent, and the same command goes on"):
         report = partial(write, loaded, output, for_excel=for_excel)
-        not_written = partial(unwritten, output, _report_command(campaign, output, recipients, journal))
+        again = command_text("report", campaign, recipients=recipients, output=output, journal=journal)
+        not_written = partial(unwritten, output, again)
         run = run_to_end(
             loaded, plan, client, limit, resend=resend, accept_changes=accepted, report=report, unwritten=not_written
         )
@@ -165,10 +177,3 @@ def send(
             fail(f"{error}; the emails are journalled; {not_written()}", exit_code(run, ["?"], limited=False))
     statuses = [*counts, *(Status.IN_DOUBT for _ in doubts)]
     raise typer.Exit(exit_code(run, statuses, limited=limit is not None))
-
-
-def _report_command(campaign: Path, output: Path, recipients: Path | None, journal: str | None) -> str:
-    """The command that writes the report of a `send` with these options; without the password of a journal's URL."""
-    given = {"-o": output, "--recipients": recipients, "--journal": journal and without_password(journal)}
-    options = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
-    return shlex.join(["turbobatch", "report", str(campaign), *options])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from turbobatch.cli.common import BaseUrl, CampaignPath, JournalPlace, Recipients, load, make_client
+from turbobatch.cli.common import BaseUrl, CampaignPath, JournalPlace, Recipients, command_text, load, make_client
 from turbobatch.errors import CampaignError
 from turbobatch.policy import Status
 from turbobatch.terminal import SOME_ROWS_NOT_SENT, ask, is_terminal, tell
@@ -51,7 +51,7 @@ def reconcile(
     _check_journal(loaded)
     client = make_client("v2", base_url, None)
     told = loaded.reconciled(None, client, grace=grace * 60, progress=is_terminal(sys.stderr))
-    tell(reconciled_text(told, str(campaign)))
+    tell(reconciled_text(told, command_text("resolve", campaign, journal=journal)))
     if not all(item.is_settled for item in told):
         raise typer.Exit(SOME_ROWS_NOT_SENT)
 

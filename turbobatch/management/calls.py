@@ -263,7 +263,7 @@ class Management:
         elif isinstance(result, Response) and result.status in (401, 403):
             raise AuthenticationError(f"{self.host} refused the credentials: {reason}")
         elif verdict.http_status == 404 and (verdict.message.endswith(f": {_ABSENT}") or _ABSENT in verdict.errors):  # noqa: PLR2004
-            raise _AbsentError
+            raise _AbsentError(f"{self.host} gave no word on {call.what}: {reason}", http_status=404)
         if (seconds := verdict.retry_after or 0.0) > _LONGEST_WAIT:
             reason += f"; it asks for {seconds:.0f} seconds of patience"
         if in_doubt := call.body is not None and _may_be_done(result):
@@ -318,7 +318,7 @@ class _TryAgainError(Exception):
         super().__init__(str(error))
 
 
-class _AbsentError(Exception):
+class _AbsentError(ManagementError):
     """The API says that it has no such email."""
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from turbobatch.errors import ManagementError
+from turbobatch.management.answers import Page
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from turbobatch.management.answers import Page
 
 T = TypeVar("T")
 
 _LEAST_FULL = 10  # rows: the API's own page, which is the least that a cap can leave of a larger one
+_NO_WORD_ON_THE_PAGE = frozenset({401, 403, 408, 429})  # refusals of who asks or how often, not of what is asked for
 _STALE_PAGES = 20  # pages in a row without anything new, before the list is taken for endless
 _REMEMBERED = (
     50_000  # rows, once to twice as many, that may come a second time when newer ones have pushed them to the next page
@@ -31,7 +33,8 @@ def listed(
     """Walk through the pages, each row once.
 
     The host may give fewer rows to a page than were asked for, and newer rows may push known ones to the next page. So
-    only an empty page is surely the last, or one that isn't full and completes the count.
+    only an empty page is surely the last, or one that isn't full and completes the count. A full one that completes it
+    is followed by another look, where some hosts have no such page and refuse it: that is the end too.
 
     Args:
         fetch: gets the page with this number, from 1.
@@ -41,13 +44,15 @@ def listed(
 
     Raises:
         EndlessError: the pages go on and on without anything new.
+        ManagementError: what `fetch` raises, but for such a refusal.
     """
     known: set[object] = set()
     older: set[object] = set()  # two halves: to delete single rows, oldest first, would take longer with each
     received = stale = 0
     number = 1
     before: list[dict[str, Any]] = []
-    while (page := fetch(number)).rows:
+    is_counted = False
+    while (page := _beyond(fetch, number) if is_counted else fetch(number)).rows:
         new = []
         for row in map(read, page.rows):
             if (name := key(row)) not in known and name not in older:
@@ -55,7 +60,8 @@ def listed(
                 new.append(row)
         yield from new
         received += len(page.rows)
-        if page.total is not None and received >= page.total and len(page.rows) < min(page_size, _LEAST_FULL):
+        is_counted = page.total is not None and received >= page.total
+        if is_counted and len(page.rows) < min(page_size, _LEAST_FULL):
             return
         stale = 0 if new else stale + 1
         if stale == _STALE_PAGES:
@@ -66,3 +72,14 @@ def listed(
             known, older = set(), known
         before = page.rows
         number += 1
+
+
+def _beyond(fetch: Callable[[int], Page], number: int) -> Page:
+    """The page after all that were counted; a refusal of it is an empty one."""
+    try:
+        return fetch(number)
+    except ManagementError as error:
+        refused = error.http_status is not None and 400 <= error.http_status < 500  # noqa: PLR2004 - HTTP's classes
+        if not refused or error.http_status in _NO_WORD_ON_THE_PAGE:
+            raise
+    return Page([], None)
