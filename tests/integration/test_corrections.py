@@ -38,7 +38,7 @@ def client(sandbox: Sandbox) -> Iterator[tb.TurboClient]:
 
 
 def campaign(
-    key: str | None = "id", text: str = "Dear {{ name }}", name: str = "orders", **options: Any
+    key: str | tuple[str, ...] | None = "id", text: str = "Dear {{ name }}", name: str = "orders", **options: Any
 ) -> tb.Campaign:
     message = tb.MailMerge(
         from_="shop@acme.example",
