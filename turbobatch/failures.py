@@ -106,7 +106,7 @@ def failed_addresses(status: str, message: str, errors: Iterable[str]) -> Iterat
         elif match := _MISSING.search(text) or _IN_FIELD.match(text):
             yield None, match["field"], text
         elif match := _SUPPRESSED.match(text):
-            yield match["address"], None, text
+            yield match["address"], _field_of(text, message), text
         else:
             yield None, _field_of(text, message), text
 
