@@ -35,6 +35,9 @@ class Delivery(StrEnum):
     OPENED = "opened"
 
 
+UNDELIVERED = frozenset({Delivery.BOUNCED, Delivery.DROPPED, Delivery.COMPLAINT, Delivery.UNSUBSCRIBED})
+"""What an email's recipient didn't get, or didn't want."""
+
 _BY_VENDOR = {
     "FAIL": Delivery.BOUNCED,
     "SYSFAIL": Delivery.DROPPED,
@@ -50,11 +53,12 @@ _WORST_FIRST = {str(status): rank for rank, status in enumerate(Delivery)}
 
 
 class DeliveryOf(NamedTuple):
-    """One email's columns: the worst of its recipients' statuses, whom that concerns, and why."""
+    """One email's columns: the worst of its recipients' statuses, whom that concerns, and why; and all failures."""
 
     delivery_status: str
     delivery_address: str  # separated by commas
     delivery_reason: str | None
+    delivery_failures: str | None  # JSON, which every format keeps: [address, status, reason] of each such recipient
 
 
 DELIVERY_COLUMNS = DeliveryOf._fields
@@ -66,7 +70,24 @@ def delivery_of(recipients: Iterable[tuple[str, str, str]]) -> DeliveryOf:
     worst = min((status for status, _, _ in found), key=lambda status: _WORST_FIRST.get(status, len(_WORST_FIRST)))
     concerned = [(address, error) for status, address, error in found if status == worst]
     reasons = dict.fromkeys(error for _, error in concerned if error)
-    return DeliveryOf(worst, ", ".join(dict.fromkeys(address for address, _ in concerned)), "; ".join(reasons) or None)
+    addresses = dict.fromkeys(address for address, _ in concerned)
+    failures = list(
+        dict.fromkeys((address, status, error) for status, address, error in found if status in UNDELIVERED)
+    )
+    told = json.dumps(failures, ensure_ascii=False) if failures else None
+    return DeliveryOf(worst, ", ".join(addresses), "; ".join(reasons) or None, told)
+
+
+def failures_of(told: str) -> list[tuple[str, str, str]]:
+    """Read (address, status, reason) of each failed recipient from `delivery_failures`; nothing from any other text."""
+    try:
+        rows = json.loads(told)
+    except (ValueError, RecursionError):  # changed by hand, or cut to fit into a cell
+        return []
+    match rows:
+        case list() if all(isinstance(row, list) and [*map(type, row)] == [str] * 3 for row in rows):
+            return [(address, status, reason) for address, status, reason in rows if status in UNDELIVERED]
+    return []
 
 
 def status_of(word: str) -> str:
@@ -84,6 +105,7 @@ def with_delivery(results: pd.DataFrame, client: TurboClient, *, campaign: str |
 
     Statuses: bounced, dropped, complaint, unsubscribed, queued, delivered, opened; of an email to several people the
     worst. Missing where the row isn't sent, has no `send_mid` (v1), or the analytics don't show it.
+    `delivery_failures` has all of its recipients that are one of the first four, as JSON: [[address, status, reason]].
 
     Args:
         results: what `Campaign.results` or `send` returned, or `read_report` read.

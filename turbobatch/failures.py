@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbobatch.addresses import Address, AddressError, split_list
-from turbobatch.delivery import DELIVERY_COLUMNS, Delivery
+from turbobatch.delivery import DELIVERY_COLUMNS, UNDELIVERED, failures_of
 from turbobatch.policy import Status
 from turbobatch.typos import has_mistyped_domain, suggest
 
@@ -27,7 +27,8 @@ _BLANK = re.compile(r"column '.*' is blank", re.DOTALL)
 _PLACE = re.compile(r"row \d+(?: \(.*?\))?: ")
 
 _ADDRESS_FIELDS = {"to": "to", "cc": "cc", "bcc": "bcc", "from": "from", "reply_to": "reply-to"}
-_UNDELIVERED = frozenset({Delivery.BOUNCED, Delivery.DROPPED, Delivery.COMPLAINT, Delivery.UNSUBSCRIBED})
+_WORST = DELIVERY_COLUMNS[:3]  # of an email's recipients: what a joined report has at least
+_ALL = DELIVERY_COLUMNS[3]
 
 LEFT_OUT = frozenset({Status.SENT, Status.PENDING})
 """Rows of these statuses have no failed address, unless the vendor tells of one that didn't arrive."""
@@ -105,7 +106,7 @@ def failed_addresses(status: str, message: str, errors: Iterable[str]) -> Iterat
         elif match := _MISSING.search(text) or _IN_FIELD.match(text):
             yield None, match["field"], text
         elif match := _SUPPRESSED.match(text):
-            yield match["address"], None, text
+            yield match["address"], _field_of(text, message), text
         else:
             yield None, _field_of(text, message), text
 
@@ -135,21 +136,27 @@ def _of_row(status: str, message: str, errors: Iterable[str]) -> Iterator[_Found
 
 def _deliveries(chunk: pd.DataFrame) -> dict[int, list[_Found]]:
     """What the vendor tells of sent rows that didn't arrive, by place."""
-    if not set(DELIVERY_COLUMNS) <= set(chunk.columns):
+    if not set(_WORST) <= set(chunk.columns):
         return {}
-    columns = (chunk[name].tolist() for name in ("send_status", *DELIVERY_COLUMNS))
+    columns = (chunk[name].tolist() for name in ("send_status", *_WORST))
+    failures = chunk[_ALL].tolist() if _ALL in chunk.columns else [None] * len(chunk)
     return {
-        place: list(_undelivered(Category(told), _text(addresses), _text(reason)))
-        for place, (status, told, addresses, reason) in enumerate(zip(*columns, strict=True))
-        if status == Status.SENT and _text(told) in _UNDELIVERED
+        place: list(_undelivered(_text(told), _text(addresses), _text(reason), _text(all_)))
+        for place, (status, told, addresses, reason, all_) in enumerate(zip(*columns, failures, strict=True))
+        if status == Status.SENT and _text(told) in UNDELIVERED
     }
 
 
-def _undelivered(kind: Category, addresses: str, reason: str) -> Iterator[_Found]:
+def _undelivered(worst: str, addresses: str, reason: str, failures: str) -> Iterator[_Found]:
+    """Each failed recipient; those of the worst status alone where the others aren't told, or not readably."""
     named: list[str | None] = [*split_list(addresses)]
-    for address in named or [None]:
+    found: Iterable[tuple[str | None, str, str]] = failures_of(failures) or [
+        (address, worst, reason) for address in named or [None]
+    ]
+    for address, status, why in found:
+        kind = Category(status)
         is_typo = kind is Category.BOUNCED and address is not None and has_mistyped_domain(address)
-        yield address, None, reason or kind, Category.DOMAIN_TYPO if is_typo else kind
+        yield address or None, None, why or kind, Category.DOMAIN_TYPO if is_typo else kind
 
 
 def _bad_addresses(text: str) -> list[tuple[str, str, str]]:

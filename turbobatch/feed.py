@@ -72,8 +72,9 @@ class Preparation:
         merged = finding.merged_by(self.merger)
         if merged.email is None or merged.digest is None:
             return invalid(unit, key, merged)
-        if reason := self._suppression(merged.email):
-            return Finding(unit, key, merged, Status.SUPPRESSED, f"{unit.where}: {reason}", (reason,))
+        if found := self._suppression(merged.email):
+            field, reason = found
+            return Finding(unit, key, merged, Status.SUPPRESSED, f"{unit.where}: {field}: {reason}", (reason,))
         try:
             # Labelled so that the row can be found in the vendor's analytics (v2).
             email = merged.email.labelled(reference_id=key, campaign_id=self.campaign)
@@ -90,12 +91,14 @@ class Preparation:
         cure = "send less, or link to the attachments"
         return Merged(None, None, tuple(Problem(fault.field, columns, fault.text, cure) for fault in error.faults))
 
-    def _suppression(self, email: Email) -> str | None:
+    def _suppression(self, email: Email) -> tuple[str, str] | None:
+        """The field of the first suppressed address, and why the email gets nowhere."""
         if self.suppressed is None:
             return None
-        for address in email.recipients:
-            if (reason := self.suppressed.get(address.email.lower())) is not None:
-                return f"{address.email} is suppressed ({reason})"
+        for field, addresses in (("to", email.to), ("cc", email.cc), ("bcc", email.bcc)):
+            for address in addresses:
+                if (reason := self.suppressed.get(address.email.lower())) is not None:
+                    return field, f"{address.email} is suppressed ({reason})"
         return None
 
 

@@ -728,7 +728,7 @@ def test_failed_addresses_are_audited(letters: Letters, turbobatch: Command, san
     assert len(sandbox.inbox()) == 1
     said = [turbobatch("audit", source) for source in ("report.parquet", folder, folder / "campaign.toml")]
     assert [done.returncode for done in said] == [0, 0, 0]
-    assert said[0].stdout == said[1].stdout == said[2].stdout
+    assert len({done.stdout.partition("\n  turbobatch send ")[0] for done in said}) == 1  # but for the command to type
     assert "bea@@gmail.con  'bea@@gmail.con' 'to' email not valid (did you mean bea@gmail.com?)" in said[0].stdout
     assert "rejected on demand" in said[0].stdout
     assert turbobatch("audit", "report.parquet", "-o", "failed.csv").returncode == 0

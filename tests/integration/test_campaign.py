@@ -477,7 +477,7 @@ def test_suppressed_rows_get_nothing(sandbox: Sandbox, client: tb.TurboClient) -
     suppressed = pd.DataFrame({"email": ["P1@Example.org"], "reason": ["asked us to stop"]})
     results = campaign(suppress=suppressed).send(people(), client, progress=False)
     assert statuses(results) == ["sent", "suppressed", "sent"]
-    assert results["send_message"][1] == "row 1: p1@example.org is suppressed (asked us to stop)"
+    assert results["send_message"][1] == "row 1: to: p1@example.org is suppressed (asked us to stop)"
     assert len(sandbox.inbox()) == 2
     found = campaign(suppress=suppressed).check(people())
     assert found[["row", "status", "problem"]].to_numpy().tolist() == [

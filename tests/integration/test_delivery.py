@@ -65,3 +65,29 @@ def test_what_v1_sent_has_no_id_to_look_for(sandbox: Sandbox) -> None:
     assert found.unknown == 1
     with pytest.raises(tb.CampaignError, match="v2 credentials"):
         tb.with_delivery(results.assign(send_mid="1"), v1)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
+def test_each_failed_recipient_of_an_email_is_audited(ending: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """With what became of it, not of the worst one; also of a report. The columns and counts go by the worst."""
+    to = "bounce@x.example, complain@x.example, ana@x.example, drop@x.example"
+    table = pd.DataFrame({"id": [1, 2], "email": [to, "open@x.example, complain+2@x.example"]})
+    client = sandbox.client()
+    results = tb.Campaign(name="spring", message=MESSAGE, key="id").send(table, client)
+    deliveries = Deliveries.fetch([results], client)
+    found = deliveries.joined(results)
+    client.close()
+    assert found["delivery_status"].tolist() == ["bounced", "complaint"]
+    assert dict(deliveries.counts) == {"bounced": 1, "complaint": 1}
+    audits = [tb.audit(found), tb.audit(tb.read_report(tb.write_report(found, tmp_path / f"report{ending}")))]
+    for audit in audits:
+        assert sorted(audit[["row", "address", "category"]].itertuples(index=False, name=None)) == [
+            (0, "bounce@x.example", "bounced"),
+            (0, "complain@x.example", "complaint"),
+            (0, "drop@x.example", "dropped"),
+            (1, "complain+2@x.example", "complaint"),
+        ]
+        assert "delivery_failures" not in audit.columns
+        assert audit.set_index("address")["reason"]["bounce@x.example"].startswith("5")
+    cut = found.assign(delivery_failures=found["delivery_failures"].str[:-2])
+    assert tb.audit(cut)["address"].tolist() == ["bounce@x.example", "complain+2@x.example"]

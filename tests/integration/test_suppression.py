@@ -107,14 +107,18 @@ def test_whoever_the_vendor_suppresses_gets_nothing(sandbox: Sandbox, client: tb
     client.import_suppressions(["P0@Example.org", "boss@xn--bcher-kva.example"], "asked us to stop")
     results = campaign().send(people(), client, progress=False)
     assert results["send_status"].tolist() == ["suppressed", "suppressed", "sent"]
-    assert results["send_message"].str.extract(r"^(row \d: \S+ is suppressed \(by the vendor since )[-\d]{10} ")[
+    assert results["send_message"].str.extract(r"^(row \d: \w+: \S+ is suppressed \(by the vendor since )[-\d]{10} ")[
         0
     ].tolist()[:2] == [
-        "row 0: p0@example.org is suppressed (by the vendor since ",
-        "row 1: boss@xn--bcher-kva.example is suppressed (by the vendor since ",
+        "row 0: to: p0@example.org is suppressed (by the vendor since ",
+        "row 1: cc: boss@xn--bcher-kva.example is suppressed (by the vendor since ",
     ]
     assert results["send_message"][0].endswith(", manual: asked us to stop)")
     assert sandbox.inbox()["to"].tolist() == ["p2@example.org"]
+    assert tb.audit(results)[["address", "field"]].to_numpy().tolist() == [
+        ["p0@example.org", "to"],
+        ["boss@xn--bcher-kva.example", "cc"],
+    ]
 
 
 def test_the_list_is_fetched_for_each_run(sandbox: Sandbox, client: tb.TurboClient) -> None:

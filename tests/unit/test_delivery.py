@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 import pytest
 
-from turbobatch.delivery import DELIVERY_COLUMNS, Deliveries, Delivery, delivery_of, status_of
+from turbobatch.delivery import DELIVERY_COLUMNS, Deliveries, Delivery, delivery_of, failures_of, status_of
 from turbobatch.errors import CampaignError
 from turbobatch.management import ANALYTICS_STATUSES
 from turbobatch.policy import Status
@@ -37,20 +37,46 @@ def test_every_documented_word_has_a_status() -> None:
 @pytest.mark.parametrize(
     ("recipients", "expected"),
     [
-        ([("SUCCESS", "a@x.example", "")], ("delivered", "a@x.example", None)),
-        ([("OPEN", "a@x.example", ""), ("SUCCESS", "b@x.example", "")], ("delivered", "b@x.example", None)),
+        ([("SUCCESS", "a@x.example", "")], ("delivered", "a@x.example", None, None)),
+        ([("OPEN", "a@x.example", ""), ("SUCCESS", "b@x.example", "")], ("delivered", "b@x.example", None, None)),
         (
             [("OPEN", "a@x.example", ""), ("FAIL", "b@x.example", "550 unknown"), ("FAIL", "c@x.example", "full")],
-            ("bounced", "b@x.example, c@x.example", "550 unknown; full"),
+            (
+                "bounced",
+                "b@x.example, c@x.example",
+                "550 unknown; full",
+                '[["b@x.example", "bounced", "550 unknown"], ["c@x.example", "bounced", "full"]]',
+            ),
         ),
-        ([("ODD", "a@x.example", "hm"), ("NEW", "b@x.example", "")], ("queued", "b@x.example", None)),
+        (
+            [("REPORT", "a@x.example", ""), ("FAIL", "b@x.example", "è pieno"), ("FAIL", "b@x.example", "è pieno")],
+            (
+                "bounced",
+                "b@x.example",
+                "è pieno",
+                '[["a@x.example", "complaint", ""], ["b@x.example", "bounced", "è pieno"]]',
+            ),
+        ),
+        ([("ODD", "a@x.example", "hm"), ("NEW", "b@x.example", "")], ("queued", "b@x.example", None, None)),
     ],
 )
 def test_of_several_recipients_the_worst_counts(
-    recipients: list[tuple[str, str, str]], expected: tuple[str, str, str | None]
+    recipients: list[tuple[str, str, str]], expected: tuple[str, str, str | None, str | None]
 ) -> None:
-    """With those whom it concerns, and their reasons."""
+    """With those whom it concerns, and their reasons; all failures are told beside it."""
     assert delivery_of(recipients) == expected
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["", "{", '{"a": 1}', "[1]", '[["a@x.example", "bounced"]]', '[["a@x.example", "bounced", null]]', "[" * 10**6],
+)
+def test_failures_that_were_damaged_by_hand_are_none(told: str) -> None:
+    """Nor are words that stand for no failure."""
+    assert failures_of(told) == []
+    assert failures_of('[["a@x.example", "opened", ""], ["b@x.example", "dropped", "x"]]') == [
+        ("b@x.example", "dropped", "x")
+    ]
 
 
 def test_what_isnt_sent_or_has_no_id_has_no_delivery_and_nobody_is_asked() -> None:
@@ -65,7 +91,7 @@ def test_an_empty_table_gets_the_columns_too() -> None:
     """So that a report of nothing has the same columns."""
     table = results()
     made = Deliveries.fetch([table], cast("TurboClient", None)).joined(table)
-    assert list(made.columns)[-3:] == list(DELIVERY_COLUMNS)
+    assert list(made.columns)[-len(DELIVERY_COLUMNS) :] == list(DELIVERY_COLUMNS)
 
 
 def test_the_days_asked_for_are_those_of_the_sent_rows() -> None:
