@@ -13,6 +13,7 @@ import requests
 from turbobatch.sandbox import Sandbox
 from turbobatch.sandbox.inbox.badges import Badge
 from turbobatch.sandbox.inbox.catalogue import Catalogue, Filter, Show
+from turbobatch.sandbox.inbox.entry import Entry
 from turbobatch.sandbox.inbox.routes import disposition
 from turbobatch.sandbox.store import REFUSALS
 
@@ -293,6 +294,40 @@ class TestLife:
             assert b'"accepted": 0' in next(lines)
             send(http, sandbox)
             assert b'"accepted": 1' in next(lines)
+
+    def test_news_come_once_while_more_arrives(self, sandbox: Sandbox, http: requests.Session) -> None:
+        """However the looks fall between the messages: none is told twice, none is left out, and the total is right."""
+        store, seen, last = sandbox._store, [], 0
+        send(http, sandbox)
+        (summary, fields), number = store.get(1) or ({}, {}), 400
+        entry = Entry("", "", (), b"", catalogue(sandbox).page(Filter())[0].data, "")
+
+        def arrive() -> None:
+            for _ in range(number):
+                store.add(summary, fields, entry)
+
+        arriving = threading.Thread(target=arrive)
+        arriving.start()
+        while len(seen) <= number:
+            news = get(http, sandbox, f"/inbox/news?after={last}").json()
+            assert news["count"] == news["last"] - last
+            last = news["last"]
+            seen += range(last - news["count"] + 1, last + 1)
+            assert news["total"] == len(seen)
+            shown = [int(found) for found in re.findall(r'data-id="(\d+)"', news["rows"])]
+            assert shown == seen[: -len(shown) - 1 : -1]
+        arriving.join()
+        assert seen == list(range(1, number + 2))
+
+    def test_news_bring_the_way_to_older_pages(self, sandbox: Sandbox, http: requests.Session) -> None:
+        for _ in range(51):
+            send(http, sandbox, subject="x")
+        news = get(http, sandbox, "/inbox/news?after=0&q=x").json()
+        assert (news["count"], news["total"]) == (51, 51)
+        assert 'href="/?q=x&amp;page=2">Older</a>' in news["pages"]
+        assert (
+            'rel="prev" href="/?q=x&amp;page=1"' in get(http, sandbox, "/inbox/news?after=9&q=x&page=2").json()["pages"]
+        )
 
     def test_news_are_what_came_after(self, sandbox: Sandbox, http: requests.Session) -> None:
         for subject in ("one", "two", "three"):

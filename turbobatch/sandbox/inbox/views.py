@@ -85,22 +85,18 @@ class Views:
             "refused": max(vendor.refused, count(Filter(Show.REFUSED))),
             "failed": max(vendor.failed, count(Filter(Show.FAILED))),
             "requests": vendor.requests,
+            "cleared": vendor.cleared,
         }
 
     def list(self, narrowed: Filter, number: int, url: str) -> str:
         """The list's page."""
-        total = self._catalogue.count(narrowed)
-        pages = max(1, -(-total // PAGE))
-        number = min(max(1, number), pages)
+        look = self._catalogue.look(narrowed, number)
         return self.page(
             "list.html",
             narrowed=narrowed,
-            lines=self._catalogue.page(narrowed, number),
-            total=total,
-            number=number,
-            pages=pages,
-            first=(number - 1) * PAGE + 1,
-            last_id=self._catalogue.last(narrowed.show),
+            look=look,
+            lines=look.lines,
+            first=(look.number - 1) * PAGE + 1,
             titles=_TITLES,
             refusals=REFUSALS,
             size=PAGE,
@@ -108,14 +104,15 @@ class Views:
             **self._choices(narrowed.show),
         )
 
-    def news(self, narrowed: Filter, after: int) -> dict[str, Any]:
-        """What has come to the list since an id: its markup, and the choices that count it."""
-        last = self._catalogue.last(narrowed.show)
-        lines = self._catalogue.page(narrowed, after=after)
+    def news(self, narrowed: Filter, number: int, after: int) -> dict[str, Any]:
+        """What has come since an id to the list, whose page of that number is open: markup and counts."""
+        look = self._catalogue.look(narrowed, number, after=after)
         return {
-            "last": last,
-            "count": len(lines) if len(lines) < PAGE else self._catalogue.count(narrowed, after=after),
-            "rows": self.render("rows.html", lines=lines, narrowed=narrowed),
+            "last": look.last,
+            "count": look.fresh,
+            "total": look.total,
+            "rows": self.render("rows.html", lines=look.lines, narrowed=narrowed),
+            "pages": self.render("pages.html", look=look, narrowed=narrowed),
             "choices": {
                 name: self.render(f"{name}.html", narrowed=narrowed, **self._choices(narrowed.show))
                 for name in ("campaigns", "badges")
