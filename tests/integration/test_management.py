@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     import trustme
 
+    from tests.conftest import Until
     from turbobatch.management import AnalyticsRow
 
     Act = Callable[[Peer], None]
@@ -147,6 +149,20 @@ class TestAnalytics:
             assert client.analytics_of(mid) is None
             assert list(client.suppressions(*days())) == []
             client.close()
+
+    def test_sends_are_answered_while_the_books_are_read(
+        self, client: TurboClient, sandbox: Sandbox, until: Until
+    ) -> None:
+        """The books are held, as they are while a long run's messages are read; who asks for them waits alone."""
+        mid, found = send(client, "ana@x.example"), list[str]()
+        asking = threading.Thread(target=lambda: found.extend(recipients(client.analytics(*days()))))
+        with sandbox._vendor.office._lock:
+            asking.start()
+            until(lambda: sandbox._thread._server.server_state.tasks)  # type: ignore[union-attr]
+            assert send(client, "ben@x.example") != mid
+            assert found == []
+        asking.join(30)
+        assert found == ["ben@x.example", "ana@x.example"]
 
     def test_v1s_messages_are_the_accounts_too(self, client: TurboClient, sandbox: Sandbox) -> None:
         v1 = sandbox.client("v1")
