@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from typer.testing import CliRunner
 
-from turbobatch.sandbox import Sandbox
+from turbobatch.cli import app
+from turbobatch.sandbox import FaultKind, Sandbox
+from turbobatch.sandbox.events import EventKind
 from turbobatch.sandbox.inbox.badges import Badge
 from turbobatch.sandbox.inbox.catalogue import Catalogue, Filter, Show
 from turbobatch.sandbox.inbox.routes import disposition
@@ -144,6 +147,45 @@ class TestList:
         assert "Hello" in kept
         assert "user-71" not in kept
         assert "pass-72" not in kept
+
+
+class TestDeliveries:
+    def test_a_message_tells_what_became_of_it_at_each_recipient(
+        self, sandbox: Sandbox, http: requests.Session
+    ) -> None:
+        send(http, sandbox, to="ana@x.example", cc="bounce@x.example", bcc="complain+b@x.example")
+        page = get(http, sandbox, "/inbox/messages/1").text
+        shown = re.findall(r'<bdi class="address">([^<]*)</bdi> <span class="chip(?: bad)?">(\w+)</span>', page)
+        assert shown == [
+            ("ana@x.example", "delivered"), ("bounce@x.example", "bounced"), ("complain+b@x.example", "complaint"),
+        ]  # fmt: skip
+        assert "<bdi>55" in page
+
+    def test_the_list_marks_what_went_wrong(self, sandbox: Sandbox, http: requests.Session) -> None:
+        for local_part in ("ana", "open", "bounce", "complain", "bounce"):
+            send(http, sandbox, to=f"{local_part}@x.example")
+        marked = r'data-id="(\d)"|made-up deliveries">(\w+)<'
+        wanted = [("5", ""), ("", "dropped"), ("4", ""), ("", "complaint"), ("3", ""), ("", "bounced")]
+        wanted += [("2", ""), ("1", "")]
+        assert re.findall(marked, get(http, sandbox, "/").text) == wanted
+        assert re.findall(marked, get(http, sandbox, "/inbox/news?after=0").json()["rows"]) == wanted
+
+    def test_nothing_is_told_before_the_analytics_do(self, http: requests.Session) -> None:
+        with Sandbox(analytics_delay=3600) as sandbox:
+            send(http, sandbox, to="bounce@x.example")
+            assert "shows later" in get(http, sandbox, "/inbox/messages/1").text
+            assert "made-up deliveries" not in get(http, sandbox, "/").text
+
+    @pytest.mark.parametrize("path", ["/inbox/faults", "/help"])
+    def test_magic_addresses_are_named_and_copied(self, sandbox: Sandbox, http: requests.Session, path: str) -> None:
+        page = get(http, sandbox, path).text
+        for kind in (*EventKind, *FaultKind):
+            assert f'data-copy="{kind}@example.com"' in page
+
+    def test_the_commands_help_names_them(self) -> None:
+        told = CliRunner().invoke(app, ["sandbox", "--help"]).output
+        told = re.sub(r"-\s+", "-", told)  # lines may end behind a hyphen
+        assert [kind for kind in (*EventKind, *FaultKind) if f"{kind}@" not in told] == []
 
 
 class TestPlaces:

@@ -276,6 +276,15 @@ class TestSuppressions:
         assert listed["Ana@x.example"].source == "manual"
         assert listed["ben@x.example"].reason == "asked to"
 
+    @pytest.mark.parametrize("local_part", ["bounce", "complain", "unsubscribe"])
+    def test_later_mail_to_who_is_suppressed_is_dropped(self, client: TurboClient, local_part: str) -> None:
+        first = send(client, f"{local_part}@x.example", "ben@x.example", cc=[f"{local_part}@x.example"])
+        later = send(client, "ben@x.example", local_part.title() + "@X.example")
+        found = [(row.id, row.status) for row in client.analytics(*days())]
+        assert found[:2] == [(later, "SYSFAIL"), (later, "SUCCESS")]
+        assert "SYSFAIL" not in [status for mid, status in found if mid == first]
+        assert len(list(client.suppressions(*days()))) == 1
+
     @pytest.mark.parametrize("addresses", [[], [""], ["ana@x.example\nben@x.example"], [" "]])
     def test_what_is_no_list_of_addresses_travels_nowhere(self, client: TurboClient, addresses: list[str]) -> None:
         for call in (

@@ -6,6 +6,7 @@ takes seconds, so that is done in other threads than the one that answers.
 
 from __future__ import annotations
 
+import bisect
 import csv
 import io
 import itertools
@@ -41,6 +42,7 @@ class Sent(NamedTuple):
     recipient: str
     campaign_id: str
     delivery: Delivery
+    number: int  # of the message in the store
 
 
 class Suppressed(NamedTuple):
@@ -99,6 +101,7 @@ class Office:
     _sent: list[Sent] = field(default_factory=list)  # oldest first, as far as was read
     _read: int = 0  # the last message's id
     _imported: dict[str, Suppressed] = field(default_factory=dict)  # by the address in small letters
+    _lost: set[str] = field(default_factory=set)  # who bounced, complained or left, as far as was read
     _lists: dict[int, JudgedList] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _lock: threading.Lock = field(default_factory=threading.Lock)  # of what was read and imported
@@ -108,6 +111,7 @@ class Office:
         with self._lock:
             self._sent.clear()
             self._imported.clear()
+            self._lost.clear()
             self._read = 0
         self._lists.clear()
         self.validations = 0
@@ -119,6 +123,17 @@ class Office:
         latest = datetime.now(UTC) - timedelta(seconds=self.delay)
         with self._lock:
             return [item for item in reversed(self._sent) if item.time <= latest]
+
+    def deliveries(self, numbers: Iterable[int], *, chunks: int | None = None) -> dict[int, list[Sent]]:
+        """These messages of the store at each of their recipients, as far as they show.
+
+        With `chunks` only so many of those that were not yet read are: a list is not to wait for a long run's.
+        """
+        left = itertools.count() if chunks is None else range(chunks)
+        any(not self._catch_up() for _ in left)
+        latest = datetime.now(UTC) - timedelta(seconds=self.delay)
+        with self._lock:
+            return {number: [item for item in self._of(number) if item.time <= latest] for number in numbers}
 
     def suppressed(self) -> list[Suppressed]:
         """Every suppressed address, newest first: each once per source."""
@@ -184,14 +199,26 @@ class Office:
                 self._read = envelope.number
         return bool(envelopes)
 
-    def _deliveries(self, envelope: Envelope) -> Iterator[Sent]:
+    def _of(self, number: int) -> list[Sent]:
+        first = bisect.bisect_left(self._sent, number, key=lambda item: item.number)
+        return list(itertools.takewhile(lambda item: item.number == number, itertools.islice(self._sent, first, None)))
+
+    def _deliveries(self, envelope: Envelope) -> list[Sent]:
         time = datetime.fromisoformat(envelope.time)
         sender = Address.parse(envelope.sender).email
+        about = (envelope.mid, time, envelope.subject, sender)
+        found = []
         for to in parse_list(", ".join(filter(None, (envelope.to, envelope.cc, envelope.bcc)))):
-            suppressed = self._imported.get(to.email.lower())
-            is_known = suppressed is not None and suppressed.time <= time
-            delivery = Delivery("SYSFAIL", "suppressed") if is_known else self.plan.delivery(envelope.mid, to.email)
-            yield Sent(envelope.mid, time, envelope.subject, sender, to.email, envelope.campaign_id or "", delivery)
+            delivery = self._delivery(envelope.mid, time, to.email)
+            found.append(Sent(*about, to.email, envelope.campaign_id or "", delivery, envelope.number))
+        self._lost.update(item.recipient.lower() for item in found if item.delivery.status in _SOURCES)
+        return found
+
+    def _delivery(self, mid: str, time: datetime, recipient: str) -> Delivery:
+        imported = self._imported.get(recipient.lower())
+        if recipient.lower() in self._lost or (imported is not None and imported.time <= time):
+            return Delivery("SYSFAIL", "suppressed")
+        return self.plan.delivery(mid, recipient)
 
 
 def judge_address(address: str) -> Judgement:
