@@ -110,6 +110,27 @@ def test_messages_appear_as_they_arrive(page: Page, sandbox: Sandbox) -> None:
     assert page.locator("input[name=q]").input_value() == "wanted"
 
 
+def test_a_page_that_was_open_before_gets_its_way_to_older_messages(page: Page, sandbox: Sandbox) -> None:
+    """And counts what there is, whenever it looked."""
+    for number in range(53):
+        send(sandbox, subject=f"Nr. {number}")
+    page.locator("#total", has_text="50 of 53,").wait_for()
+    page.get_by_role("link", name="Older").click()
+    page.get_by_text("Nr. 2", exact=True).wait_for()
+    assert subjects(page) == ["Nr. 2", "Nr. 1", "Nr. 0"]
+    send(sandbox, subject="Nr. 53")
+    page.locator("#total", has_text="53 of 54,").wait_for()
+
+
+def test_refusals_that_were_cleared_elsewhere_go(page: Page, sandbox: Sandbox) -> None:
+    send(sandbox, to="broken")
+    page.goto(f"{sandbox.url}/?show=refused")
+    page.locator("#rows li").wait_for()
+    page.locator("#live.on").wait_for()
+    sandbox.clear()
+    page.get_by_text("None so far").wait_for()
+
+
 def test_a_list_that_is_scrolled_stays_where_it_is(page: Page, sandbox: Sandbox) -> None:
     """News are counted on a button, which shows them."""
     for number in range(40):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from typer.testing import CliRunner
 
-from turbobatch.sandbox import Sandbox
+from turbobatch.cli import app
+from turbobatch.sandbox import FaultKind, Sandbox
+from turbobatch.sandbox.events import EventKind
 from turbobatch.sandbox.inbox.badges import Badge
 from turbobatch.sandbox.inbox.catalogue import Catalogue, Filter, Show
 from turbobatch.sandbox.inbox.routes import disposition
-from turbobatch.sandbox.store import REFUSALS
+from turbobatch.sandbox.store import REFUSALS, MessageStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +57,17 @@ def catalogue(sandbox: Sandbox) -> Catalogue:
 def subjects(sandbox: Sandbox, **narrowed: Any) -> list[str]:
     """The subjects that the list shows, newest first."""
     return [line.data["subject"] for line in catalogue(sandbox).page(Filter(**narrowed))]
+
+
+class BusyStore(MessageStore):
+    """A message arrives each time somebody is about to take the store."""
+
+    @contextmanager
+    def use(self) -> Iterator[sqlite3.Connection]:
+        with super().use() as db, db:
+            db.execute("INSERT INTO sandbox_listing (campaign, fault, badges, key, line) VALUES ('', '', '', '', '{}')")
+        with super().use() as db:
+            yield db
 
 
 class TestList:
@@ -132,6 +147,45 @@ class TestList:
         assert "Hello" in kept
         assert "user-71" not in kept
         assert "pass-72" not in kept
+
+
+class TestDeliveries:
+    def test_a_message_tells_what_became_of_it_at_each_recipient(
+        self, sandbox: Sandbox, http: requests.Session
+    ) -> None:
+        send(http, sandbox, to="ana@x.example", cc="bounce@x.example", bcc="complain+b@x.example")
+        page = get(http, sandbox, "/inbox/messages/1").text
+        shown = re.findall(r'<bdi class="address">([^<]*)</bdi> <span class="chip(?: bad)?">(\w+)</span>', page)
+        assert shown == [
+            ("ana@x.example", "delivered"), ("bounce@x.example", "bounced"), ("complain+b@x.example", "complaint"),
+        ]  # fmt: skip
+        assert "<bdi>55" in page
+
+    def test_the_list_marks_what_went_wrong(self, sandbox: Sandbox, http: requests.Session) -> None:
+        for local_part in ("ana", "open", "bounce", "complain", "bounce"):
+            send(http, sandbox, to=f"{local_part}@x.example")
+        marked = r'data-id="(\d)"|made-up deliveries">(\w+)<'
+        wanted = [("5", ""), ("", "dropped"), ("4", ""), ("", "complaint"), ("3", ""), ("", "bounced")]
+        wanted += [("2", ""), ("1", "")]
+        assert re.findall(marked, get(http, sandbox, "/").text) == wanted
+        assert re.findall(marked, get(http, sandbox, "/inbox/news?after=0").json()["rows"]) == wanted
+
+    def test_nothing_is_told_before_the_analytics_do(self, http: requests.Session) -> None:
+        with Sandbox(analytics_delay=3600) as sandbox:
+            send(http, sandbox, to="bounce@x.example")
+            assert "shows later" in get(http, sandbox, "/inbox/messages/1").text
+            assert "made-up deliveries" not in get(http, sandbox, "/").text
+
+    @pytest.mark.parametrize("path", ["/inbox/faults", "/help"])
+    def test_magic_addresses_are_named_and_copied(self, sandbox: Sandbox, http: requests.Session, path: str) -> None:
+        page = get(http, sandbox, path).text
+        for kind in (*EventKind, *FaultKind):
+            assert f'data-copy="{kind}@example.com"' in page
+
+    def test_the_commands_help_names_them(self) -> None:
+        told = CliRunner().invoke(app, ["sandbox", "--help"]).output
+        told = re.sub(r"-\s+", "-", told)  # lines may end behind a hyphen
+        assert [kind for kind in (*EventKind, *FaultKind) if f"{kind}@" not in told] == []
 
 
 class TestPlaces:
@@ -293,6 +347,27 @@ class TestLife:
             assert b'"accepted": 0' in next(lines)
             send(http, sandbox)
             assert b'"accepted": 1' in next(lines)
+
+    def test_news_come_once_while_more_arrives(self) -> None:
+        """A message comes whenever the store is free: none is told twice, none is left out, and the total is right."""
+        store, seen, last = BusyStore(), [0], 0
+        for _ in range(5):
+            look = Catalogue(store).look(Filter(), after=last)
+            assert [line.id for line in look.lines] == list(range(look.last, seen[-1], -1))
+            assert (look.fresh, look.total) == (look.last - last, look.last)
+            last = look.last
+            seen.append(last)
+        assert seen == list(range(6))
+        store.close(forget=True)
+
+    def test_news_bring_the_way_to_older_pages(self, sandbox: Sandbox, http: requests.Session) -> None:
+        for _ in range(51):
+            send(http, sandbox, subject="x")
+        news = get(http, sandbox, "/inbox/news?after=0&q=x").json()
+        assert (news["count"], news["total"]) == (51, 51)
+        assert 'href="/?q=x&amp;page=2">Older</a>' in news["pages"]
+        news = get(http, sandbox, "/inbox/news?after=9&q=x&page=2").json()
+        assert 'rel="prev" href="/?q=x&amp;page=1"' in news["pages"]
 
     def test_news_are_what_came_after(self, sandbox: Sandbox, http: requests.Session) -> None:
         for subject in ("one", "two", "three"):

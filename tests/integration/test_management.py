@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     import trustme
 
+    from tests.conftest import Until
     from turbobatch.management import AnalyticsRow
 
     Act = Callable[[Peer], None]
@@ -148,6 +150,20 @@ class TestAnalytics:
             assert list(client.suppressions(*days())) == []
             client.close()
 
+    def test_sends_are_answered_while_the_books_are_read(
+        self, client: TurboClient, sandbox: Sandbox, until: Until
+    ) -> None:
+        """The books are held, as they are while a long run's messages are read; who asks for them waits alone."""
+        mid, found = send(client, "ana@x.example"), list[str]()
+        asking = threading.Thread(target=lambda: found.extend(recipients(client.analytics(*days()))))
+        with sandbox._vendor.office._lock:
+            asking.start()
+            until(lambda: sandbox._thread._server.server_state.tasks)  # type: ignore[union-attr]
+            assert send(client, "ben@x.example") != mid
+            assert found == []
+        asking.join(30)
+        assert found == ["ben@x.example", "ana@x.example"]
+
     def test_v1s_messages_are_the_accounts_too(self, client: TurboClient, sandbox: Sandbox) -> None:
         v1 = sandbox.client("v1")
         v1.send(Email(from_="shop@acme.example", to=["ana@x.example"], subject="Hello", content="Hi"))
@@ -259,6 +275,15 @@ class TestSuppressions:
         listed = {row.recipient: row for row in client.suppressions(*days(), page_size=1)}
         assert listed["Ana@x.example"].source == "manual"
         assert listed["ben@x.example"].reason == "asked to"
+
+    @pytest.mark.parametrize("local_part", ["bounce", "complain", "unsubscribe"])
+    def test_later_mail_to_who_is_suppressed_is_dropped(self, client: TurboClient, local_part: str) -> None:
+        first = send(client, f"{local_part}@x.example", "ben@x.example", cc=[f"{local_part}@x.example"])
+        later = send(client, "ben@x.example", local_part.title() + "@X.example")
+        found = [(row.id, row.status) for row in client.analytics(*days())]
+        assert found[:2] == [(later, "SYSFAIL"), (later, "SUCCESS")]
+        assert "SYSFAIL" not in [status for mid, status in found if mid == first]
+        assert len(list(client.suppressions(*days()))) == 1
 
     @pytest.mark.parametrize("addresses", [[], [""], ["ana@x.example\nben@x.example"], [" "]])
     def test_what_is_no_list_of_addresses_travels_nowhere(self, client: TurboClient, addresses: list[str]) -> None:

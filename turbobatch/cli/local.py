@@ -49,7 +49,13 @@ def sandbox(
         float, typer.Option(metavar="SECONDS", min=0, help="Until an email shows in the analytics.")
     ] = 0.0,
 ) -> None:
-    """Run a local stand-in for the vendor until Ctrl-C."""
+    """Run a local stand-in for the vendor until Ctrl-C.
+
+    Some recipients meet a fate of their own, whatever the shares. bounce@, drop@, defer@, open@, click@, unsubscribe@
+    and complain@ get that delivery; 429@, 429-date@, 500@, 502@, 503@, redirect@, reject@, reset-before@,
+    reset-after@, close-after@, hang@, garbage@ and truncated@ meet that fault. The domain is any, and
+    complain+ana@x.example does too.
+    """
     from turbobatch.sandbox import serve
 
     events = {

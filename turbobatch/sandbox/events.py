@@ -11,6 +11,7 @@
 
 All others are `SUCCESS`. A magic address is a recipient whose local part is a kind, or a kind and `+` and anything:
 `bounce@x.example`, `complain+ana@x.example`. None of the kinds is a fault's, so an address calls for one or the other.
+Later messages to who is suppressed are dropped (`SYSFAIL`), as at the vendor.
 
 The dice are thrown anew whenever they are asked about, from the seed, the message's id and the address, so they always
 show the same and nobody has to keep what they showed.
@@ -41,6 +42,22 @@ class EventKind(StrEnum):
     CLICK = "click"
     UNSUBSCRIBE = "unsubscribe"
     COMPLAIN = "complain"
+
+    @property
+    def meaning(self) -> str:
+        """What becomes of the message, in a few words."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    EventKind.BOUNCE: "it bounces; later messages to the address are dropped",
+    EventKind.DROP: "it is dropped: the vendor doesn't even try",
+    EventKind.DEFER: "it stays queued: the other server wants to be asked later",
+    EventKind.OPEN: "it is delivered and opened",
+    EventKind.CLICK: "it is delivered, and a link is clicked",
+    EventKind.UNSUBSCRIBE: "it is delivered, and answered by unsubscribing; later messages are dropped",
+    EventKind.COMPLAIN: "it is delivered, and reported as spam; later messages are dropped",
+}
 
 
 class Delivery(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,9 +52,9 @@ class Desk:
     def routes(self) -> list[Route]:
         """Where the calls are answered."""
         handlers: list[tuple[str, str, Handler]] = [
-            ("GET", "/analytics", Desk._analytics),
-            ("GET", "/analytics/{mid}", Desk._analytics_of),
-            ("GET", "/suppressions", Desk._suppressions),
+            ("GET", "/analytics", _in_thread(Desk._analytics)),
+            ("GET", "/analytics/{mid}", _in_thread(Desk._analytics_of)),
+            ("GET", "/suppressions", _in_thread(Desk._suppressions)),
             ("POST", "/suppressions/import", Desk._import),
             ("POST", "/emailvalidation/validateEmail", Desk._validate),
             ("POST", "/emailvalidation/upload", Desk._upload),
@@ -77,7 +78,7 @@ class Desk:
 
         return answer
 
-    async def _analytics(self, request: Request) -> Response:
+    def _analytics(self, request: Request) -> Response:
         query = request.query_params
         zone, statuses = _zone(query), query.getlist("status[]")
         first, end = _days(query, zone)
@@ -91,14 +92,14 @@ class Desk:
         ]
         return _page(query, found, lambda item: _analytics_row(item, zone))
 
-    async def _analytics_of(self, request: Request) -> Response:
+    def _analytics_of(self, request: Request) -> Response:
         mid, zone = request.path_params["mid"], _zone(request.query_params)
         found = [item for item in self._office.sent() if item.mid == mid]
         if not found:
             return JsonResponse({"message": "email_not_found"}, 404)
         return JsonResponse(_analytics_row(found[-1], zone))  # its first recipient: they come newest first
 
-    async def _suppressions(self, request: Request) -> Response:
+    def _suppressions(self, request: Request) -> Response:
         query = request.query_params
         first, end = _days(query, UTC)
         source = _one_of(query, "filter_by", _SOURCES)
@@ -139,6 +140,15 @@ class Desk:
         if found is None:
             return _list_state(request, None)
         return _page(request.query_params, found.judgements(), Judgement._asdict)
+
+
+def _in_thread(handler: Callable[[Desk, Request], Response]) -> Handler:
+    """The same beside the sends: what reads every message would keep them waiting."""
+
+    async def answer(desk: Desk, request: Request) -> Response:
+        return await asyncio.to_thread(handler, desk, request)
+
+    return answer
 
 
 def _analytics_row(item: Sent, zone: timezone) -> dict[str, Any]:

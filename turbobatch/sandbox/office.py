@@ -1,13 +1,16 @@
 """The vendor's books: what became of each message, who is suppressed, which addresses were judged.
 
-Only the server's thread works here. Deliveries aren't kept anywhere: they follow from the messages and the dice.
+Deliveries aren't kept anywhere: they follow from the messages and the dice. Catching up with a long run's messages
+takes seconds, so that is done in other threads than the one that answers.
 """
 
 from __future__ import annotations
 
+import bisect
 import csv
 import io
 import itertools
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,15 +20,15 @@ from turbobatch.sandbox.events import Delivery, EventPlan
 from turbobatch.typos import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from turbobatch.sandbox.store import MessageStore
+    from turbobatch.sandbox.store import Envelope, MessageStore
 
 _SOURCES = {"FAIL": "bounce", "REPORT": "spam", "UNSUB": "unsubscribe"}
 _REASONS = {"REPORT": "reported as spam", "UNSUB": "unsubscribed"}
 _WORDS = {"catch_all", "unknown", "spamtrap", "abuse", "do_not_mail", "invalid"}
 _POLLS = 4  # until a list is done
-_CHUNK = 1000  # messages read at a time: they come with their texts
+_CHUNK = 200  # messages read at a time: who clears, or suppresses an address, waits for no more
 _HEADINGS = {"email", "e-mail", "address"}
 
 
@@ -39,6 +42,7 @@ class Sent(NamedTuple):
     recipient: str
     campaign_id: str
     delivery: Delivery
+    number: int  # of the message in the store
 
 
 class Suppressed(NamedTuple):
@@ -95,26 +99,41 @@ class Office:
     delay: float = 0.0
     validations: int = 0
     _sent: list[Sent] = field(default_factory=list)  # oldest first, as far as was read
-    _read: int = 0  # messages
+    _read: int = 0  # the last message's id
     _imported: dict[str, Suppressed] = field(default_factory=dict)  # by the address in small letters
+    _lost: set[str] = field(default_factory=set)  # who bounced, complained or left, as far as was read
     _lists: dict[int, JudgedList] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # of what was read and imported
 
     def clear(self) -> None:
         """Forget everything but the settings; lists' numbers go on rising."""
-        self._sent.clear()
-        self._imported.clear()
+        with self._lock:
+            self._sent.clear()
+            self._imported.clear()
+            self._lost.clear()
+            self._read = 0
         self._lists.clear()
-        self._read = self.validations = 0
+        self.validations = 0
 
-    def sent(self) -> Iterator[Sent]:
+    def sent(self) -> list[Sent]:
         """Every message at every recipient, newest first, as far as it shows."""
-        while summaries := self.store.summaries(limit=_CHUNK, offset=self._read):
-            for summary in summaries:
-                self._sent += self._deliveries(summary)
-            self._read += len(summaries)
+        while self._catch_up():
+            pass
         latest = datetime.now(UTC) - timedelta(seconds=self.delay)
-        return (item for item in reversed(self._sent) if item.time <= latest)
+        with self._lock:
+            return [item for item in reversed(self._sent) if item.time <= latest]
+
+    def deliveries(self, numbers: Iterable[int], *, chunks: int | None = None) -> dict[int, list[Sent]]:
+        """These messages of the store at each of their recipients, as far as they show.
+
+        With `chunks` only so many of those that were not yet read are: a list is not to wait for a long run's.
+        """
+        left = itertools.count() if chunks is None else range(chunks)
+        any(not self._catch_up() for _ in left)
+        latest = datetime.now(UTC) - timedelta(seconds=self.delay)
+        with self._lock:
+            return {number: [item for item in self._of(number) if item.time <= latest] for number in numbers}
 
     def suppressed(self) -> list[Suppressed]:
         """Every suppressed address, newest first: each once per source."""
@@ -126,7 +145,8 @@ class Office:
                 found[item.recipient.lower(), source] = Suppressed(
                     item.time, item.sender, source, item.subject, item.recipient, reason
                 )
-        return sorted([*found.values(), *self._imported.values()], reverse=True)
+        with self._lock:
+            return sorted([*found.values(), *self._imported.values()], reverse=True)
 
     def suppress(self, addresses: Iterable[object], reason: str) -> tuple[int, int]:
         """Suppress addresses from now on; tells how many were taken and how many are none."""
@@ -138,7 +158,8 @@ class Office:
                 invalid += 1
                 continue
             valid += 1
-            self._imported.setdefault(email.lower(), Suppressed(time, "", "manual", "", email, reason))
+            with self._lock:
+                self._imported.setdefault(email.lower(), Suppressed(time, "", "manual", "", email, reason))
         return valid, invalid
 
     def judge(self, address: str) -> Judgement:
@@ -169,15 +190,35 @@ class Office:
             found.polls += 1
         return found
 
-    def _deliveries(self, summary: Mapping[str, str]) -> Iterator[Sent]:
-        time = datetime.fromisoformat(summary["time"])
-        sender = Address.parse(summary["sender"]).email
-        for to in parse_list(", ".join(filter(None, (summary[name] for name in ("to", "cc", "bcc"))))):
-            suppressed = self._imported.get(to.email.lower())
-            is_known = suppressed is not None and suppressed.time <= time
-            delivery = Delivery("SYSFAIL", "suppressed") if is_known else self.plan.delivery(summary["mid"], to.email)
-            label = summary["campaign_id"] or ""
-            yield Sent(summary["mid"], time, summary["subject"], sender, to.email, label, delivery)
+    def _catch_up(self) -> bool:
+        """Read a chunk of what has come; tells whether there was anything."""
+        with self._lock:
+            envelopes = self.store.envelopes(self._read, _CHUNK)
+            for envelope in envelopes:
+                self._sent += self._deliveries(envelope)
+                self._read = envelope.number
+        return bool(envelopes)
+
+    def _of(self, number: int) -> list[Sent]:
+        first = bisect.bisect_left(self._sent, number, key=lambda item: item.number)
+        return list(itertools.takewhile(lambda item: item.number == number, itertools.islice(self._sent, first, None)))
+
+    def _deliveries(self, envelope: Envelope) -> list[Sent]:
+        time = datetime.fromisoformat(envelope.time)
+        sender = Address.parse(envelope.sender).email
+        about = (envelope.mid, time, envelope.subject, sender)
+        found = []
+        for to in parse_list(", ".join(filter(None, (envelope.to, envelope.cc, envelope.bcc)))):
+            delivery = self._delivery(envelope.mid, time, to.email)
+            found.append(Sent(*about, to.email, envelope.campaign_id or "", delivery, envelope.number))
+        self._lost.update(item.recipient.lower() for item in found if item.delivery.status in _SOURCES)
+        return found
+
+    def _delivery(self, mid: str, time: datetime, recipient: str) -> Delivery:
+        imported = self._imported.get(recipient.lower())
+        if recipient.lower() in self._lost or (imported is not None and imported.time <= time):
+            return Delivery("SYSFAIL", "suppressed")
+        return self.plan.delivery(mid, recipient)
 
 
 def judge_address(address: str) -> Judgement:

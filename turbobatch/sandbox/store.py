@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbobatch.errors import CampaignError
 from turbobatch.sandbox.inbox.badges import Badge
@@ -65,7 +65,26 @@ _CLEAR = (
     "DELETE FROM sandbox_words",
     "DELETE FROM sandbox_refusal",
 )
+# Taken out of the JSON by SQLite: the texts, most of it, need not be read.
+_ENVELOPES = """
+SELECT id, json_extract(summary, '$.mid', '$.time', '$.subject', '$.sender', '$.to', '$.cc', '$.bcc', '$.campaign_id')
+FROM sandbox_message WHERE id > ? ORDER BY id LIMIT ?
+"""
 _FOUND = "FROM sandbox_message WHERE instr(to_, :to) AND instr(subject, :subject)"
+
+
+class Envelope(NamedTuple):
+    """An accepted message without its content; address lists as texts."""
+
+    number: int
+    mid: str
+    time: str
+    subject: str
+    sender: str
+    to: str
+    cc: str
+    bcc: str
+    campaign_id: str | None
 
 
 class MessageStore:
@@ -139,6 +158,12 @@ class MessageStore:
         with self.use() as db:
             rows = db.execute(sql, _search(to, subject) | page).fetchall()
         return [{"id": number, **json.loads(summary)} for number, summary in rows]
+
+    def envelopes(self, after: int, limit: int) -> list[Envelope]:
+        """The first messages that came after an id, oldest first."""
+        with self.use() as db:
+            rows = db.execute(_ENVELOPES, (after, limit)).fetchall()
+        return [Envelope(number, *json.loads(found)) for number, found in rows]
 
     def get(self, number: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """A message's inbox row and its fields; None if there is none of that id."""

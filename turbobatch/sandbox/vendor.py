@@ -56,7 +56,7 @@ class Vendor:
         self.store = store
         self.office = office
         self.plan = plan
-        self.requests = self.refused = self.failed = 0
+        self.requests = self.refused = self.failed = self.cleared = 0
         self._account = account
         self._credit = nocredit_after
         self._v1_error_status = v1_error_status
@@ -142,6 +142,7 @@ class Vendor:
         self.office.clear()
         self.requests = self.refused = self.failed = self._accepted = 0
         self.plan.reset()
+        self.cleared += 1
 
     def _authenticate(self, request: SendRequest) -> str:
         if request.api == "v1":

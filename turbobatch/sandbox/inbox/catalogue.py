@@ -79,6 +79,22 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """A page of the list at one moment.
+
+    `last` is the newest id that there is, found or not; `total` counts what is found, `fresh` what of it came after the
+    id that was asked about.
+    """
+
+    lines: tuple[Line, ...]
+    number: int
+    pages: int
+    total: int
+    fresh: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a message stands among those of a filter, newest first, counted from 1; its neighbours' ids."""
 
@@ -89,27 +105,41 @@ class Place:
 
 
 class Catalogue:
-    """The list over a store. Each call takes the store for one statement."""
+    """The list over a store."""
 
     def __init__(self, store: MessageStore) -> None:
         self._store = store
 
-    def page(self, narrowed: Filter, number: int = 1, *, after: int = 0) -> list[Line]:
-        """A page of the list, newest first; with `after` only what came after that id."""
+    def page(self, narrowed: Filter, number: int = 1) -> list[Line]:
+        """A page of the list, newest first."""
         found, values = _found(narrowed)
-        sql = f"SELECT {_LINE} {found} AND id > :after ORDER BY id DESC LIMIT :limit OFFSET :offset"
-        place = {"after": after, "limit": PAGE, "offset": (number - 1) * PAGE}
-        return [_line(row) for row in self._all(sql, values | place)]
+        sql = f"SELECT {_LINE} {found} ORDER BY id DESC LIMIT :limit OFFSET :offset"
+        return [_line(row) for row in self._all(sql, values | {"limit": PAGE, "offset": (number - 1) * PAGE})]
 
-    def count(self, narrowed: Filter, *, after: int = 0) -> int:
+    def look(self, narrowed: Filter, number: int = 1, *, after: int | None = None) -> Look:
+        """A page of the list, the nearest that there is, with its counts; with `after` only what came after that id.
+
+        Nothing arrives in between: who asks next for what came after `last` misses nothing and gets nothing twice.
+        """
+        found, values = _found(narrowed)
+        newer = f"{found} AND id > :after"
+        values |= {"after": after or 0, "limit": PAGE}
+        with self._store.use() as db:
+            (last,) = db.execute(f"SELECT coalesce(max(id), 0) {_table(narrowed.show)}").fetchone()
+            (total,) = db.execute(f"SELECT count(*) {found}", values).fetchone()
+            pages = max(1, -(-total // PAGE))
+            number = min(max(1, number), pages)
+            values["offset"] = (number - 1) * PAGE if after is None else 0
+            rows = db.execute(f"SELECT {_LINE} {newer} ORDER BY id DESC LIMIT :limit OFFSET :offset", values).fetchall()
+            fresh = len(rows)
+            if after is not None and fresh == PAGE:
+                (fresh,) = db.execute(f"SELECT count(*) {newer}", values).fetchone()
+        return Look(tuple(map(_line, rows)), number, pages, total, fresh, last)
+
+    def count(self, narrowed: Filter) -> int:
         """How many messages there are."""
         found, values = _found(narrowed)
-        newer = " AND id > :after" if after else ""  # without it the smallest index does
-        return self._number(f"SELECT count(*) {found}{newer}", values | {"after": after})
-
-    def last(self, show: Show) -> int:
-        """The newest id."""
-        return self._number(f"SELECT coalesce(max(id), 0) {_table(show)}", {})
+        return self._number(f"SELECT count(*) {found}", values)
 
     def line(self, show: Show, number: int) -> Line | None:
         """The line of one message."""

@@ -79,7 +79,8 @@ class Inbox:
 
     def _news(self, request: Request) -> Response:
         query = request.query_params
-        return JsonResponse(self._views.news(Filter.read(query), whole(query.get("after"), 0)))
+        number, after = whole(query.get("page"), 1), whole(query.get("after"), 0)
+        return JsonResponse(self._views.news(Filter.read(query), number, after))
 
     def _message(self, request: Request) -> Response:
         narrowed, query = Filter.read(request.query_params), request.query_params

@@ -33,7 +33,7 @@ function tellCounts(counts) {
   tellPace(counts);
   for (const place of document.querySelectorAll("[data-count]")) place.textContent = number(counts[place.dataset.count]);
   if (!rows) return;
-  if (tellCounts.accepted > counts.accepted) return location.reload(); // cleared
+  if (counts.cleared !== Number(rows.dataset.cleared) || tellCounts.accepted > counts.accepted) return location.reload();
   tellCounts.accepted = counts.accepted;
   fetchNews();
 }
@@ -79,32 +79,31 @@ async function fetchNews() {
 
 function showNews(news) {
   rows.dataset.last = news.last;
+  const count = document.querySelector("#total b");
+  if (count) count.textContent = number(news.total); // of refusals only the last ones stay
   if (!news.count) return;
-  const total = one("total");
-  total.dataset.total = Number(total.dataset.total) + news.count;
+  if (!one("pages").contains(document.activeElement)) one("pages").innerHTML = news.pages;
   for (const name of ["campaigns", "badges"]) {
     if (document.activeElement !== one(name)) one(name).innerHTML = news.choices[name];
   }
   const isOnTop = rows.dataset.page === "1" && scrollY < 40 && !rows.contains(document.activeElement);
   one("empty")?.remove();
-  if (isOnTop && !unseen) showRows(news, total);
+  if (isOnTop && !unseen) showRows(news);
   else {
     unseen += news.count;
     one("news").textContent = `${number(unseen)} new`;
     one("news").hidden = false;
-    total.querySelector("b").textContent = number(Number(total.dataset.total));
   }
 }
 
-function showRows(news, total) {
+function showRows(news) {
   const fresh = document.createElement("template");
   fresh.innerHTML = news.rows; // escaped where it was made
   tellTimes(fresh.content);
   for (const row of fresh.content.children) row.classList.add("fresh");
   rows.prepend(fresh.content);
   while (rows.children.length > Number(rows.dataset.size)) rows.lastElementChild.remove();
-  const all = Number(total.dataset.total);
-  total.innerHTML = `1–${number(rows.children.length)} of <b>${number(all)}</b>, newest first`;
+  one("total").innerHTML = `1–${number(rows.children.length)} of <b>${number(news.total)}</b>, newest first`;
 }
 
 // Choices count at once.

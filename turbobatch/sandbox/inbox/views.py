@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from turbobatch.markup import shortened
+from turbobatch.sandbox.events import EventKind
 from turbobatch.sandbox.faults import FaultKind
 from turbobatch.sandbox.inbox.badges import Badge
 from turbobatch.sandbox.inbox.catalogue import PAGE, Filter, Line, Show
@@ -21,6 +22,8 @@ from turbobatch.sandbox.inbox.links import links_in, unsubscribe_links
 from turbobatch.sandbox.store import REFUSALS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from turbobatch.sandbox.inbox.catalogue import Catalogue
     from turbobatch.sandbox.vendor import Vendor
 
@@ -32,6 +35,22 @@ _TITLES = {
     Show.REFUSED: "Refused",
     Show.FAILED: "Met a fault",
 }
+_DELIVERIES = {
+    "SUCCESS": "delivered",
+    "DEFER": "queued",
+    "FAIL": "bounced",
+    "SYSFAIL": "dropped",
+    "OPEN": "opened",
+    "CLICK": "clicked",
+    "UNSUB": "unsubscribed",
+    "REPORT": "complaint",
+}
+_MARKED = ("FAIL", "REPORT", "UNSUB", "SYSFAIL")  # in the list, the first of these that a recipient has
+_CHUNKS = 25  # of the vendor's books that a list reads on: a tenth of a second
+_MAGIC = (
+    ("Faults", "the POST meets a fault", [(kind.value, kind.meaning) for kind in FaultKind]),
+    ("Deliveries", "it is accepted, and then", [(kind.value, kind.meaning) for kind in EventKind]),
+)
 _SHOWN = 200_000  # characters of a text on a page
 _SHOWN_FIELD = 20_000  # characters of each field of a request
 _PICTURES = 30_000_000  # characters of inline pictures in one message's HTML
@@ -65,7 +84,7 @@ class Views:
             lstrip_blocks=True,
         )
         self._templates.filters |= {"size": size_text, "clock": clock, "percent": percent}
-        self._templates.globals |= {"Badge": Badge, "link": link}
+        self._templates.globals |= {"Badge": Badge, "link": link, "deliveries_said": _DELIVERIES, "magic": _MAGIC}
 
     def render(self, name: str, **data: Any) -> str:
         """A page, or a piece of one."""
@@ -85,22 +104,19 @@ class Views:
             "refused": max(vendor.refused, count(Filter(Show.REFUSED))),
             "failed": max(vendor.failed, count(Filter(Show.FAILED))),
             "requests": vendor.requests,
+            "cleared": vendor.cleared,
         }
 
     def list(self, narrowed: Filter, number: int, url: str) -> str:
         """The list's page."""
-        total = self._catalogue.count(narrowed)
-        pages = max(1, -(-total // PAGE))
-        number = min(max(1, number), pages)
+        look = self._catalogue.look(narrowed, number)
         return self.page(
             "list.html",
             narrowed=narrowed,
-            lines=self._catalogue.page(narrowed, number),
-            total=total,
-            number=number,
-            pages=pages,
-            first=(number - 1) * PAGE + 1,
-            last_id=self._catalogue.last(narrowed.show),
+            look=look,
+            lines=look.lines,
+            marks=self._marks(narrowed, look.lines),
+            first=(look.number - 1) * PAGE + 1,
             titles=_TITLES,
             refusals=REFUSALS,
             size=PAGE,
@@ -108,14 +124,17 @@ class Views:
             **self._choices(narrowed.show),
         )
 
-    def news(self, narrowed: Filter, after: int) -> dict[str, Any]:
-        """What has come to the list since an id: its markup, and the choices that count it."""
-        last = self._catalogue.last(narrowed.show)
-        lines = self._catalogue.page(narrowed, after=after)
+    def news(self, narrowed: Filter, number: int, after: int) -> dict[str, Any]:
+        """What has come since an id to the list, whose page of that number is open: markup and counts."""
+        look = self._catalogue.look(narrowed, number, after=after)
         return {
-            "last": last,
-            "count": len(lines) if len(lines) < PAGE else self._catalogue.count(narrowed, after=after),
-            "rows": self.render("rows.html", lines=lines, narrowed=narrowed),
+            "last": look.last,
+            "count": look.fresh,
+            "total": look.total,
+            "rows": self.render(
+                "rows.html", lines=look.lines, narrowed=narrowed, marks=self._marks(narrowed, look.lines)
+            ),
+            "pages": self.render("pages.html", look=look, narrowed=narrowed),
             "choices": {
                 name: self.render(f"{name}.html", narrowed=narrowed, **self._choices(narrowed.show))
                 for name in ("campaigns", "badges")
@@ -129,7 +148,8 @@ class Views:
             return None
         tab = tab if tab in TABS else "html" if message["html_content"] else "text"
         same = [other for other in self._catalogue.same_key(number) if other != number]
-        return self._one(narrowed, line, tab, message=message, is_phone=is_phone, same=same, **self._pane(tab, message))
+        more = self._pane(tab, message) | {"deliveries": self._vendor.office.deliveries([number])[number]}
+        return self._one(narrowed, line, tab, message=message, is_phone=is_phone, same=same, **more)
 
     def refusal(self, narrowed: Filter, number: int) -> str | None:
         """The page of a request that was not accepted; None if there is none of that id."""
@@ -157,8 +177,19 @@ class Views:
     def faults(self, problem: str = "") -> str:
         """The faults' page."""
         shares = {fault.kind: fault.share for fault in self._vendor.plan.faults}
-        magic = [("Faults", [(kind.value, kind.meaning) for kind in FaultKind])]
-        return self.page("faults.html", shares=shares, kinds=list(FaultKind), magic=magic, problem=problem)
+        return self.page("faults.html", shares=shares, kinds=list(FaultKind), problem=problem)
+
+    def _marks(self, narrowed: Filter, lines: Iterable[Line]) -> dict[int, str]:
+        """The deliveries that went wrong, in a word, by the message's id."""
+        if not narrowed.show.is_accepted:
+            return {}
+        found = self._vendor.office.deliveries([line.id for line in lines], chunks=_CHUNKS)
+        statuses = {number: {item.delivery.status for item in sent} for number, sent in found.items()}
+        return {
+            number: next(_DELIVERIES[status] for status in _MARKED if status in known)
+            for number, known in statuses.items()
+            if not known.isdisjoint(_MARKED)
+        }
 
     def _one(self, narrowed: Filter, line: Line, tab: str, **data: Any) -> str:
         place = self._catalogue.place(narrowed, line.id)
