@@ -30,8 +30,8 @@ def audit(results: pd.DataFrame | Iterable[pd.DataFrame], *, start: int = 0) -> 
     arrive are in. A column of the table's own that is called like one of the audit's is kept as `row.NAME`.
 
     An audit, or a file of it, can be corrected by hand in the table's own columns and given back as recipients: it
-    counts as the table that was sent, as far as it failed, each row once and under the same key. Of a table with
-    numbers or dates write a .parquet file (.xlsx keeps numbers): in a .csv one templates see texts.
+    counts as the table that was sent, as far as it failed, each row once and under the same key. What wasn't corrected
+    is taken from the campaign's own table, in its types; where that isn't at hand, templates see a .csv file's texts.
 
     Raises:
         CampaignError: these are no results.

@@ -6,10 +6,10 @@ rewritten could send it again. The journal knows every key that an audit of this
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.errors import CampaignError
+from turbobatch.overlay import overlaid, plain
 from turbobatch.policy import Status
 from turbobatch.units import given_key, key_parts, key_text
 
@@ -23,15 +23,18 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 5000  # keys
 _LEFT = (Status.SENT, Status.IN_DOUBT)
-_WRITTEN = re.compile(r"(\d{4}-\d\d-\d\d) 00:00:00|(-?\d+)\.0")  # a day, or a whole number, in a column of others
 _REWRITTEN = "as where a spreadsheet rewrites numbers: format the column as text and put the key back"
 _ELSEWHERE = "to send it with another campaign, delete the audit's own columns"
 
 _Keys = list[str | None]
 
 
-def checked_corrections(source: Source, table: AuditedTable, open_journal: Callable[[], OpenJournal]) -> Source:
+def checked_corrections(
+    source: Source, table: AuditedTable, open_journal: Callable[[], OpenJournal], original: Callable[[], Source | None]
+) -> Source:
     """The source of an audit that was given back, without the rows that could leave twice, and with what to say of it.
+
+    `original` opens the table that was sent.
 
     Raises:
         CampaignError: a key isn't what it was, or only a part of a group was corrected.
@@ -41,6 +44,7 @@ def checked_corrections(source: Source, table: AuditedTable, open_journal: Calla
     with open_journal() as journal:
         known = _entries(journal, [key for key in keys if key is not None])
         _check_known(table, keys, known)
+        table = overlaid(table, source.layout, original)
         if source.layout.key:
             table = table.with_cells(_restored(table, source.layout, keys))
         if source.layout.group_by:
@@ -86,12 +90,12 @@ def _restored(table: AuditedTable, layout: Layout, keys: _Keys) -> dict[int, lis
         own = layout.key_of(values)
         if key is None or own == key:
             continue
-        plain = [_plain(cell) if place in layout.key_places else cell for place, cell in enumerate(values)]
-        if not _is_corrected(key, [key_text(plain[place]) for place in layout.key_places]):
+        short = [plain(cell) if place in layout.key_places else cell for place, cell in enumerate(values)]
+        if not _is_corrected(key, [key_text(short[place]) for place in layout.key_places]):
             names = ", ".join(map(repr, layout.key))
             made = f"makes the key {own!r}" if own else "is blank"
             raise CampaignError(f"{_where(table, row)}: {names} {made}, but the key was {key!r}, {_REWRITTEN}")
-        restored[row] = plain
+        restored[row] = short
     return restored
 
 
@@ -101,11 +105,6 @@ def _is_corrected(key: str, texts: Sequence[str]) -> bool:
     return parts is not None and all(
         text == part or "@" in part or "@" in text for text, part in zip(texts, parts, strict=True)
     )
-
-
-def _plain(cell: Any) -> Any:
-    written = _WRITTEN.fullmatch(cell) if isinstance(cell, str) else None
-    return written[1] or written[2] if written else cell
 
 
 def _check_groups(table: AuditedTable, layout: Layout, keys: _Keys) -> None:

@@ -68,6 +68,8 @@ class Definition:
         self.emit: Callable[[RunEvent], None] = log_event  # hears what happens in a run
         self._recipients = absolute(recipients)
         self._read_options: dict[str, Any] = {}
+        self._own = self._recipients  # the table that was sent, where `_recipients` is an audit of it
+        self._own_options: dict[str, Any] = {}
         self._file: Path | None = None
         self.sent_version: FileVersion | None = None  # of the table's file, as the last run read it
         self._key = names(key)
@@ -106,8 +108,10 @@ class Definition:
             journal=journal or folder / f"{settings.name}.journal.db",
         )
         campaign._file = settings.file
+        campaign._own = absolute(own)
+        campaign._own_options = {"encoding": table.encoding, "delimiter": table.delimiter, "sheet": table.sheet}
         if recipients is None:
-            campaign._read_options = {"encoding": table.encoding, "delimiter": table.delimiter, "sheet": table.sheet}
+            campaign._read_options = campaign._own_options
         return campaign
 
     def paced(self, *, rate: str | None, concurrency: int) -> Self:
@@ -130,8 +134,13 @@ class Definition:
         table = open_table(given, **options)
         if is_audit(table):
             audited = read_audit(table)
-            return checked_corrections(self._source(audited), audited, self._journal)
+            return checked_corrections(self._source(audited), audited, self._journal, self._sent)
         return self._source(table)
+
+    def _sent(self) -> Source | None:
+        """The table that an audit is of, as far as that can be told; a CampaignError if it can't be read."""
+        table = open_table(self._own, **self._own_options) if self._own is not None else None
+        return self._source(table) if table is not None and not is_audit(table) else None
 
     def _source(self, table: Table) -> Source:
         layout = Layout(table.columns, self._key, self._group_by)
@@ -153,7 +162,15 @@ class Definition:
         endings = ("", "-wal", "-mark", "-journal", "-shm")
         kept = [item for item in (self.journal_place, self.validated_path) if isinstance(item, Path)]
         journal = [Path(f"{item}{ending}") for item in kept for ending in endings]
-        given = [self._recipients, absolute(recipients), *self._suppress, self._file, *self.message.files, *journal]
+        given = [
+            self._recipients,
+            self._own,
+            absolute(recipients),
+            *self._suppress,
+            self._file,
+            *self.message.files,
+            *journal,
+        ]
         return is_one_of(path, [item for item in given if isinstance(item, Path)])
 
     @property

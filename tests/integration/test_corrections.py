@@ -342,3 +342,130 @@ def test_a_check_names_the_lines_of_the_audit(client: tb.TurboClient, tmp_path: 
     assert found[["where", "problem"]].to_numpy().tolist() == [
         ["row 0 (line 2 of failed.csv)", "'bo@@y.example' 'to' email not valid"]
     ]
+
+
+TYPED = {
+    "id": [1, 2, 3],
+    "name": ["Ana", "Bo", "Cy"],
+    "email": ["ana@x.example", "bo@@x.example", "reject+cy@x.example"],
+    "cc": "",
+    "is_gift": [True, False, True],
+    "count": [5, 0, 7],
+    "amount": [1.5, 20.0, 1e16],
+    "price": [Decimal("1.10"), Decimal("2.20"), Decimal("3.00")],
+    "day": [dt.date(2026, 11, day) for day in (1, 2, 3)],
+    "moment": pd.to_datetime(["2026-11-01 10:30", "2026-11-02", "2026-11-03"], format="ISO8601"),
+    "tags": [["a"], ["b", "c"], []],
+}
+ALL_OF_IT = (
+    "{{ is_gift }} {{ 1 if is_gift else 2 }} {{ 1 if count else 2 }} {{ amount }} {{ price }} {{ day }} "
+    "{{ moment }} {{ tags | join('/') }}."
+)
+
+
+@pytest.mark.parametrize("source", [".parquet", ".jsonl", ".xlsx", None])
+@pytest.mark.parametrize("key", ["id", None])
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".xlsx", ".parquet"])
+def test_what_was_not_corrected_is_what_it_was(  # noqa: PLR0917 - parameters
+    ending: str, key: str | None, source: str | None, sandbox: Sandbox, client: tb.TurboClient, tmp_path: Path
+) -> None:
+    """A file of texts tells no types; the table that was sent does."""
+    frame = pd.DataFrame(TYPED)
+    if source is None:
+        table: Any = frame
+    else:
+        table = tmp_path / f"orders{source}"
+        if source == ".jsonl":
+            frame.to_json(table, orient="records", lines=True, date_format="iso", default_handler=str)
+        elif source == ".xlsx":
+            frame.assign(tags=frame["tags"].map("/".join), price=1.25).to_excel(table, index=False)
+        else:
+            frame.to_parquet(table)
+    own = campaign(key, ALL_OF_IT, recipients=table)
+    expected = [own.preview(row=2).email]
+    failed = tb.audit(own.send(client=client, progress=False))
+    path = tb.write_report(fixed(failed, Cy="cy@x.example", Bo="bo@x.example"), tmp_path / f"failed{ending}")
+    assert own.plan(path).warnings == ()
+    results = own.send(path, client, progress=False)
+    assert results["send_status"].tolist() == ["sent", "sent"]
+    assert expected[0] is not None
+    assert sandbox.inbox()["content"].tolist()[-1].strip() == expected[0].content.strip()
+    assert " 2 2 " in sandbox.inbox()["content"].tolist()[-2]
+    before = own.results()
+    assert results["count"].tolist() == before["count"].tolist()[1:]
+    assert results["is_gift"].dtype == before["is_gift"].dtype
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_types_that_are_lost_are_told(known: bool, client: tb.TurboClient, tmp_path: Path) -> None:
+    """Where the table that was sent is another one now, or isn't at hand."""
+    frame = pd.DataFrame(TYPED)
+    failed = tb.audit(campaign().send(frame, client, progress=False))
+    path = tb.write_report(fixed(failed, Bo="bo@x.example"), tmp_path / "failed.csv")
+    other = frame.iloc[::-1].reset_index(drop=True).assign(id=[7, 8, 9])
+    (said,) = campaign(recipients=other if known else None).plan(path).warnings
+    why = "2 rows aren't in the DataFrame as sent" if known else "the table that was sent isn't at hand"
+    assert said.startswith(f"failed.csv: {why}: values that were no texts are texts now (")
+
+
+@pytest.mark.parametrize("key", ["id", None])
+@pytest.mark.parametrize("ending", [".csv", ".parquet", None])
+def test_a_group_that_has_lost_a_line_is_refused(
+    ending: str | None, key: str | None, sandbox: Sandbox, client: tb.TurboClient, tmp_path: Path
+) -> None:
+    """It would leave without it, and the key would be used up."""
+    lines = pd.DataFrame(
+        {
+            "id": list("1212"),
+            "name": "Ana",
+            "cc": "",
+            "email": ["reject+a@x.example", "b@x.example"] * 2,
+            "item": list("ABCD"),
+        }
+    )
+    lines.to_csv(tmp_path / "orders.csv", index=False)
+    grouped = campaign(
+        key, "{% for row in rows %}{{ row.item }}{% endfor %}", group_by="id", recipients=tmp_path / "orders.csv"
+    )
+    audit = tb.audit(grouped.send(client=client, progress=False)).assign(email="a@x.example")
+    before = sandbox.requests_seen()
+    for left, (there, gone) in ((0, ("row 0", "row 2 (line 4")), (1, ("row 0", "row 0 (line 2"))):
+        part = audit.iloc[[left]]
+        given = part if ending is None else tb.write_report(part, tmp_path / f"part{ending}")
+        with pytest.raises(tb.CampaignError) as raised:
+            grouped.send(given, client, progress=False)
+        assert str(raised.value).startswith(there)
+        assert f"and {gone} of orders.csv) has no line here: put it back" in str(raised.value)
+    assert sandbox.requests_seen() == before
+    assert grouped.plan(audit).warnings == ()
+    assert grouped.send(audit, client, progress=False)["send_status"].tolist() == ["sent", "sent"]
+    assert sandbox.inbox()["content"].tolist()[-1].strip() == "AC"
+    unknown = campaign(key, group_by="id").plan(audit)
+    assert unknown.warnings == (
+        "the DataFrame: the table that was sent isn't at hand: make sure that all lines of each group are there",
+    )
+
+
+def test_the_settings_name_the_table_that_was_sent(sandbox: Sandbox, client: tb.TurboClient, tmp_path: Path) -> None:
+    """Where the audit is given in its place; a report doesn't take the name of either."""
+    pd.DataFrame(TYPED).to_parquet(tmp_path / "orders.parquet")
+    (tmp_path / "campaign.toml").write_text(
+        'name = "orders"\n[recipients]\npath = "orders.parquet"\nkey = "email"\n[message]\nfrom = "shop@acme.example"\n'
+        'to = "{{ email }}"\nsubject = "Order"\ntext = "order.txt"\n',
+        "utf-8",
+    )
+    (tmp_path / "order.txt").write_text(ALL_OF_IT, "utf-8")
+    first = tb.Campaign.load(tmp_path)
+    audit = tb.audit(first.send(client=client, progress=False))
+    expected = first.preview(row=2).email
+    path = tb.write_report(fixed(audit, Cy="cy@x.example"), tmp_path / "failed.csv")
+    second = tb.Campaign.load(tmp_path, recipients=path)
+    assert second.plan().warnings == ()
+    assert second.send(client=client, progress=False)["send_status"].tolist() == ["invalid", "sent"]
+    assert expected is not None
+    assert sandbox.inbox()["content"].tolist()[-1].strip() == expected.content.strip()
+    assert [second.reads(tmp_path / name) for name in ("orders.parquet", "failed.csv", "new.csv")] == [
+        True,
+        True,
+        False,
+    ]

@@ -74,6 +74,7 @@ ORDER = (
     "settings",
     "descriptors",
     "wording",
+    "overlay",
     "corrections",
     "definition",
     "campaign",

@@ -74,6 +74,7 @@ class AuditedTable:
         source: the audit, as any table.
         cells: one list per column.
         lines: where each row's first line stands in the file.
+        rows: each row's number in the table that was sent.
         keys: each row's `send_key`, as the file has it now: what it is sent under, whatever its cells are.
         statuses: what had become of each row.
     """
@@ -83,6 +84,7 @@ class AuditedTable:
     cells: tuple[list[Any], ...] = field(repr=False)
     data: pd.DataFrame = field(repr=False)
     lines: Sequence[int | None] = field(repr=False)
+    rows: Sequence[int] = field(repr=False)
     keys: Sequence[Any] = field(repr=False)
     statuses: Sequence[str] = field(repr=False)
     warnings: tuple[str, ...] = ()
@@ -144,6 +146,7 @@ class AuditedTable:
             cells=tuple([column[row] for row in kept] for column in self.cells),
             data=self.data.iloc[kept].reset_index(drop=True),
             lines=[self.lines[row] for row in kept],
+            rows=[self.rows[row] for row in kept],
             keys=[self.keys[row] for row in kept],
             statuses=[self.statuses[row] for row in kept],
         )
@@ -180,6 +183,7 @@ def read_audit(table: Table) -> AuditedTable:
         cells=tuple([row[place] for row in cells] for place in range(len(columns))),
         data=_data(frame.set_axis(list(columns), axis=1), united, cells),
         lines=[numbers[found[0].place] for found in kept],
+        rows=[found[0].row for found in kept],
         keys=[found[0].key for found in kept],
         statuses=[found[0].status for found in kept],
         warnings=(*table.warnings, *([told] if duplicates else [])),
