@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from turbobatch.arrow import remember_types, remembered_types
-from turbobatch.delivery import DELIVERY_COLUMNS
+from turbobatch.delivery import DELIVERY_COLUMNS, has_deliveries
 from turbobatch.errors import CampaignError
 from turbobatch.failures import FailedAddress, failures_in
 from turbobatch.recipients.audited import audited_name
@@ -76,7 +76,8 @@ def _audit_chunk(chunk: pd.DataFrame, start: int) -> pd.DataFrame:
     places = [item.row - start for item in rows]
     kinds = dict.fromkeys(FailedAddress._fields, "string") | {"row": "int64"}
     head = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
-    own = [name for name in chunk.columns if name not in RESULT_COLUMNS and name not in DELIVERY_COLUMNS]
+    joined = {*RESULT_COLUMNS, *(DELIVERY_COLUMNS if has_deliveries(chunk.columns) else ())}
+    own = [name for name in chunk.columns if name not in joined]
     tail = chunk.iloc[places][own].reset_index(drop=True).set_axis([audited_name(name) for name in own], axis=1)
     found = pd.concat([head, tail], axis=1)
     types = remembered_types(chunk)

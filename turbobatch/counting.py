@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from turbobatch.delivery import DELIVERY_COLUMNS
+from turbobatch.delivery import DELIVERY_COLUMNS, has_deliveries
 from turbobatch.errors import CampaignError
 from turbobatch.failures import AS_MEANT, Category, FailedAddress, failures_in
 from turbobatch.markup import cause, shortened
@@ -71,11 +71,12 @@ class Counting:
                 f"these are no results, they have no column {missing[0]!r}: read reports with read_report"
             )
         names = Counter(sample.columns)
-        own = [name for name in names if names[name] == 1 and name not in (*RESULT_COLUMNS, *DELIVERY_COLUMNS)]
+        self.has_deliveries = has_deliveries(sample.columns)
+        joined = {*RESULT_COLUMNS, *(DELIVERY_COLUMNS if self.has_deliveries else ())}
+        own = [name for name in names if names[name] == 1 and name not in joined]
         self.address_column = address_column(sample, own)
         self.rows = 0
         self.campaign = str(sample.attrs.get(CAMPAIGN, ""))
-        self.has_deliveries = DELIVERY_COLUMNS[0] in names
         self._keys, self._pace = Keys(), Pace()
         self._by_rows, self._by_emails = Bounded(_STATUSES), Bounded(_STATUSES)
         self._domains, self._failed_domains = Bounded(_DOMAINS), Counter[str]()

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbobatch.addresses import Address, AddressError, split_list
-from turbobatch.delivery import DELIVERY_COLUMNS, Delivery
+from turbobatch.delivery import DELIVERY_COLUMNS, Delivery, has_deliveries
 from turbobatch.policy import Status
 from turbobatch.typos import has_mistyped_domain, suggest
 
@@ -135,7 +135,7 @@ def _of_row(status: str, message: str, errors: Iterable[str]) -> Iterator[_Found
 
 def _deliveries(chunk: pd.DataFrame) -> dict[int, list[_Found]]:
     """What the vendor tells of sent rows that didn't arrive, by place."""
-    if not set(DELIVERY_COLUMNS) <= set(chunk.columns):
+    if not has_deliveries(chunk.columns):
         return {}
     columns = (chunk[name].tolist() for name in ("send_status", *DELIVERY_COLUMNS))
     return {

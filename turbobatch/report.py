@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from turbobatch.arrow import arrow_table, remember_types, remembered_types, table_types
 from turbobatch.delimited import write_delimited
+from turbobatch.delivery import DELIVERY_COLUMNS, has_deliveries
 from turbobatch.errors import CampaignError
 from turbobatch.page import write_page
 from turbobatch.plots import check_there as check_plots
@@ -356,8 +357,9 @@ def _typed(frame: pd.DataFrame, path: Path, *, from_text: bool) -> pd.DataFrame:
     import pandas as pd
 
     changed: dict[str, Any] = {}
-    blank_as_missing = frame[list(RESULT_COLUMNS)].replace("", None) if from_text else frame
-    for name in ("send_status", "send_mid", "send_key"):
+    deliveries = DELIVERY_COLUMNS if has_deliveries(frame.columns) else ()
+    blank_as_missing = frame[[*RESULT_COLUMNS, *deliveries]].replace("", None) if from_text else frame
+    for name in ("send_status", "send_mid", "send_key", *deliveries):
         changed[name] = blank_as_missing[name].astype("string")
     changed["send_message"] = frame["send_message"].astype("string")
     try:
