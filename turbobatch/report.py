@@ -22,7 +22,7 @@ from turbobatch.errors import CampaignError
 from turbobatch.page import write_page
 from turbobatch.plots import check_there as check_plots
 from turbobatch.recipients import open_table
-from turbobatch.results import RESULT_COLUMNS
+from turbobatch.results import RESULT_COLUMNS, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -128,7 +128,7 @@ def read_report(path: str | Path) -> pd.DataFrame:
     frames = list(report_chunks(path))
     whole = pd.concat(frames)
     whole.attrs = frames[0].attrs
-    return as_results(whole)
+    return as_results(numbered(whole, 0))
 
 
 def report_chunks(path: str | Path) -> Iterator[pd.DataFrame]:
@@ -144,10 +144,12 @@ def report_chunks(path: str | Path) -> Iterator[pd.DataFrame]:
     if ending == ".html":
         raise CampaignError(f"report {path} is a page for people: read the .csv or .parquet one")
     with _reading(path):
+        rows = 0
         for frame in _frames(path, ending):
             if missing := [name for name in RESULT_COLUMNS if name not in frame.columns]:
                 raise CampaignError(f"{path} is no report: it has no column {missing[0]!r}")
-            yield _typed(frame, path, from_text=ending != ".parquet")
+            yield numbered(_typed(frame, path, from_text=ending != ".parquet"), rows)
+            rows += len(frame)
 
 
 @contextmanager
