@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from turbobatch.arrow import remember_types, remembered_types
-from turbobatch.delivery import DELIVERY_COLUMNS
+from turbobatch.delivery import DELIVERY_COLUMNS, has_deliveries
 from turbobatch.errors import CampaignError
 from turbobatch.failures import FailedAddress, failures_in
 from turbobatch.recipients.audited import audited_name
-from turbobatch.results import RESULT_COLUMNS
+from turbobatch.results import RESULT_COLUMNS, row_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,8 +23,11 @@ def audit(results: pd.DataFrame | Iterable[pd.DataFrame], *, start: int = 0) -> 
     The audit's own columns: `address, field, status, reason, category, suggestion, send_key, row`.
 
     Args:
-        results: what `Campaign.results` returned or `read_report` read, or its chunks in order.
-        start: the number of the first row, where the results don't begin with row 0.
+        results: what `Campaign.results` returned or `read_report` read, some of its rows, or its chunks in order.
+        start: the number of the first row, where the results don't begin with row 0 and their index doesn't tell.
+
+    `row` is the number that a row has in the table that was sent, also where you picked some rows of the results: their
+    index tells it. Rows whose index is another (that of the DataFrame that was sent, say) are counted as they come.
 
     Rows that are sent or pending are left out; where the results were joined with deliveries, sent rows that didn't
     arrive are in. A column of the table's own that is called like one of the audit's is kept as `row.NAME`.
@@ -75,8 +78,11 @@ def _audit_chunk(chunk: pd.DataFrame, start: int) -> pd.DataFrame:
     rows = list(failures_in(chunk, start))
     places = [item.row - start for item in rows]
     kinds = dict.fromkeys(FailedAddress._fields, "string") | {"row": "int64"}
-    head = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
-    own = [name for name in chunk.columns if name not in RESULT_COLUMNS and name not in DELIVERY_COLUMNS]
+    numbers = row_numbers(chunk, start)
+    told = [item._replace(row=numbers[place]) for item, place in zip(rows, places, strict=True)]
+    head = pd.DataFrame(told, columns=list(kinds)).astype(kinds)
+    joined = {*RESULT_COLUMNS, *(DELIVERY_COLUMNS if has_deliveries(chunk.columns) else ())}
+    own = [name for name in chunk.columns if name not in joined]
     tail = chunk.iloc[places][own].reset_index(drop=True).set_axis([audited_name(name) for name in own], axis=1)
     found = pd.concat([head, tail], axis=1)
     types = remembered_types(chunk)

@@ -320,11 +320,10 @@ class Campaign(Definition):
             CampaignError: the table can't be read.
             JournalError: the journal can't be used.
         """
-        import pandas as pd
-
         from turbobatch.frames import as_results
 
-        return as_results(pd.concat(list(self.result_chunks(recipients))))
+        with self.look(recipients) as results:
+            return as_results(results.frame())
 
     def result_chunks(self, recipients: Recipients | None = None) -> Iterator[pd.DataFrame]:
         """The same in chunks of some thousand rows, at least one, for tables that don't fit into memory."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from turbobatch.delivery import DELIVERY_COLUMNS
+from turbobatch.delivery import DELIVERY_COLUMNS, has_deliveries
 from turbobatch.errors import CampaignError
 from turbobatch.failures import AS_MEANT, Category, FailedAddress, failures_in
 from turbobatch.markup import cause, shortened
 from turbobatch.overview import DeliveryCount, Doubt, Failure, StatusCount, Summary
 from turbobatch.policy import Status
-from turbobatch.results import CAMPAIGN, RESULT_COLUMNS
+from turbobatch.results import CAMPAIGN, RESULT_COLUMNS, row_numbers
 from turbobatch.tally import (
     Bounded,
     CategoryCount,
@@ -71,11 +71,12 @@ class Counting:
                 f"these are no results, they have no column {missing[0]!r}: read reports with read_report"
             )
         names = Counter(sample.columns)
-        own = [name for name in names if names[name] == 1 and name not in (*RESULT_COLUMNS, *DELIVERY_COLUMNS)]
+        self.has_deliveries = has_deliveries(sample.columns)
+        joined = {*RESULT_COLUMNS, *(DELIVERY_COLUMNS if self.has_deliveries else ())}
+        own = [name for name in names if names[name] == 1 and name not in joined]
         self.address_column = address_column(sample, own)
         self.rows = 0
         self.campaign = str(sample.attrs.get(CAMPAIGN, ""))
-        self.has_deliveries = DELIVERY_COLUMNS[0] in names
         self._keys, self._pace = Keys(), Pace()
         self._by_rows, self._by_emails = Bounded(_STATUSES), Bounded(_STATUSES)
         self._domains, self._failed_domains = Bounded(_DOMAINS), Counter[str]()
@@ -112,8 +113,10 @@ class Counting:
 
     def _add_failures(self, chunk: pd.DataFrame, is_email: npt.NDArray[np.bool_]) -> None:
         failed: set[int] = set()
-        for item in failures_in(chunk, self.rows):
-            place = item.row - self.rows
+        numbers = row_numbers(chunk, self.rows)
+        for found in failures_in(chunk, self.rows):
+            place = found.row - self.rows
+            item = found._replace(row=numbers[place])
             if item.category in _NO_FAILURE or not is_email[place]:
                 continue
             failed.add(place)
@@ -121,7 +124,7 @@ class Counting:
             self._categories[item.category] += 1
             self._causes.add([(str(item.category), shortened(cause(reason), _CAUSE))])
             if len(self._failed) < KEPT:
-                self._failed.append(self._failure(item, chunk))
+                self._failed.append(self._failure(item, chunk, place))
         self._failed_emails += len(failed)
         if self.address_column is None:
             return
@@ -131,9 +134,9 @@ class Counting:
             domain if (domain := domains[place]) in self._domains.counts else "@" for place in failed
         )
 
-    def _failure(self, item: FailedAddress, chunk: pd.DataFrame) -> Failure:
+    def _failure(self, item: FailedAddress, chunk: pd.DataFrame, place: int) -> Failure:
         named = self.address_column
-        recipient = chunk[named].iloc[item.row - self.rows] if named is not None else ""
+        recipient = chunk[named].iloc[place] if named is not None else ""
         return Failure(
             row=item.row,
             send_key=_text(item.send_key),
@@ -149,13 +152,14 @@ class Counting:
     def _add_doubts(self, chunk: pd.DataFrame, is_email: npt.NDArray[np.bool_]) -> None:
         wanted = KEPT - len(self._doubts)
         is_doubt = (chunk["send_status"] == Status.IN_DOUBT).fillna(value=False).to_numpy(dtype=bool) & is_email
+        numbers = row_numbers(chunk, self.rows)
         places = is_doubt.nonzero()[0][:wanted].tolist()
         rows = chunk.iloc[places]
         addresses = rows[self.address_column].tolist() if self.address_column is not None else [""] * len(rows)
         columns = (rows[name].tolist() for name in ("send_key", "send_message", "send_time"))
         for place, address, key, message, time in zip(places, addresses, *columns, strict=True):
             text = shortened(_text(message), _REASON)
-            self._doubts.append(Doubt(self.rows + place, _text(key), _text(address), text, _moment(time)))
+            self._doubts.append(Doubt(numbers[place], _text(key), _text(address), text, _moment(time)))
 
     def summary(self) -> Summary:
         """The figures so far."""

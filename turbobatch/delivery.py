@@ -64,6 +64,16 @@ class DeliveryOf(NamedTuple):
 DELIVERY_COLUMNS = DeliveryOf._fields
 
 
+def has_deliveries(columns: Iterable[object]) -> bool:
+    """Whether results of these columns were joined with deliveries: then they stand right after the result columns.
+
+    A table's own columns may be called the same: they stand before the result columns.
+    """
+    names, worst = list(columns), list(DELIVERY_COLUMNS[:-1])  # the last may have been taken out by hand
+    begin = names.index(RESULT_COLUMNS[-1]) + 1 if RESULT_COLUMNS[-1] in names else len(names)
+    return names[begin : begin + len(worst)] == worst and all(names.count(name) == 1 for name in worst)
+
+
 def delivery_of(recipients: Iterable[tuple[str, str, str]]) -> DeliveryOf:
     """What became of an email, of its recipients' (vendor's status, address, error); at least one."""
     found = [(status_of(status), address, error) for status, address, error in recipients]
@@ -113,7 +123,7 @@ def with_delivery(results: pd.DataFrame, client: TurboClient, *, campaign: str |
         campaign: the campaign's name, which makes the vendor's list shorter where the account has others too.
 
     Raises:
-        CampaignError: these are no results, or the client is no v2 account's.
+        CampaignError: these are no results, the table has columns of these names, or the client is no v2 account's.
         AuthenticationError, ManagementError: the vendor couldn't be asked.
     """
     from turbobatch.frames import as_results
@@ -152,15 +162,23 @@ class Deliveries:
         return found
 
     def joined(self, chunk: pd.DataFrame) -> pd.DataFrame:
-        """The same rows with their delivery columns, counted."""
+        """The same rows with their delivery columns right after the result columns, counted.
+
+        Raises:
+            CampaignError: these are no results, or the table has columns of these names.
+        """
         import pandas as pd
 
+        _check(chunk)
         cells = [self._of(mid) for mid in chunk["send_mid"].where(chunk["send_status"] == Status.SENT).tolist()]
         self.counts.update(item.delivery_status for item in cells if item is not None)
         self.unknown += sum(item is None for item in cells) - int((chunk["send_status"] != Status.SENT).sum())
         columns = zip(*(item or (None,) * len(DELIVERY_COLUMNS) for item in cells), strict=True)
         filled = dict(zip(DELIVERY_COLUMNS, columns, strict=True)) if cells else dict.fromkeys(DELIVERY_COLUMNS, ())
-        made = chunk.assign(**{name: pd.array(list(texts), dtype="string") for name, texts in filled.items()})
+        made = chunk.drop(columns=[name for name in DELIVERY_COLUMNS if name in chunk.columns])
+        begin = list(made.columns).index(RESULT_COLUMNS[-1]) + 1
+        for place, (name, texts) in enumerate(filled.items(), begin):
+            made.insert(place, name, pd.Series(texts, index=made.index, dtype="string"))
         made.attrs = chunk.attrs
         return made
 
@@ -172,8 +190,7 @@ class Deliveries:
         """Note the message ids to look for; tells the first and the last day, if there is any."""
         first = last = None
         for chunk in results:
-            if missing := [name for name in RESULT_COLUMNS if name not in chunk.columns]:
-                raise CampaignError(f"these are no results, they have no column {missing[0]!r}")
+            _check(chunk)
             sent = chunk[(chunk["send_status"] == Status.SENT) & chunk["send_mid"].notna()]
             if sent.empty:
                 continue
@@ -182,3 +199,12 @@ class Deliveries:
             begun, ended = sent["send_time"].min().date(), sent["send_time"].max().date()
             first, last = min(first or begun, begun), max(last or ended, ended)
         return None if first is None else (first, last)
+
+
+def _check(results: pd.DataFrame) -> None:
+    if missing := [name for name in RESULT_COLUMNS if name not in results.columns]:
+        raise CampaignError(f"these are no results, they have no column {missing[0]!r}")
+    own = [name for name in DELIVERY_COLUMNS if name in results.columns]
+    if own and not has_deliveries(results.columns):
+        names = ", ".join(map(repr, own))
+        raise CampaignError(f"the table has columns of its own called {names}, as deliveries are: rename them")

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbobatch.addresses import Address, AddressError, split_list
-from turbobatch.delivery import DELIVERY_COLUMNS, UNDELIVERED, failures_of
+from turbobatch.delivery import DELIVERY_COLUMNS, UNDELIVERED, failures_of, has_deliveries
 from turbobatch.policy import Status
 from turbobatch.typos import has_mistyped_domain, suggest
 
@@ -27,8 +27,6 @@ _BLANK = re.compile(r"column '.*' is blank", re.DOTALL)
 _PLACE = re.compile(r"row \d+(?: \(.*?\))?: ")
 
 _ADDRESS_FIELDS = {"to": "to", "cc": "cc", "bcc": "bcc", "from": "from", "reply_to": "reply-to"}
-_WORST = DELIVERY_COLUMNS[:3]  # of an email's recipients: what a joined report has at least
-_ALL = DELIVERY_COLUMNS[3]
 
 LEFT_OUT = frozenset({Status.SENT, Status.PENDING})
 """Rows of these statuses have no failed address, unless the vendor tells of one that didn't arrive."""
@@ -136,13 +134,14 @@ def _of_row(status: str, message: str, errors: Iterable[str]) -> Iterator[_Found
 
 def _deliveries(chunk: pd.DataFrame) -> dict[int, list[_Found]]:
     """What the vendor tells of sent rows that didn't arrive, by place."""
-    if not set(_WORST) <= set(chunk.columns):
+    if not has_deliveries(chunk.columns):
         return {}
-    columns = (chunk[name].tolist() for name in ("send_status", *_WORST))
-    failures = chunk[_ALL].tolist() if _ALL in chunk.columns else [None] * len(chunk)
+    *worst, whole = DELIVERY_COLUMNS
+    columns = [chunk[name].tolist() for name in ("send_status", *worst)]
+    columns.append(chunk[whole].tolist() if whole in chunk.columns else [None] * len(chunk))
     return {
         place: list(_undelivered(_text(told), _text(addresses), _text(reason), _text(all_)))
-        for place, (status, told, addresses, reason, all_) in enumerate(zip(*columns, failures, strict=True))
+        for place, (status, told, addresses, reason, all_) in enumerate(zip(*columns, strict=True))
         if status == Status.SENT and _text(told) in UNDELIVERED
     }
 

@@ -17,11 +17,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from turbobatch.arrow import arrow_table, remember_types, remembered_types, table_types
 from turbobatch.delimited import write_delimited
+from turbobatch.delivery import DELIVERY_COLUMNS, has_deliveries
 from turbobatch.errors import CampaignError
 from turbobatch.page import write_page
 from turbobatch.plots import check_there as check_plots
 from turbobatch.recipients import open_table
-from turbobatch.results import RESULT_COLUMNS
+from turbobatch.results import RESULT_COLUMNS, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -127,7 +128,7 @@ def read_report(path: str | Path) -> pd.DataFrame:
     frames = list(report_chunks(path))
     whole = pd.concat(frames)
     whole.attrs = frames[0].attrs
-    return as_results(whole)
+    return as_results(numbered(whole, 0))
 
 
 def report_chunks(path: str | Path) -> Iterator[pd.DataFrame]:
@@ -143,10 +144,12 @@ def report_chunks(path: str | Path) -> Iterator[pd.DataFrame]:
     if ending == ".html":
         raise CampaignError(f"report {path} is a page for people: read the .csv or .parquet one")
     with _reading(path):
+        rows = 0
         for frame in _frames(path, ending):
             if missing := [name for name in RESULT_COLUMNS if name not in frame.columns]:
                 raise CampaignError(f"{path} is no report: it has no column {missing[0]!r}")
-            yield _typed(frame, path, from_text=ending != ".parquet")
+            yield numbered(_typed(frame, path, from_text=ending != ".parquet"), rows)
+            rows += len(frame)
 
 
 @contextmanager
@@ -356,8 +359,9 @@ def _typed(frame: pd.DataFrame, path: Path, *, from_text: bool) -> pd.DataFrame:
     import pandas as pd
 
     changed: dict[str, Any] = {}
-    blank_as_missing = frame[list(RESULT_COLUMNS)].replace("", None) if from_text else frame
-    for name in ("send_status", "send_mid", "send_key"):
+    deliveries = [name for name in DELIVERY_COLUMNS if has_deliveries(frame.columns) and name in frame.columns]
+    blank_as_missing = frame[[*RESULT_COLUMNS, *deliveries]].replace("", None) if from_text else frame
+    for name in ("send_status", "send_mid", "send_key", *deliveries):
         changed[name] = blank_as_missing[name].astype("string")
     changed["send_message"] = frame["send_message"].astype("string")
     try:

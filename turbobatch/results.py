@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CAMPAIGN = "turbobatch.campaign"
 """Where a frame of results tells its campaign's name, in DataFrame.attrs."""
 
+_NUMBERED = "turbobatch.numbered"
+"""In DataFrame.attrs: the index of these rows has their numbers in the table, also once some were picked out."""
+
 _CHUNK = 5000  # rows
 
 
@@ -73,7 +76,8 @@ class Results:
         empty = True
         for chunk, columns in self._chunks():
             empty = False
-            yield self._named(remember_types(_with_columns(chunk.frame(), columns), types))
+            found = self._named(remember_types(_with_columns(chunk.frame(), columns), types))
+            yield numbered(found, chunk.start)
         if empty:
             yield self._named(remember_types(joined(_without_rows(self.table), []), types))
 
@@ -81,7 +85,10 @@ class Results:
         """All rows at once."""
         import pandas as pd
 
-        return pd.concat(list(self.frames()))
+        frames = list(self.frames())
+        whole = pd.concat(frames)
+        whole.attrs = frames[0].attrs
+        return numbered(whole, 0)
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         frame.attrs[CAMPAIGN] = self.campaign
@@ -123,6 +130,26 @@ class Results:
                 except KeyError:
                     raise changed(self.table) from None
             yield chunk, _transposed(verdicts)
+
+
+def numbered(frame: pd.DataFrame, start: int) -> pd.DataFrame:
+    """Note whether the index of consecutive rows, whose first has the number `start`, are their numbers."""
+    import pandas as pd
+
+    is_so = frame.index.equals(pd.RangeIndex(start, start + len(frame)))
+    frame.attrs = {**frame.attrs, _NUMBERED: is_so}
+    return frame
+
+
+def row_numbers(frame: pd.DataFrame, start: int) -> Sequence[int]:
+    """The numbers that rows of results have in their table, by the index where it tells them.
+
+    It does for rows that were picked from results or from a report, in whatever order. Where it doesn't (the table was
+    a DataFrame with an index of its own, or the frame got another) they count on from `start`.
+    """
+    index = frame.index
+    tells = frame.attrs.get(_NUMBERED) is True and index.name is None and index.dtype.kind == "i" and index.is_unique
+    return index.tolist() if tells else range(start, start + len(frame))
 
 
 def joined(own: pd.DataFrame, verdicts: Sequence[RowVerdict]) -> pd.DataFrame:

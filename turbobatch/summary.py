@@ -20,8 +20,11 @@ def summary(results: pd.DataFrame | Iterable[pd.DataFrame] | str | Path) -> Summ
     """The figures of some results, for reading on and, in a notebook, for looking at.
 
     Args:
-        results: what `Campaign.results` or `send` returned, its chunks in order, or the path of a report (.csv .tsv
-            .parquet .xlsx).
+        results: what `Campaign.results` or `send` returned, some of its rows, its chunks in order, or the path of a
+            report (.csv .tsv .parquet .xlsx).
+
+    Rows have the numbers that they have in the table that was sent, also where you picked some of the results: their
+    index tells it. Rows whose index is another (that of the DataFrame that was sent, say) are counted as they come.
 
     Raises:
         CampaignError: these are no results, or the report can't be read.

@@ -112,3 +112,24 @@ def test_other_frames_are_refused() -> None:
     """By the column that is missing."""
     with pytest.raises(CampaignError, match="send_status"):
         Deliveries.fetch([pd.DataFrame({"a": [1]})], cast("TurboClient", None))
+
+
+@pytest.mark.parametrize("names", [DELIVERY_COLUMNS, DELIVERY_COLUMNS[1:2]])
+def test_a_tables_own_columns_are_not_replaced(names: tuple[str, ...]) -> None:
+    """It is told before anybody is asked, and with the cure."""
+    table = joined(pd.DataFrame(dict.fromkeys(names, "mine"), index=[0]), [sent("1")])
+    for tried in (lambda: Deliveries.fetch([table], cast("TurboClient", None)), lambda: Deliveries().joined(table)):
+        with pytest.raises(
+            CampaignError, match=f"^the table has columns of its own called .*'{names[-1]}'.*: rename"
+        ) as refused:
+            tried()
+        assert "\n" not in str(refused.value)
+
+
+def test_results_can_be_joined_anew_and_hold_other_columns() -> None:
+    """The columns stand right after the result columns, where they are known by their place."""
+    table = results(sent("1"), sent("2")).assign(note="mine")
+    once = Deliveries().joined(table)
+    assert list(once.columns) == [*table.columns[:-1], *DELIVERY_COLUMNS, "note"]
+    pd.testing.assert_frame_equal(Deliveries().joined(once), once)
+    assert "delivery_status" not in table.columns

@@ -14,6 +14,7 @@ import pytest
 
 import turbobatch as tb
 from turbobatch import counting, page, plots
+from turbobatch.delivery import DELIVERY_COLUMNS
 from turbobatch.page import write_page
 from turbobatch.policy import MEANINGS, Status
 from turbobatch.results import CAMPAIGN, RowVerdict, joined
@@ -141,7 +142,9 @@ def test_failed_addresses_come_with_reason_and_suggestion() -> None:
 
 
 def test_deliveries_are_there_where_the_results_have_them() -> None:
-    frame = results([Status.SENT] * 3).assign(delivery_status=pd.array(["bounced", "delivered", pd.NA], "string"))
+    frame = results([Status.SENT] * 3).assign(
+        delivery_status=pd.array(["bounced", "delivered", pd.NA], "string"), delivery_address=None, delivery_reason=None
+    )
     delivery = page_of(frame).sections["delivery"]
     assert all(text in delivery for text in ("bounced", "delivered", "nothing known", "33.3 %"))
     assert "delivery" not in page_of(results()).sections
@@ -246,7 +249,8 @@ def hostile(text: str) -> Iterator[pd.DataFrame]:
     frame["send_errors"] = [[text], [text], [f"'{text}@gmial.com' 'to' email not valid"], [f"'{text}' email not valid"]]
     frame["send_status"] = pd.Series([text, *frame["send_status"][1:]], dtype=object)
     frame["email"] = pd.Series([f"a@{text}", text, f"{text}@{text}", text], dtype=object)
-    frame["delivery_status"] = pd.Series([text] * 4, dtype=object)
+    for name in DELIVERY_COLUMNS:
+        frame[name] = pd.Series([text] * 4, dtype=object)
     frame.columns = pd.Index([{"email": text}.get(name, name) for name in frame.columns], dtype=object)
     frame.attrs[CAMPAIGN] = text
     yield frame

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import turbobatch as tb
 from turbobatch import counting, tally
 from turbobatch.charts import pace_chart
+from turbobatch.delivery import DELIVERY_COLUMNS
 from turbobatch.failures import Category
 from turbobatch.overview import DeliveryCount, Summary
 from turbobatch.plots import Bar, bars, rounded_up
@@ -38,6 +39,12 @@ def sent(seconds: float, key: str, status: Status = Status.SENT, *errors: str) -
     """A verdict that came so many seconds after the begin."""
     time = BEGIN.timestamp() + seconds
     return RowVerdict(status, "OK" if status == Status.SENT else "said", errors, None, 200, 1, time, 0.1, key)
+
+
+def with_deliveries(frame: pd.DataFrame, statuses: Any) -> pd.DataFrame:
+    """Results as they are once they were joined with deliveries."""
+    told = pd.Series(statuses, index=frame.index, dtype="string")
+    return frame.assign(delivery_status=told, delivery_address=None, delivery_reason=None)
 
 
 ROWS = [
@@ -143,11 +150,33 @@ def test_domains_are_counted_by_the_column_of_addresses() -> None:
 
 def test_deliveries_are_counted_where_results_tell_them() -> None:
     """Of the emails that were sent, and of others that the vendor knows all the same."""
-    frame = results().assign(delivery_status=pd.array(["bounced", *[pd.NA] * 3, "delivered", *[pd.NA] * 5], "string"))
+    frame = with_deliveries(results(), ["bounced", *[pd.NA] * 3, "delivered", *[pd.NA] * 5])
     assert tb.summary(frame).deliveries == (
         DeliveryCount("", 1), DeliveryCount("bounced", 1), DeliveryCount("delivered", 1),
     )  # fmt: skip
     assert tb.summary(results()).deliveries == ()
+
+
+@pytest.mark.parametrize("names", [DELIVERY_COLUMNS, DELIVERY_COLUMNS[:1]])
+def test_a_tables_own_columns_are_no_deliveries(names: tuple[str, ...], tmp_path: Path) -> None:
+    """Whatever they are called: neither summary nor audit tells them as the vendor's, also from a report."""
+    own: dict[str, Any] = dict.fromkeys(names, "bounced")
+    frame = results(**own)
+    for ending in (".csv", ".parquet"):
+        for found in (frame, tb.read_report(tb.write_report(frame, tmp_path / f"own{ending}"))):
+            told = tb.summary(found)
+            assert (told.deliveries, told.failures) == ((), 5)
+            audit = tb.audit(found)
+            assert set(audit["category"]).isdisjoint({"bounced"})
+            assert [list(audit[name].unique()) for name in names] == [["bounced"]] * len(names)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".xlsx"])
+def test_deliveries_are_deliveries_in_a_report_too(ending: str, tmp_path: Path) -> None:
+    frame = with_deliveries(results(), ["bounced", *[pd.NA] * 9])
+    written = tb.write_report(frame, tmp_path / f"report{ending}")
+    assert tb.summary(written).deliveries == tb.summary(frame).deliveries != ()
+    assert tb.audit(tb.read_report(written))["category"].tolist()[0] == "bounced"
 
 
 def test_the_campaign_is_named_where_the_results_tell_it() -> None:
@@ -474,7 +503,7 @@ def test_a_notebook_escapes_every_cell() -> None:
         (f"a@{HOSTILE}", sent(0, HOSTILE, Status.IN_DOUBT)),
         (f"{HOSTILE}@{HOSTILE}", sent(0, f"{HOSTILE}2", Status.REJECTED, HOSTILE)),
     ]
-    frame = results(rows).assign(delivery_status=HOSTILE)
+    frame = with_deliveries(results(rows), HOSTILE)
     frame.attrs[CAMPAIGN] = HOSTILE
     frame["send_status"] = frame["send_status"].astype(object)
     frame.loc[1, "send_status"] = HOSTILE

@@ -17,12 +17,12 @@ from turbobatch.counting import SAMPLE, Counting, are_results
 from turbobatch.markup import Html, mask, shortened, visible
 from turbobatch.page import words
 from turbobatch.policy import MEANINGS, Status
-from turbobatch.results import CAMPAIGN
+from turbobatch.results import CAMPAIGN, row_numbers
 from turbobatch.tally import with_sample
 from turbobatch.telling import cell, many, moment, number, pace, share
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
     from jinja2 import Environment
@@ -50,6 +50,7 @@ class Rows(NamedTuple):
     numbers: frozenset[int]  # the places of columns of numbers
     cells: list[list[str]]
     whole: int  # rows that the table has
+    places: Sequence[int]  # the numbers of these
 
     @property
     def is_wide(self) -> bool:
@@ -91,7 +92,7 @@ def _rows(sample: pd.DataFrame, whole: int) -> Rows:
     kinds = [pd.api.types.infer_dtype(sample.iloc[:, place], skipna=True) for place in range(sample.shape[1])]
     numbers = frozenset(place for place, kind in enumerate(kinds) if kind in {"integer", "floating", "decimal"})
     cells = [[cell(value) for value in row] for row in sample.itertuples(index=False, name=None)]
-    return Rows([str(name) for name in sample.columns], numbers, cells, whole)
+    return Rows([str(name) for name in sample.columns], numbers, cells, whole, row_numbers(sample, 0))
 
 
 def _rendered(environment: Environment, template: str, **values: Any) -> str:
