@@ -256,15 +256,26 @@ def test_columns_under_another_name_keep_their_types(tmp_path: Path) -> None:
 
 
 def test_an_audit_that_lost_a_column_is_no_plain_table() -> None:
-    """Its rows would count twice; other tables may have columns of these names, in any number but all."""
-    for name in ("row", "address", "reason"):
+    """Its rows would count twice; other tables may have some columns of these names."""
+    for names in (
+        *([name] for name in AUDIT_COLUMNS),
+        ["category", "suggestion"],
+        ["suggestion", "send_key"],
+        ["address", "field", "status"],
+        ["category", "suggestion", "row"],
+        ["address", "field", "status", "reason", "row"],
+    ):
         with pytest.raises(
-            CampaignError, match=f"an audit that has lost its column '{name}': put it back, or write it"
+            CampaignError, match=f"an audit that has lost its column '{names[0]}': put it back, or write it"
         ):
-            is_audit(open_table(audited().drop(columns=name)))
+            is_audit(open_table(audited().drop(columns=names)))
     assert is_audit(open_table(audited().iloc[:, ::-1]))
-    for names in ({"category"}, {"suggestion"}, {"send_key", "category"}):
-        assert not is_audit(open_table(audited().drop(columns=[*names])))
+    for others in (
+        ["address", "status", "reason", "category", "row"],
+        ["send_key", "status", "reason", "row"],
+        ["send_key"],
+    ):
+        assert not is_audit(open_table(pd.DataFrame({"id": ["1"]} | dict.fromkeys(others, "a"))))
     assert error(audited().iloc[:, :8]).startswith("the DataFrame has an audit's columns alone")
 
 

@@ -27,6 +27,8 @@ AUDIT_COLUMNS = ("address", "field", "status", "reason", "category", "suggestion
 
 _OWN = "row."
 _TELLTALE = {"category", "suggestion", "send_key"}  # no other table has all of these
+_RARE = {"suggestion", "send_key"}
+_MANY = 6  # so many of its columns are no coincidence, and one less with a rare one among them
 _EXCEL = (".xlsx", ".xlsm")
 _EXCEL_LENGTH = 32_767  # characters of a cell: a longer one was cut when the file was written
 _MARKED = re.compile(r"'(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")  # a cell that would have been a formula
@@ -45,8 +47,9 @@ def is_audit(table: Table) -> bool:
     Raises:
         CampaignError: it was one, and has lost some of them.
     """
-    missing = [name for name in AUDIT_COLUMNS if name not in table.columns]
-    if missing and set(table.columns) >= _TELLTALE:
+    there = {name for name in AUDIT_COLUMNS if name in table.columns}
+    missing = [name for name in AUDIT_COLUMNS if name not in there]
+    if missing and (there >= _TELLTALE or len(there) + bool(there & _RARE) >= _MANY):
         raise CampaignError(
             f"{table.name} looks like an audit that has lost its column {missing[0]!r}: put it back, or {_WRITE_ANEW}"
         )
