@@ -6,12 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.delivery import DELIVERY_COLUMNS, has_deliveries
-from turbobatch.errors import CampaignError
 from turbobatch.failures import AS_MEANT, Category, FailedAddress, failures_in
 from turbobatch.markup import cause, shortened
 from turbobatch.overview import DeliveryCount, Doubt, Failure, StatusCount, Summary
 from turbobatch.policy import Status
-from turbobatch.results import CAMPAIGN, RESULT_COLUMNS, row_numbers
+from turbobatch.results import CAMPAIGN, RESULT_COLUMNS, check_results, row_numbers
 from turbobatch.tally import (
     Bounded,
     CategoryCount,
@@ -66,10 +65,7 @@ class Counting:
     """Results while they are counted; `sample` are their first rows."""
 
     def __init__(self, sample: pd.DataFrame) -> None:
-        if missing := [name for name in RESULT_COLUMNS if name not in sample.columns]:
-            raise CampaignError(
-                f"these are no results, they have no column {missing[0]!r}: read reports with read_report"
-            )
+        check_results(sample.columns)
         names = Counter(sample.columns)
         self.has_deliveries = has_deliveries(sample.columns)
         joined = {*RESULT_COLUMNS, *(DELIVERY_COLUMNS if self.has_deliveries else ())}

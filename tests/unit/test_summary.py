@@ -201,6 +201,41 @@ def test_what_is_no_results_is_one_line(tmp_path: Path) -> None:
         tb.summary(tmp_path / "nowhere.csv")
 
 
+@pytest.mark.parametrize("given", [None, 7, b"x", {"a": [1]}, ["report.csv"], [None], pd.Series([1])])
+def test_what_is_no_frame_is_one_line(given: Any) -> None:
+    with pytest.raises(tb.CampaignError, match=r"^these are no results but \w+: give a DataFrame") as refused:
+        tb.summary(given)
+    assert "\n" not in str(refused.value)
+
+
+def test_doubled_result_columns_are_one_line() -> None:
+    """A join that somebody made by hand."""
+    doubled = pd.concat([results(), results()[["send_key"]]], axis=1)
+    for read in (tb.summary, tb.audit):
+        with pytest.raises(tb.CampaignError, match=r"^these are no results, they have more than one column 'send_key'"):
+            read(doubled)
+
+
+def test_a_report_that_pandas_has_read_is_summed_up_too(tmp_path: Path) -> None:
+    """All columns as texts, or as pandas guesses them."""
+    path = tb.write_report(results(), tmp_path / "report.csv")
+    for options in ({}, {"dtype": str}, {"dtype": str, "keep_default_na": False}, {"parse_dates": ["send_time"]}):
+        assert tb.summary(pd.read_csv(path, **options)) == tb.summary(results())
+    excel = tb.write_report(results(), tmp_path / "report.xlsx")
+    assert tb.summary(pd.read_excel(excel)) == tb.summary(results())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("send_errors", "no list"), ("send_errors", "7"), ("send_time", "yesterday"), ("send_attempts", "many")],
+)
+def test_texts_that_nobody_wrote_into_a_report_are_one_line(name: str, value: str, tmp_path: Path) -> None:
+    path = tb.write_report(results(), tmp_path / "report.csv")
+    with pytest.raises(tb.CampaignError, match=r"^the report: its result columns were changed by hand: ") as refused:
+        tb.summary(pd.read_csv(path, dtype=str).assign(**{name: value}))
+    assert "\n" not in str(refused.value)
+
+
 def test_figures_can_be_taken_further() -> None:
     """Each tuple makes a DataFrame with named columns."""
     frame = pd.DataFrame(tb.summary(results()).domains)
