@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from turbobatch.arrow import remember_types, remembered_types
 from turbobatch.delivery import DELIVERY_COLUMNS, has_deliveries
-from turbobatch.errors import CampaignError
 from turbobatch.failures import FailedAddress, failures_in
 from turbobatch.recipients.audited import audited_name
-from turbobatch.results import RESULT_COLUMNS, row_numbers
+from turbobatch.results import RESULT_COLUMNS, check_results, row_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,8 +72,7 @@ def _audit_chunk(chunk: pd.DataFrame, start: int) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
 
-    if missing := [name for name in RESULT_COLUMNS if name not in chunk.columns]:
-        raise CampaignError(f"these are no results, they have no column {missing[0]!r}: read reports with read_report")
+    check_results(chunk.columns)
     rows = list(failures_in(chunk, start))
     places = [item.row - start for item in rows]
     kinds = dict.fromkeys(FailedAddress._fields, "string") | {"row": "int64"}

@@ -47,12 +47,14 @@ def category_chart(categories: Sequence[CategoryCount]) -> Plot:
 
 
 def domain_chart(domains: Sequence[DomainCount]) -> Plot:
-    """The failed emails of a domain, and its others."""
+    """What became of the emails of a domain: failed, in doubt, sent, and the rest."""
     lines = [
-        Bar(domain_name(item), (item.failed, item.emails - item.failed), f"{item.failed:,} of {item.emails:,}")
+        Bar(
+            domain_name(item), (item.failed, item.in_doubt, item.sent, item.rest), f"{item.failed:,} of {item.emails:,}"
+        )
         for item in domains[:SHOWN]
     ]
-    return bars(lines, ["bad", "good"])
+    return bars(lines, ["bad", "doubt", "good", "wait"])
 
 
 def domain_name(item: DomainCount) -> str:

@@ -6,12 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.delivery import DELIVERY_COLUMNS, has_deliveries
-from turbobatch.errors import CampaignError
 from turbobatch.failures import AS_MEANT, Category, FailedAddress, failures_in
 from turbobatch.markup import cause, shortened
 from turbobatch.overview import DeliveryCount, Doubt, Failure, StatusCount, Summary
 from turbobatch.policy import Status
-from turbobatch.results import CAMPAIGN, RESULT_COLUMNS, row_numbers
+from turbobatch.results import CAMPAIGN, RESULT_COLUMNS, check_results, row_numbers
 from turbobatch.tally import (
     Bounded,
     CategoryCount,
@@ -41,6 +40,8 @@ KEPT = 1000
 _DOMAINS, _CAUSES, _STATUSES = 50_000, 5000, 100  # that are counted apart
 _REASON = 1000  # characters of a reason that is kept
 _CAUSE = 200  # characters of one that is counted
+_OTHERS = "@"  # no domain: stands for those that aren't counted apart
+_FAILED = "@"  # no status: for an address in this domain
 _NO_FAILURE = AS_MEANT | {Category.IN_DOUBT}
 
 
@@ -66,10 +67,7 @@ class Counting:
     """Results while they are counted; `sample` are their first rows."""
 
     def __init__(self, sample: pd.DataFrame) -> None:
-        if missing := [name for name in RESULT_COLUMNS if name not in sample.columns]:
-            raise CampaignError(
-                f"these are no results, they have no column {missing[0]!r}: read reports with read_report"
-            )
+        check_results(sample.columns)
         names = Counter(sample.columns)
         self.has_deliveries = has_deliveries(sample.columns)
         joined = {*RESULT_COLUMNS, *(DELIVERY_COLUMNS if self.has_deliveries else ())}
@@ -79,7 +77,7 @@ class Counting:
         self.campaign = str(sample.attrs.get(CAMPAIGN, ""))
         self._keys, self._pace = Keys(), Pace()
         self._by_rows, self._by_emails = Bounded(_STATUSES), Bounded(_STATUSES)
-        self._domains, self._failed_domains = Bounded(_DOMAINS), Counter[str]()
+        self._domains, self._in_domains = Bounded(_DOMAINS), Counter[tuple[str, str]]()
         self._deliveries, self._causes = Bounded(_STATUSES), Bounded(_CAUSES)
         self._categories: Counter[str] = Counter()
         self._doubts: list[Doubt] = []
@@ -98,7 +96,12 @@ class Counting:
         if self.has_deliveries:
             sent = (emails["send_status"] == Status.SENT) | emails[DELIVERY_COLUMNS[0]].notna()
             self._deliveries.add(map(_text, emails[DELIVERY_COLUMNS[0]][sent.fillna(value=False)].tolist()))
-        self._add_failures(chunk, is_email)
+        failed = self._add_failures(chunk, is_email)
+        if self.address_column is not None:
+            firsts = [domain_of(cell) for cell in chunk[self.address_column].tolist()]
+            self._add_domains(
+                firsts, [status if is_one else None for status, is_one in zip(statuses, is_email, strict=True)], failed
+            )
         self._add_doubts(chunk, is_email)
         self.rows += len(chunk)
 
@@ -111,27 +114,40 @@ class Counting:
         is_email[places] = self._keys.first([keys[place] for place in places])
         return is_email
 
-    def _add_failures(self, chunk: pd.DataFrame, is_email: npt.NDArray[np.bool_]) -> None:
-        failed: set[int] = set()
+    def _add_failures(self, chunk: pd.DataFrame, is_email: npt.NDArray[np.bool_]) -> dict[int, list[str]]:
+        """Count the failed addresses; tells their domains by the place of their email, blank where unknown."""
+        failed: dict[int, list[str]] = {}
         numbers = row_numbers(chunk, self.rows)
         for found in failures_in(chunk, self.rows):
             place = found.row - self.rows
             item = found._replace(row=numbers[place])
             if item.category in _NO_FAILURE or not is_email[place]:
                 continue
-            failed.add(place)
+            failed.setdefault(place, []).append(domain_of(item.address))
             reason = _text(item.reason)
             self._categories[item.category] += 1
             self._causes.add([(str(item.category), shortened(cause(reason), _CAUSE))])
             if len(self._failed) < KEPT:
                 self._failed.append(self._failure(item, chunk, place))
         self._failed_emails += len(failed)
-        if self.address_column is None:
-            return
-        domains = [domain_of(cell) for cell in chunk[self.address_column].tolist()]
-        self._domains.add(domain for domain, is_one in zip(domains, is_email, strict=True) if is_one)
-        self._failed_domains.update(
-            domain if (domain := domains[place]) in self._domains.counts else "@" for place in failed
+        return failed
+
+    def _add_domains(self, firsts: list[str], statuses: list[str | None], failed: dict[int, list[str]]) -> None:
+        """Count emails under their first recipients' domains, and under those of failed addresses.
+
+        A status is None where a row is none of an email's own.
+        """
+        told: list[tuple[str, str]] = []
+        for place, (first, status) in enumerate(zip(firsts, statuses, strict=True)):
+            if status is None:
+                continue
+            blamed = dict.fromkeys(domain or first for domain in failed.get(place, ()))
+            if first not in blamed:
+                told.append((first, status))
+            told += [(domain, _FAILED) for domain in blamed]
+        self._domains.add(domain for domain, _ in told)
+        self._in_domains.update(
+            (domain if domain in self._domains.counts else _OTHERS, became) for domain, became in told
         )
 
     def _failure(self, item: FailedAddress, chunk: pd.DataFrame, place: int) -> Failure:
@@ -184,7 +200,7 @@ class Counting:
             other_causes=self._causes.others,
             address_column=self.address_column,
             domains=self._domain_counts(),
-            other_domains=DomainCount("other domains", self._domains.others, self._failed_domains["@"]),
+            other_domains=self._domain_count("other domains", _OTHERS, self._domains.others),
             deliveries=tuple(DeliveryCount(*item) for item in _frequent(self._deliveries.counts)),
         )
 
@@ -197,9 +213,12 @@ class Counting:
         return tuple(counts + [others] * bool(others.rows))
 
     def _domain_counts(self) -> tuple[DomainCount, ...]:
-        failed = self._failed_domains
-        found = [DomainCount(name, count, failed[name]) for name, count in self._domains.counts.items()]
+        found = [self._domain_count(name, name, count) for name, count in self._domains.counts.items()]
         return tuple(sorted(found, key=lambda item: (-item.failed, -item.emails, item.domain)))
+
+    def _domain_count(self, name: str, domain: str, emails: int) -> DomainCount:
+        failed, sent, in_doubt = (self._in_domains[domain, it] for it in (_FAILED, Status.SENT, Status.IN_DOUBT))
+        return DomainCount(name, emails, failed, sent, in_doubt)
 
 
 def _frequent(counts: Counter[Any]) -> list[tuple[Any, int]]:

@@ -35,15 +35,15 @@ _TEXT = 11.5
 # matplotlib wants real colours: these stand for the tones until it has drawn.
 _INK = "#010101"
 _FAINT = "#020202"
-_TONES = {"good": "#030303", "bad": "#040404", "doubt": "#050505", "plain": "#060606"}
+_TONES = {"good": "#030303", "bad": "#040404", "doubt": "#050505", "plain": "#060606", "wait": "#070707"}
 _FOR_STYLES = {_INK: "currentColor", _FAINT: "var(--line)"} | {
     sentinel: f"var(--{tone})" for tone, sentinel in _TONES.items()
 }
 _FOR_IMAGES = {_INK: "#808890", _FAINT: "#80889055"} | dict(
-    zip(_TONES.values(), ("#2ea043", "#da3633", "#d29922", "#3b82d6"), strict=True)
+    zip(_TONES.values(), ("#2ea043", "#da3633", "#d29922", "#3b82d6", "#a0a8b0"), strict=True)
 )
 
-_SENTINEL = re.compile(r"#(0[1-6])\1\1\b")
+_SENTINEL = re.compile(r"#(0[1-7])\1\1\b")
 _PLACE = re.compile(r"(?<=>)\[(\d+)\](?=<)")
 
 _drawing = Lock()  # the settings that matplotlib draws by are the process' own
@@ -106,7 +106,7 @@ def check_there() -> None:
 
 
 def bars(lines: Sequence[Bar], tones: Sequence[str]) -> Plot:
-    """Horizontal bars, the first on top; a bar's parts have the tones `good`, `bad`, `doubt` or `plain`, in order."""
+    """Horizontal bars, the first on top; a bar's parts have these tones (the keys of _TONES), in order."""
     height = _BAR * max(len(lines), 1) + 2 * _MARGIN
     texts = [text for line in lines for text in (_cut(line.name), line.note)]
     places = range(len(lines))

@@ -148,7 +148,7 @@ def report_chunks(path: str | Path) -> Iterator[pd.DataFrame]:
         for frame in _frames(path, ending):
             if missing := [name for name in RESULT_COLUMNS if name not in frame.columns]:
                 raise CampaignError(f"{path} is no report: it has no column {missing[0]!r}")
-            yield numbered(_typed(frame, path, from_text=ending != ".parquet"), rows)
+            yield numbered(typed(frame, f"report {path}", from_text=ending != ".parquet"), rows)
             rows += len(frame)
 
 
@@ -355,7 +355,12 @@ def _write_html(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool, *,
         write_page(chunks, file, mask_addresses=mask_addresses)
 
 
-def _typed(frame: pd.DataFrame, path: Path, *, from_text: bool) -> pd.DataFrame:
+def typed(frame: pd.DataFrame, what: str, *, from_text: bool) -> pd.DataFrame:
+    """A report's rows with the result columns in their types, also where all columns are texts.
+
+    Raises:
+        CampaignError: the columns hold what nobody wrote into a report; the message begins with `what`.
+    """
     import pandas as pd
 
     changed: dict[str, Any] = {}
@@ -374,8 +379,9 @@ def _typed(frame: pd.DataFrame, path: Path, *, from_text: bool) -> pd.DataFrame:
         read = json.loads if from_text else list
         errors = [list(read(item)) if len(item) else [] for item in frame["send_errors"]]
         changed["send_errors"] = pd.Series(errors, index=frame.index, dtype=object)
-    except (ValueError, TypeError) as error:
-        raise CampaignError(f"report {path}: its result columns were changed by hand: {error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        said = " ".join(str(error).split())
+        raise CampaignError(f"{what}: its result columns were changed by hand: {said}") from error
     return frame.assign(**changed)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbobatch.arrow import remember_types, table_types
+from turbobatch.errors import CampaignError
 from turbobatch.feed import look_up
 from turbobatch.policy import Status
 from turbobatch.spill import Spill
@@ -130,6 +132,20 @@ class Results:
                 except KeyError:
                     raise changed(self.table) from None
             yield chunk, _transposed(verdicts)
+
+
+def check_results(columns: Iterable[object]) -> None:
+    """Find out whether a frame of these columns has the result columns, each once.
+
+    Raises:
+        CampaignError: it hasn't.
+    """
+    counts = Counter(columns)
+    for name in RESULT_COLUMNS:
+        if not counts[name]:
+            raise CampaignError(f"these are no results, they have no column {name!r}: read reports with read_report")
+        if counts[name] > 1:
+            raise CampaignError(f"these are no results, they have more than one column {name!r}: keep one")
 
 
 def numbered(frame: pd.DataFrame, start: int) -> pd.DataFrame:

@@ -43,11 +43,18 @@ class PacePoint(NamedTuple):
 
 
 class DomainCount(NamedTuple):
-    """The emails whose first recipient is in one domain, and how many of them failed."""
+    """The emails whose first recipient is in one domain, or a failed one, and what became of them there."""
 
     domain: str  # blank where the cell holds no address
     emails: int
-    failed: int
+    failed: int  # for an address in this domain
+    sent: int = 0  # of the others
+    in_doubt: int = 0
+
+    @property
+    def rest(self) -> int:
+        """Those that are still to send, were left out, or failed for an address elsewhere."""
+        return self.emails - self.failed - self.sent - self.in_doubt
 
 
 class CategoryCount(NamedTuple):

@@ -150,6 +150,46 @@ def test_deliveries_are_there_where_the_results_have_them() -> None:
     assert "delivery" not in page_of(results()).sections
 
 
+def test_failed_is_what_wasnt_sent_and_nothing_else() -> None:
+    """What was sent and didn't arrive is called so, and the command for all of them asks for deliveries too."""
+    frame = results([Status.SENT] * 3)
+    told = page_of(frame.assign(delivery_status="bounced", delivery_address=None, delivery_reason=None))
+    found = "failed, didn\N{RIGHT SINGLE QUOTATION MARK}t arrive or weren\N{RIGHT SINGLE QUOTATION MARK}t welcome"
+    assert "0 failed" in " ".join(told.sections["outcome"].split())
+    assert f"3 addresses of 3 emails {found}" in told.sections["causes"]
+    assert f"Why emails {found}" in told.sections["causes"]
+    assert "went wrong" in told.sections["domains"]
+    assert all(found not in text and "went wrong" not in text for text in page_of(frame).sections.values())
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_the_command_for_all_failures_fits_the_page(joined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "KEPT", 1)
+    frame = results([Status.SENT, *[Status.REJECTED] * 3])
+    if joined:
+        frame = frame.assign(delivery_status=None, delivery_address=None, delivery_reason=None)
+    command = f"turbobatch audit CAMPAIGN{' --delivery' if joined else ''} -o failed.csv"
+    assert command in page_of(frame).sections["failed"]
+
+
+def test_domains_show_what_is_sent_in_doubt_and_neither() -> None:
+    """In doubt is never drawn as sent."""
+    domains = page_of(results()).sections["domains"]
+    assert "failed in doubt sent the rest" in " ".join(domains.split())
+    assert "not failed" not in domains
+    drawn = page_of(results([Status.IN_DOUBT, Status.PENDING]))
+    assert "var(--doubt)" in drawn.source
+    assert "var(--wait)" in drawn.source
+
+
+def test_paper_shows_some_doubts_before_the_counts() -> None:
+    """The screen shows all; paper says where the others are."""
+    found = page_of(results([Status.IN_DOUBT] * 52))
+    assert found.source.count('<tr class="off-paper">') == 2
+    assert "On paper the first 50 of 52" in found.sections["in-doubt"]
+    assert 'off-paper"' not in page_of(results([Status.IN_DOUBT] * 50)).source
+
+
 def test_what_was_never_posted_has_no_pace() -> None:
     found = page_of(joined(pd.DataFrame({"email": ["a@x.example"]}), [RowVerdict(Status.PENDING)]))
     assert "Nothing was posted yet." in found.text

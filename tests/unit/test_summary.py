@@ -92,7 +92,8 @@ def test_the_rows_of_a_group_make_one_email() -> None:
     found = tb.summary(results([("a@x.example", group), ("b@y.example", sent(2, "b")), ("a@z.example", group)]))
     assert (found.rows, found.emails, found.posted, found.failures) == (3, 2, 2, 1)
     assert [(item.status, item.rows, item.emails) for item in found.statuses] == [("sent", 1, 1), ("rejected", 2, 1)]
-    assert found.domains == (DomainCount("x.example", 1, 1), DomainCount("y.example", 1, 0))
+    first, second = DomainCount("x.example", 1, 0), DomainCount("y.example", 1, 0, sent=1)
+    assert found.domains == (DomainCount("x", 1, 1), first, second)
     assert [item.row for item in found.failed] == [0]
 
 
@@ -135,17 +136,36 @@ def test_failures_are_counted_by_cause() -> None:
 
 
 def test_domains_are_counted_by_the_column_of_addresses() -> None:
-    """Those with most failures first; an email counts once, however many of its addresses failed."""
+    """Those with most failures first; an email counts once in each, however many of its addresses failed there."""
     found = tb.summary(results())
     assert found.address_column == "email"
     assert found.domains == (
-        DomainCount("", 2, 2), DomainCount("two.example", 2, 1), DomainCount("x", 1, 1),
-        DomainCount("one.example", 4, 0),
+        DomainCount("", 2, 2), DomainCount("x", 2, 2), DomainCount("two.example", 2, 1, in_doubt=1),
+        DomainCount("one.example", 4, 0, sent=2),
     )  # fmt: skip
     assert found.other_domains == DomainCount("other domains", 0, 0)
     without = tb.summary(results().rename(columns={"email": "id"}).assign(id="7"))
     assert (without.address_column, without.domains) == (None, ())
     assert without.failures == 5
+
+
+def test_a_failure_is_told_of_the_failed_addresss_own_domain() -> None:
+    """Not of the first recipient's, which did nothing wrong; where no address is named, it is the first one's."""
+    rows = [
+        ("ana@one.example", sent(0, "a", Status.REJECTED, "'b@@two.example' 'bcc' email not valid")),
+        ("bea@one.example", sent(0, "b")),
+        ("cam@one.example", sent(0, "c", Status.REJECTED, "nonsense")),
+        ("dan@one.example", sent(0, "d")),
+    ]
+    frame = with_deliveries(results(rows), [pd.NA, pd.NA, pd.NA, "bounced"])
+    frame["delivery_address"] = [None, None, None, "copy@three.example"]
+    expected = {
+        DomainCount("one.example", 4, 1, sent=2), DomainCount("two.example", 1, 1), DomainCount("three.example", 1, 1),
+    }  # fmt: skip
+    found = tb.summary(frame)
+    assert set(found.domains) == expected
+    assert (found.emails, found.failed_emails) == (4, 3)
+    assert next(item.rest for item in found.domains if item.domain == "one.example") == 1
 
 
 def test_deliveries_are_counted_where_results_tell_them() -> None:
@@ -201,11 +221,46 @@ def test_what_is_no_results_is_one_line(tmp_path: Path) -> None:
         tb.summary(tmp_path / "nowhere.csv")
 
 
+@pytest.mark.parametrize("given", [None, 7, b"x", {"a": [1]}, ["report.csv"], [None], pd.Series([1])])
+def test_what_is_no_frame_is_one_line(given: Any) -> None:
+    with pytest.raises(tb.CampaignError, match=r"^these are no results but \w+: give a DataFrame") as refused:
+        tb.summary(given)
+    assert "\n" not in str(refused.value)
+
+
+def test_doubled_result_columns_are_one_line() -> None:
+    """A join that somebody made by hand."""
+    doubled = pd.concat([results(), results()[["send_key"]]], axis=1)
+    for read in (tb.summary, tb.audit):
+        with pytest.raises(tb.CampaignError, match=r"^these are no results, they have more than one column 'send_key'"):
+            read(doubled)
+
+
+def test_a_report_that_pandas_has_read_is_summed_up_too(tmp_path: Path) -> None:
+    """All columns as texts, or as pandas guesses them."""
+    path = tb.write_report(results(), tmp_path / "report.csv")
+    for options in ({}, {"dtype": str}, {"dtype": str, "keep_default_na": False}, {"parse_dates": ["send_time"]}):
+        assert tb.summary(pd.read_csv(path, **options)) == tb.summary(results())
+    excel = tb.write_report(results(), tmp_path / "report.xlsx")
+    assert tb.summary(pd.read_excel(excel)) == tb.summary(results())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("send_errors", "no list"), ("send_errors", "7"), ("send_time", "yesterday"), ("send_attempts", "many")],
+)
+def test_texts_that_nobody_wrote_into_a_report_are_one_line(name: str, value: str, tmp_path: Path) -> None:
+    path = tb.write_report(results(), tmp_path / "report.csv")
+    with pytest.raises(tb.CampaignError, match=r"^the report: its result columns were changed by hand: ") as refused:
+        tb.summary(pd.read_csv(path, dtype=str).assign(**{name: value}))
+    assert "\n" not in str(refused.value)
+
+
 def test_figures_can_be_taken_further() -> None:
     """Each tuple makes a DataFrame with named columns."""
     frame = pd.DataFrame(tb.summary(results()).domains)
-    assert list(frame.columns) == ["domain", "emails", "failed"]
-    assert frame["emails"].sum() == 9
+    assert list(frame.columns) == ["domain", "emails", "failed", "sent", "in_doubt"]
+    assert frame["failed"].sum() == 5
 
 
 def test_results_without_rows_have_a_summary() -> None:
@@ -240,8 +295,10 @@ def test_chunks_make_no_difference_and_sums_add_up(rows: list[tuple[str, RowVerd
     assert sum(item.rows for item in found.statuses) == found.rows == len(rows)
     assert sum(item.emails for item in found.statuses) == found.emails <= found.rows
     if found.address_column:
-        assert sum(item.emails for item in found.domains) == found.emails
-    assert all(item.failed <= item.emails for item in found.domains)
+        assert sum(item.emails for item in found.domains) >= found.emails
+        assert sum(item.sent for item in found.domains) == found.count(Status.SENT)
+        assert sum(item.in_doubt for item in found.domains) == found.count(Status.IN_DOUBT)
+    assert all(item.rest >= 0 for item in found.domains)
     assert sum(point.emails for point in found.pace) == found.posted <= found.emails
     assert sum(item.addresses for item in found.causes) == sum(item.addresses for item in found.categories)
     assert len(found.failed) == found.failures

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _PLAIN_ROWS = 1000  # of a frame that is no results
 _LINES = 50  # causes, and domains, that are listed
 _CELL = 500  # characters
+_PRINTED_DOUBTS = 50  # rows in doubt that paper shows before the counts
 _PRINTED = 10  # columns of rows that paper has room for
 
 _TONES = dict.fromkeys(map(str, Status), "bad") | {
@@ -123,6 +124,7 @@ def _environment(*, mask_addresses: bool) -> Environment:
         keep_trailing_newline=True,
     )
     found.globals |= {"meanings": MEANINGS, "tones": _TONES, "lines": _LINES, "bars": SHOWN, "version": __version__}
+    found.globals["printed_doubts"] = _PRINTED_DOUBTS
     found.globals |= {"domain_name": domain_name, "pace_of": pace}
     found.filters |= {"number": number, "share": share, "many": many, "moment": moment}
     return found

@@ -9,6 +9,7 @@ from turbobatch.telling import many, pace
 
 if TYPE_CHECKING:
     from turbobatch.overview import Summary
+    from turbobatch.tally import DomainCount
 
 
 def pace_text(it: Summary) -> str:
@@ -24,5 +25,13 @@ def categories_text(it: Summary) -> str:
 
 def domains_text(it: Summary) -> str:
     """Failures by domain."""
-    shown = (f"{domain_name(item)}: {item.failed:,} of {item.emails:,} failed" for item in it.domains[:SHOWN])
+    shown = (
+        f"{domain_name(item)}: {item.failed:,} of {item.emails:,} failed{_others(item)}" for item in it.domains[:SHOWN]
+    )
     return "; ".join(shown) + "."
+
+
+def _others(item: DomainCount) -> str:
+    """What became of the emails of a domain that didn't fail."""
+    counts = ((item.in_doubt, "in doubt"), (item.sent, "sent"))
+    return "".join(f", {count:,} {what}" for count, what in counts if count)
