@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import sqlite3
 import threading
@@ -86,6 +87,30 @@ class TestList:
              content="The Text")  # fmt: skip
         send(http, sandbox, **{"from": "b@y.example"}, to="b@y.example", content="other")
         assert subjects(sandbox, q=q) == ["Grüsse <b>"]
+
+    @pytest.mark.parametrize("q", ["row-17", "AUTUMN", "mid", "17 autumn"])
+    def test_a_search_looks_at_what_the_sender_calls_it(self, sandbox: Sandbox, http: requests.Session, q: str) -> None:
+        """The reference, the campaign, and the id that the answer told."""
+        for reference, campaign in (("row-16", "Spring"), ("Row-17", "Autumn"), ("row-18", "Spring")):
+            send(http, sandbox, subject=reference, reference_id=reference, **{"X-campaign-ID": campaign})
+        q = sandbox.messages()[1]["mid"] if q == "mid" else q
+        assert subjects(sandbox, q=q) == ["Row-17"]
+        assert '<span class="chip" title="Reference"><bdi>Row-17</bdi>' in get(http, sandbox, "/").text
+        send(http, sandbox, to="broken", reference_id="Row-17", **{"X-campaign-ID": "Autumn"})
+        assert len(subjects(sandbox, q="row-17 autumn", show=Show.REFUSED)) == 1
+
+    def test_a_name_does_not_turn_its_address_around(self, sandbox: Sandbox, http: requests.Session) -> None:
+        """An override (U+202E) ends with the name."""
+        word = base64.b64encode("Ana \u202e moc".encode()).decode()
+        send(http, sandbox, to=f"=?utf-8?b?{word}?= <ana@x.example>, ben@x.example")
+        send(http, sandbox, to="Ana \u202e moc <ana@x.example>, ben", **{"from": "Z \u202e <z>"})
+        shown = '<bdi>Ana \u202e moc</bdi> <bdi dir="ltr">&lt;ana@x.example&gt;</bdi>, <bdi dir="ltr">ben'
+        for path in ("/", "/?show=refused", "/inbox/refusals/1?show=refused"):
+            assert shown in get(http, sandbox, path).text
+        assert (
+            '<bdi>Z \u202e</bdi> <bdi dir="ltr">&lt;z&gt;</bdi>'
+            in get(http, sandbox, "/inbox/refusals/1?show=refused").text
+        )
 
     def test_all_words_of_a_search_must_occur(self, sandbox: Sandbox, http: requests.Session) -> None:
         send(http, sandbox, subject="one two")

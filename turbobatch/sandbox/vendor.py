@@ -133,7 +133,7 @@ class Vendor:
                 summary, fields = found
                 with contextlib.suppress(rules.Refused):  # by this version's rules
                     message = rules.read(summary["api"], fields)
-                    entry = entry_of(message, time=summary["time"], size=summary["size"])
+                    entry = entry_of(message, mid=summary["mid"], time=summary["time"], size=summary["size"])
                     self.store.enlist(number, entry)
 
     def clear(self) -> None:
@@ -158,7 +158,8 @@ class Vendor:
             "size": request.size,
             "auth_in": auth_in,
         }
-        entry = entry_of(message, time=summary["time"], size=request.size, fault=fault.kind if fault else "")
+        kind = fault.kind if fault else ""
+        entry = entry_of(message, mid=summary["mid"], time=summary["time"], size=request.size, fault=kind)
         self.store.add(summary, rules.blacked_out(request.fields), entry)
         self._accepted += 1
         return self._mid

@@ -83,7 +83,7 @@ class Views:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"size": size_text, "clock": clock, "percent": percent}
+        self._templates.filters |= {"size": size_text, "clock": clock, "percent": percent, "people": people}
         self._templates.globals |= {"Badge": Badge, "link": link, "deliveries_said": _DELIVERIES, "magic": _MAGIC}
 
     def render(self, name: str, **data: Any) -> str:
@@ -273,6 +273,12 @@ def size_text(size: int) -> str:
 def clock(time: str) -> str:
     """The time of day, UTC, of an ISO 8601 time."""
     return f"{datetime.fromisoformat(time):%H:%M:%S}"
+
+
+def people(addresses: str) -> list[tuple[str, str]]:
+    """Names and addresses of a list, to be shown apart: a name may hold characters that turn what follows around."""
+    parts = [item.strip().rpartition("<") for item in addresses.split(",") if item.strip()]
+    return [(name.strip(), bracket + email) for name, bracket, email in parts]
 
 
 def percent(share: float) -> str:
