@@ -423,6 +423,14 @@ class TestGuard:
         assert policy.startswith("sandbox; default-src 'none';")
         assert "allow" not in policy
 
+    def test_a_messages_html_is_a_page_in_its_frame_only(self, sandbox: Sandbox, http: requests.Session) -> None:
+        send(http, sandbox, html_content="<p>Hello</p>")
+        url = f"{sandbox.url}/inbox/messages/1/html"
+        for wanted, kind in (("iframe", "html"), ("document", "plain"), ("embed", "plain"), (None, "html")):
+            answer = http.get(url, headers={"Sec-Fetch-Dest": wanted} if wanted else {}, timeout=10)
+            assert answer.headers["Content-Type"] == f"text/{kind}; charset=utf-8"
+            assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+
     @pytest.mark.parametrize(
         ("headers", "status"),
         [

@@ -95,7 +95,11 @@ class Inbox:
 
     def _mail(self, request: Request) -> Response:
         found = self._views.mail(request.path_params["number"])
-        return _page(found, {"Content-Security-Policy": MAIL_POLICY})
+        answer = _page(found, {"Content-Security-Policy": MAIL_POLICY})
+        # By itself, or in a new tab, it is no page: browsers tell what they want it for, programs don't.
+        if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
+            answer.headers["Content-Type"] = "text/plain; charset=utf-8"
+        return answer
 
     def _attachment(self, request: Request) -> Response:
         found = self._views.attachment(request.path_params["number"], request.path_params["place"])

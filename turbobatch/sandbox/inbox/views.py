@@ -18,6 +18,7 @@ from turbobatch.sandbox.events import EventKind
 from turbobatch.sandbox.faults import FaultKind
 from turbobatch.sandbox.inbox.badges import Badge
 from turbobatch.sandbox.inbox.catalogue import PAGE, Filter, Line, Show
+from turbobatch.sandbox.inbox.harmless import harmless
 from turbobatch.sandbox.inbox.links import links_in, unsubscribe_links
 from turbobatch.sandbox.store import REFUSALS
 
@@ -56,13 +57,6 @@ _SHOWN_FIELD = 20_000  # characters of each field of a request
 _PICTURES = 30_000_000  # characters of inline pictures in one message's HTML
 _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""", re.IGNORECASE)
 _PICTURE = re.compile(r"image/[\w.+-]+", re.ASCII)
-# Chromium connects to where a frame or <link rel="preconnect"> points before it asks the policy. None of these could
-# load anything, nor do mail programs show them.
-_FETCHING = re.compile("<(link|i?frame|object|embed|fencedframe|portal)", re.IGNORECASE)
-# A link that is pressed would be refused too, but not before Chromium has connected to where it leads. The attributes
-# of this tag and of the message's own <html> are joined (HTML standard, "in body" insertion mode).
-_INERT = "<html inert>"
-_BEGINNING = re.compile(r"\s*(?:<!--.*?-->\s*)*(?:<!doctype[^>]*>)?", re.IGNORECASE | re.DOTALL)
 
 
 class Views:
@@ -237,16 +231,6 @@ def with_pictures(markup: str, attachments: list[dict[str, Any]]) -> str:
         return uri if uri and left >= 0 else match[0]
 
     return _CID.sub(embedded, markup) if pictures else markup
-
-
-def harmless(markup: str) -> str:
-    """HTML that takes no clicks and makes no connection, for a frame whose policy forbids the rest.
-
-    What is put in stands behind the doctype: without one at the beginning the message would be laid out in another way.
-    """
-    beginning = _BEGINNING.match(markup)
-    place = beginning.end() if beginning else 0
-    return _FETCHING.sub(r"<x-\1", f"{markup[:place]}{_INERT}{markup[place:]}")
 
 
 def headers_of(raw: bytes) -> list[tuple[str, str]]:
