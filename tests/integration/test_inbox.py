@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import json
 import re
 import sqlite3
 import threading
@@ -213,6 +215,35 @@ class TestDeliveries:
         assert [kind for kind in (*EventKind, *FaultKind) if f"{kind}@" not in told] == []
 
 
+class TestMisspelt:
+    @pytest.mark.parametrize(
+        "name",
+        ["consumer_secret", "consumer-key", "authPass", "Auth_User", "CONSUMERSECRET", "authorization", "consumer key"],
+    )
+    @pytest.mark.parametrize("to", ["ana@x.example", "broken", "503@x.example"])
+    def test_a_credential_is_hidden_wherever_it_stands(
+        self, sandbox: Sandbox, http: requests.Session, name: str, to: str
+    ) -> None:
+        send(http, sandbox, **{name: "key-71"}, to=to, custom_headers={name.replace(" ", ""): "key-72", "X-A": "1"})
+        v1 = {"authuser": "sandbox", "authpass": "sandbox", name: "key-73"} if name != "authPass" else {name: "key-73"}
+        headers = json.dumps({name.replace(" ", ""): "key-74", "X-A": "1"})
+        parts = {key: (None, value) for key, value in (MESSAGE | v1 | {"to": to, "custom_headers": headers}).items()}
+        with contextlib.suppress(requests.ConnectionError):
+            http.post(f"{sandbox.base_url('v1')}/mail/send", files=parts, params={name: "key-75"}, timeout=10)
+        with sandbox._store.use() as db:
+            kept = "\n".join(db.iterdump())
+        assert "Hello" in kept
+        assert "key-7" not in kept
+
+    def test_a_field_without_bottom_is_answered(self, sandbox: Sandbox, http: requests.Session) -> None:
+        body = json.dumps(MESSAGE)[:-1] + ', "deep": ' + "[" * 700 + "]" * 700 + "}"
+        for to in ("ana@x.example", "503@x.example"):
+            text = body.replace("ana@x.example", to)
+            answer = http.post(f"{sandbox.base_url('v2')}/mail/send", data=text, headers=V2, timeout=10)
+            assert answer.status_code in (200, 503)
+        assert len(sandbox.inbox()) == 1
+
+
 class TestPlaces:
     def test_neighbours_and_position_are_those_of_the_filter(self, sandbox: Sandbox, http: requests.Session) -> None:
         for number in range(6):
@@ -313,6 +344,24 @@ class TestPrograms:
     )
     def test_bad_values_are_refused(self, sandbox: Sandbox, http: requests.Session, path: str) -> None:
         answer = get(http, sandbox, path)
+        assert (answer.status_code, answer.json()["message"]) == (400, "error")
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/messages/{}",
+            "/messages/{}/raw",
+            "/inbox/messages/{}",
+            "/inbox/messages/1/attachments/{}",
+            "/inbox/refusals/{}",
+        ],
+    )
+    def test_a_number_without_end_is_nobodys(self, sandbox: Sandbox, http: requests.Session, path: str) -> None:
+        send(http, sandbox)
+        assert get(http, sandbox, path.format("9" * 21)).status_code == 404
+
+    def test_json_without_bottom_is_refused(self, sandbox: Sandbox, http: requests.Session) -> None:
+        answer = http.put(f"{sandbox.url}/faults", data=b"[" * 100_000, timeout=10)
         assert (answer.status_code, answer.json()["message"]) == (400, "error")
 
     def test_refusals_are_listed(self, sandbox: Sandbox, http: requests.Session) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +88,13 @@ class Vendor:
             return self.refusal(request.api, "rejected on demand")
         if fault and not fault.kind.accepts:
             return Answer(200, {}, fault)
+        fields = rules.blacked_out(request.fields)
         try:
             rules.check_size(request.api, request.size)
-            message = rules.read(request.api, request.fields)
+            message = rules.read(request.api, fields)
         except rules.Refused as refusal:
             return self.refusal(request.api, *refusal.errors)
-        mid = self._accept(message, request, auth_in, fault)
+        mid = self._accept(message, replace(request, fields=fields), auth_in, fault)
         return Answer(200, {"message": "OK"} if request.api == "v1" else {"message": "OK", "mid": mid}, fault)
 
     def denial(self, headers: Mapping[str, str]) -> Answer | None:
@@ -160,7 +161,7 @@ class Vendor:
         }
         kind = fault.kind if fault else ""
         entry = entry_of(message, mid=summary["mid"], time=summary["time"], size=request.size, fault=kind)
-        self.store.add(summary, rules.blacked_out(request.fields), entry)
+        self.store.add(summary, request.fields, entry)
         self._accepted += 1
         return self._mid
 

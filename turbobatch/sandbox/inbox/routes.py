@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from turbobatch.errors import CampaignError
+from turbobatch.sandbox import rules
 from turbobatch.sandbox.faults import Fault, read_faults
 from turbobatch.sandbox.inbox.catalogue import Catalogue, Filter, Show
 from turbobatch.sandbox.inbox.guard import FILE_POLICY, MAIL_POLICY
@@ -60,10 +61,10 @@ class Inbox:
             Route("/inbox/faults", self._faults),
             Route("/inbox/faults", self._set_faults, methods=["POST"]),
             Route("/inbox/{name}", self._asset),
-            Route("/inbox/messages/{number:int}", self._message),
-            Route("/inbox/messages/{number:int}/html", self._mail),
-            Route("/inbox/messages/{number:int}/attachments/{place:int}", self._attachment),
-            Route("/inbox/refusals/{number:int}", self._refusal),
+            Route("/inbox/messages/{number:id}", self._message),
+            Route("/inbox/messages/{number:id}/html", self._mail),
+            Route("/inbox/messages/{number:id}/attachments/{place:id}", self._attachment),
+            Route("/inbox/refusals/{number:id}", self._refusal),
             Route("/wait", self._wait),
             Route("/refusals", self._refusals),
             Route("/faults", self._tell_faults),
@@ -137,7 +138,7 @@ class Inbox:
 
     async def _put_faults(self, request: Request) -> Response:
         try:
-            shares = json.loads(await request.body())
+            shares = rules.load_json(await request.body())
             if not isinstance(shares, dict):
                 raise HTTPException(400, "give an object of shares by kind")
             self._use(shares)
