@@ -396,6 +396,8 @@ def test_faults_are_changed_while_it_runs(page: Page, sandbox: Sandbox) -> None:
     page.get_by_role("spinbutton", name="500").fill("20")
     page.get_by_role("button", name="Use these shares").click()
     page.get_by_role("alert").get_by_text("add up to 1.2").wait_for()
+    shares = [page.get_by_role("spinbutton", name=name).input_value() for name in ("500", "503", "502")]
+    assert shares == ["20", "100", ""]  # as they were entered
     page.get_by_role("button", name="All off").click()
     page.get_by_text("1 on").wait_for(state="detached")
     send(sandbox)

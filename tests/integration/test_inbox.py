@@ -294,6 +294,16 @@ class TestFiles:
     def test_a_file_is_saved_under_a_harmless_name(self, name: str, plain: str, encoded: str) -> None:
         assert disposition(name) == f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
 
+    @pytest.mark.parametrize("path", ["/inbox/messages/1", "/inbox/refusals/1?show=refused"])
+    def test_a_cleared_message_leaves_a_page(self, sandbox: Sandbox, http: requests.Session, path: str) -> None:
+        send(http, sandbox)
+        send(http, sandbox, to="broken")
+        assert get(http, sandbox, path).ok
+        sandbox.clear()
+        answer = get(http, sandbox, path)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+        assert '<a href="/">Go to the inbox</a>' in answer.text
+
     def test_an_attachment_is_never_a_page(self, sandbox: Sandbox, http: requests.Session) -> None:
         html = {"name": "a.html", "type": "text/html", "content": "PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg=="}
         send(http, sandbox, attachments=[html])

@@ -88,11 +88,17 @@ class Inbox:
         if not narrowed.show.is_accepted:
             narrowed = Filter()
         number, is_phone = request.path_params["number"], query.get("width") == "phone"
-        return _page(self._views.message(narrowed, number, query.get("tab", ""), is_phone=is_phone))
+        return self._shown(self._views.message(narrowed, number, query.get("tab", ""), is_phone=is_phone))
 
     def _refusal(self, request: Request) -> Response:
         narrowed = Filter.read(request.query_params)
-        return _page(self._views.refusal(narrowed, request.path_params["number"]))
+        return self._shown(self._views.refusal(narrowed, request.path_params["number"]))
+
+    def _shown(self, markup: str | None) -> Response:
+        """A page, which tells so where the message isn't there."""
+        if markup is None:
+            return HTMLResponse(_utf8(self._views.missing()), 404)
+        return HTMLResponse(_utf8(markup))
 
     def _mail(self, request: Request) -> Response:
         found = self._views.mail(request.path_params["number"])
@@ -130,7 +136,7 @@ class Inbox:
         try:
             self._use(shares)
         except CampaignError as error:
-            return HTMLResponse(_utf8(self._views.faults(str(error))), 400)
+            return HTMLResponse(_utf8(self._views.faults(str(error), given)), 400)
         return RedirectResponse("/inbox/faults", 303)
 
     async def _tell_faults(self, _: Request) -> Response:

@@ -23,7 +23,7 @@ from turbobatch.sandbox.inbox.links import links_in, unsubscribe_links
 from turbobatch.sandbox.store import REFUSALS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from turbobatch.sandbox.inbox.catalogue import Catalogue
     from turbobatch.sandbox.vendor import Vendor
@@ -77,7 +77,7 @@ class Views:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"size": size_text, "clock": clock, "percent": percent, "people": people}
+        self._templates.filters |= {"size": size_text, "clock": clock, "people": people}
         self._templates.globals |= {"Badge": Badge, "link": link, "deliveries_said": _DELIVERIES, "magic": _MAGIC}
 
     def render(self, name: str, **data: Any) -> str:
@@ -168,9 +168,15 @@ class Views:
         item = message["attachments"][place]
         return item["name"], base64.b64decode(item["content"])
 
-    def faults(self, problem: str = "") -> str:
-        """The faults' page."""
-        shares = {fault.kind: fault.share for fault in self._vendor.plan.faults}
+    def missing(self) -> str:
+        """The page instead of a message that is not there, or no more."""
+        return self.page("missing.html")
+
+    def faults(self, problem: str = "", given: Mapping[str, str] | None = None) -> str:
+        """The faults' page; with a problem it keeps the percentages that were given."""
+        shares = {fault.kind.value: percent(fault.share) for fault in self._vendor.plan.faults}
+        if given is not None:
+            shares = dict(given)
         return self.page("faults.html", shares=shares, kinds=list(FaultKind), problem=problem)
 
     def _marks(self, narrowed: Filter, lines: Iterable[Line]) -> dict[int, str]:
