@@ -281,6 +281,50 @@ def test_a_messages_html_runs_and_loads_nothing(page: Page, sandbox: Sandbox) ->
     assert len(sandbox.inbox()) == 1
 
 
+# Links and buttons in all the ways to write them; {0} is the address of another server.
+HOSTILE_LINKS = (
+    '<a href="{0}/double">press</a>',
+    "<a href='{0}/single'>press</a>",
+    "<a href={0}/bare>press</a>",
+    '<A HREF\n=\n"{0}/upper" target=_top>press</A>',
+    '<a title=\'href="\' href="{0}/quotes" target=_blank>press</a>',
+    '<a x="y"href="{0}/close"ping="{0}/ping">press</a>',
+    '<a/href="{0}/slash">press</a>',
+    '<a href="#" href="{0}/second">press</a>',
+    '<svg width="90" height="30"><a xlink:href="{0}/svg"><text y="20">press</text></a></svg>',
+    '<svg width="90" height="30"><a><set attributeName="href" to="{0}/set"/><text y="20">press</text></a></svg>',
+    '<svg width="90"><a><animate attributeName="&#104;ref" values="{0}/an"/><text y="20">press</text></a></svg>',
+    '<math href="{0}/math"><mtext>press</mtext></math>',
+    '<form action="{0}/form"><button>press</button><button formaction="{0}/button">press</button></form>',
+    '<form id="f" ACTION = "{0}/form"></form><button form="f" type="submit">press</button>',
+    '<base href="{0}/base/"><a href="relative">press</a>',
+)
+BEGINNINGS = ("", "<!--><textarea>--></textarea>", "<!-- --!><textarea>--></textarea>", "<!---><title>--></title>")
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_no_link_of_a_message_leads_anywhere(page: Page, sandbox: Sandbox, beginning: str) -> None:
+    """They take no clicks, whatever comes before them; would they take any, nobody else is asked for anything."""
+    with tracker() as (elsewhere, seen):
+        send(sandbox, html_content=beginning + "".join(f"<p>{item}</p>" for item in HOSTILE_LINKS).format(elsewhere))
+        page.goto(f"{sandbox.url}/inbox/messages/1")
+        before = page.url
+        pressed = page.frame_locator("iframe").get_by_text("press", exact=True)
+        pressed.last.wait_for(state="attached")
+        assert page.frames[1].evaluate("document.documentElement.inert")
+        page.frames[1].evaluate("document.documentElement.inert = false")
+        for place in range(pressed.count()):
+            pressed.nth(place).click(force=True)
+            pressed.nth(place).click(force=True, button="middle")
+            pressed.nth(place).press("Enter")
+        assert page.url == before
+        page.goto(f"{sandbox.url}/inbox/messages/1/html")  # by itself it is no page
+        assert page.evaluate("document.contentType") == "text/plain"
+        assert page.locator("a").count() == 0
+        page.goto(sandbox.url)
+        assert seen == []
+
+
 def test_a_long_message_scrolls_in_its_frame(page: Page, sandbox: Sandbox) -> None:
     """And is laid out by its own doctype."""
     doctype = (
@@ -352,6 +396,8 @@ def test_faults_are_changed_while_it_runs(page: Page, sandbox: Sandbox) -> None:
     page.get_by_role("spinbutton", name="500").fill("20")
     page.get_by_role("button", name="Use these shares").click()
     page.get_by_role("alert").get_by_text("add up to 1.2").wait_for()
+    shares = [page.get_by_role("spinbutton", name=name).input_value() for name in ("500", "503", "502")]
+    assert shares == ["20", "100", ""]  # as they were entered
     page.get_by_role("button", name="All off").click()
     page.get_by_text("1 on").wait_for(state="detached")
     send(sandbox)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import json
 import re
 import sqlite3
 import threading
@@ -86,6 +89,30 @@ class TestList:
              content="The Text")  # fmt: skip
         send(http, sandbox, **{"from": "b@y.example"}, to="b@y.example", content="other")
         assert subjects(sandbox, q=q) == ["Grüsse <b>"]
+
+    @pytest.mark.parametrize("q", ["row-17", "AUTUMN", "mid", "17 autumn"])
+    def test_a_search_looks_at_what_the_sender_calls_it(self, sandbox: Sandbox, http: requests.Session, q: str) -> None:
+        """The reference, the campaign, and the id that the answer told."""
+        for reference, campaign in (("row-16", "Spring"), ("Row-17", "Autumn"), ("row-18", "Spring")):
+            send(http, sandbox, subject=reference, reference_id=reference, **{"X-campaign-ID": campaign})
+        q = sandbox.messages()[1]["mid"] if q == "mid" else q
+        assert subjects(sandbox, q=q) == ["Row-17"]
+        assert '<span class="chip" title="Reference"><bdi>Row-17</bdi>' in get(http, sandbox, "/").text
+        send(http, sandbox, to="broken", reference_id="Row-17", **{"X-campaign-ID": "Autumn"})
+        assert len(subjects(sandbox, q="row-17 autumn", show=Show.REFUSED)) == 1
+
+    def test_a_name_does_not_turn_its_address_around(self, sandbox: Sandbox, http: requests.Session) -> None:
+        """An override (U+202E) ends with the name."""
+        word = base64.b64encode("Ana \u202e moc".encode()).decode()
+        send(http, sandbox, to=f"=?utf-8?b?{word}?= <ana@x.example>, ben@x.example")
+        send(http, sandbox, to="Ana \u202e moc <ana@x.example>, ben", **{"from": "Z \u202e <z>"})
+        shown = '<bdi>Ana \u202e moc</bdi> <bdi dir="ltr">&lt;ana@x.example&gt;</bdi>, <bdi dir="ltr">ben'
+        for path in ("/", "/?show=refused", "/inbox/refusals/1?show=refused"):
+            assert shown in get(http, sandbox, path).text
+        assert (
+            '<bdi>Z \u202e</bdi> <bdi dir="ltr">&lt;z&gt;</bdi>'
+            in get(http, sandbox, "/inbox/refusals/1?show=refused").text
+        )
 
     def test_all_words_of_a_search_must_occur(self, sandbox: Sandbox, http: requests.Session) -> None:
         send(http, sandbox, subject="one two")
@@ -188,6 +215,35 @@ class TestDeliveries:
         assert [kind for kind in (*EventKind, *FaultKind) if f"{kind}@" not in told] == []
 
 
+class TestMisspelt:
+    @pytest.mark.parametrize(
+        "name",
+        ["consumer_secret", "consumer-key", "authPass", "Auth_User", "CONSUMERSECRET", "authorization", "consumer key"],
+    )
+    @pytest.mark.parametrize("to", ["ana@x.example", "broken", "503@x.example"])
+    def test_a_credential_is_hidden_wherever_it_stands(
+        self, sandbox: Sandbox, http: requests.Session, name: str, to: str
+    ) -> None:
+        send(http, sandbox, **{name: "key-71"}, to=to, custom_headers={name.replace(" ", ""): "key-72", "X-A": "1"})
+        v1 = {"authuser": "sandbox", "authpass": "sandbox", name: "key-73"} if name != "authPass" else {name: "key-73"}
+        headers = json.dumps({name.replace(" ", ""): "key-74", "X-A": "1"})
+        parts = {key: (None, value) for key, value in (MESSAGE | v1 | {"to": to, "custom_headers": headers}).items()}
+        with contextlib.suppress(requests.ConnectionError):
+            http.post(f"{sandbox.base_url('v1')}/mail/send", files=parts, params={name: "key-75"}, timeout=10)
+        with sandbox._store.use() as db:
+            kept = "\n".join(db.iterdump())
+        assert "Hello" in kept
+        assert "key-7" not in kept
+
+    def test_a_field_without_bottom_is_answered(self, sandbox: Sandbox, http: requests.Session) -> None:
+        body = json.dumps(MESSAGE)[:-1] + ', "deep": ' + "[" * 700 + "]" * 700 + "}"
+        for to in ("ana@x.example", "503@x.example"):
+            text = body.replace("ana@x.example", to)
+            answer = http.post(f"{sandbox.base_url('v2')}/mail/send", data=text, headers=V2, timeout=10)
+            assert answer.status_code in (200, 503)
+        assert len(sandbox.inbox()) == 1
+
+
 class TestPlaces:
     def test_neighbours_and_position_are_those_of_the_filter(self, sandbox: Sandbox, http: requests.Session) -> None:
         for number in range(6):
@@ -237,6 +293,16 @@ class TestFiles:
     )
     def test_a_file_is_saved_under_a_harmless_name(self, name: str, plain: str, encoded: str) -> None:
         assert disposition(name) == f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
+
+    @pytest.mark.parametrize("path", ["/inbox/messages/1", "/inbox/refusals/1?show=refused"])
+    def test_a_cleared_message_leaves_a_page(self, sandbox: Sandbox, http: requests.Session, path: str) -> None:
+        send(http, sandbox)
+        send(http, sandbox, to="broken")
+        assert get(http, sandbox, path).ok
+        sandbox.clear()
+        answer = get(http, sandbox, path)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+        assert '<a href="/">Go to the inbox</a>' in answer.text
 
     def test_an_attachment_is_never_a_page(self, sandbox: Sandbox, http: requests.Session) -> None:
         html = {"name": "a.html", "type": "text/html", "content": "PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg=="}
@@ -288,6 +354,24 @@ class TestPrograms:
     )
     def test_bad_values_are_refused(self, sandbox: Sandbox, http: requests.Session, path: str) -> None:
         answer = get(http, sandbox, path)
+        assert (answer.status_code, answer.json()["message"]) == (400, "error")
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/messages/{}",
+            "/messages/{}/raw",
+            "/inbox/messages/{}",
+            "/inbox/messages/1/attachments/{}",
+            "/inbox/refusals/{}",
+        ],
+    )
+    def test_a_number_without_end_is_nobodys(self, sandbox: Sandbox, http: requests.Session, path: str) -> None:
+        send(http, sandbox)
+        assert get(http, sandbox, path.format("9" * 21)).status_code == 404
+
+    def test_json_without_bottom_is_refused(self, sandbox: Sandbox, http: requests.Session) -> None:
+        answer = http.put(f"{sandbox.url}/faults", data=b"[" * 100_000, timeout=10)
         assert (answer.status_code, answer.json()["message"]) == (400, "error")
 
     def test_refusals_are_listed(self, sandbox: Sandbox, http: requests.Session) -> None:
@@ -397,6 +481,14 @@ class TestGuard:
         policy = get(http, sandbox, "/inbox/messages/1/html").headers["Content-Security-Policy"]
         assert policy.startswith("sandbox; default-src 'none';")
         assert "allow" not in policy
+
+    def test_a_messages_html_is_a_page_in_its_frame_only(self, sandbox: Sandbox, http: requests.Session) -> None:
+        send(http, sandbox, html_content="<p>Hello</p>")
+        url = f"{sandbox.url}/inbox/messages/1/html"
+        for wanted, kind in (("iframe", "html"), ("document", "plain"), ("embed", "plain"), (None, "html")):
+            answer = http.get(url, headers={"Sec-Fetch-Dest": wanted} if wanted else {}, timeout=10)
+            assert answer.headers["Content-Type"] == f"text/{kind}; charset=utf-8"
+            assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
 
     @pytest.mark.parametrize(
         ("headers", "status"),

@@ -342,6 +342,13 @@ class TestValidation:
         with pytest.raises(ManagementError, match=r"is at 0 % after 0 seconds; it goes on there"):
             next(states)
 
+    def test_a_list_that_is_no_table_is_refused(self, sandbox: Sandbox) -> None:
+        url = f"{sandbox.base_url('v2')}/emailvalidation/upload"
+        headers = {"consumerKey": "sandbox", "consumerSecret": "sandbox"}
+        answer = requests.post(url, files={"file": "a" * 131_073}, headers=headers, timeout=10)
+        assert answer.status_code == 400
+        assert answer.json()["errors"] == ["not valid file: field larger than field limit (131072)"]
+
     def test_a_list_that_is_not_there(self, client: TurboClient, sandbox: Sandbox) -> None:
         for call in (client.start_validation, client.validation_list, lambda number: list(client.validated(number))):
             with pytest.raises(ManagementError, match="HTTP 404: list_not_found") as caught:

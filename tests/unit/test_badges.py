@@ -148,6 +148,6 @@ class TestKeys:
 
 def test_an_entry_is_searched_in_small_letters_by_what_the_reader_sees() -> None:
     message = rules.read("v2", FIELDS | {"content": "", "html_content": "<p class='hidden'>Grüße aus KÖLN</p>"})
-    entry = entry_of(message, time="2026-11-23T10:00:00+00:00", size=10)
+    entry = entry_of(message, mid="1", time="2026-11-23T10:00:00+00:00", size=10)
     assert "köln" in entry.words
     assert "hidden" not in entry.words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -124,7 +125,10 @@ class Desk:
         async with request.form() as form:
             file = form.get("file")
             table = await file.read() if isinstance(file, UploadFile) else b""
-        number, made = self._office.add_list(table.decode("utf-8-sig", "replace"))
+        try:
+            number, made = self._office.add_list(table.decode("utf-8-sig", "replace"))
+        except csv.Error as error:
+            raise rules.Refused(f"not valid file: {error}") from None
         if not made.addresses:
             raise rules.Refused("missing or empty file")
         return JsonResponse({"list_id": number, "total_emails": len(made.addresses)}, 201)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hmac
 import json
 import re
@@ -38,6 +39,8 @@ _BAD_SENDER = "missing or not valid sender email (from)"
 _ALIASES = {"mime": "mime_raw", "content_html": "html_content"}  # v1's page calls each field by both names
 
 _FLAT = 500  # brackets up to which no nesting is too deep
+
+_DEEPEST = 50  # levels of JSON that are kept of a field
 
 _ENCODED_WORD = re.compile(r"=\?[^?\s]+\?[bq]\?[^?\s]*\?=", re.IGNORECASE)
 _NAME = re.compile(r'"(?:[^"\\]|\\.)*"|[^()<>,.:;@\[\]"\\]*')  # RFC 5322: a quoted string, or words without specials
@@ -220,8 +223,27 @@ def mailbox(text: str) -> Address:
 
 
 def blacked_out(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields with every credential's value hidden: only this form of them is ever kept."""
-    return {name: "•••" if name.lower() in CREDENTIAL_NAMES else value for name, value in fields.items()}
+    """The fields with every credential's value hidden, misspelt ones too: only this form of them is ever kept."""
+    hidden = {name: _hidden(name, value) for name, value in fields.items()}
+    text = hidden.get("custom_headers")
+    if isinstance(text, str):  # as v1 has them
+        with contextlib.suppress(ValueError):
+            headers = load_json(text)
+            if _hidden("", headers) != headers:
+                hidden["custom_headers"] = json.dumps(_hidden("", headers), ensure_ascii=False)
+    return hidden
+
+
+def _hidden(name: str, value: Any, depth: int = 0) -> Any:
+    if re.sub(r"[\W_]", "", name.lower()) in CREDENTIAL_NAMES:
+        return "•••"
+    if not isinstance(value, dict | list):
+        return value
+    if depth > _DEEPEST:
+        return "(nested too deeply to be kept)"
+    if isinstance(value, list):
+        return [_hidden("", item, depth + 1) for item in value]
+    return {key: _hidden(key, item, depth + 1) for key, item in value.items()}
 
 
 def _no_constant(name: str) -> None:

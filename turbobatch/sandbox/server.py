@@ -55,8 +55,8 @@ class Routes:
             Route("/count", self._count),
             Route("/messages", self._list),
             Route("/messages", self._clear, methods=["DELETE"]),
-            Route("/messages/{number:int}", self._message),
-            Route("/messages/{number:int}/raw", self._raw),
+            Route("/messages/{number:id}", self._message),
+            Route("/messages/{number:id}/raw", self._raw),
             *Desk(self._vendor, self._pause).routes(),
             *Inbox(self._vendor, self.leaving).routes(),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +88,13 @@ class Vendor:
             return self.refusal(request.api, "rejected on demand")
         if fault and not fault.kind.accepts:
             return Answer(200, {}, fault)
+        fields = rules.blacked_out(request.fields)
         try:
             rules.check_size(request.api, request.size)
-            message = rules.read(request.api, request.fields)
+            message = rules.read(request.api, fields)
         except rules.Refused as refusal:
             return self.refusal(request.api, *refusal.errors)
-        mid = self._accept(message, request, auth_in, fault)
+        mid = self._accept(message, replace(request, fields=fields), auth_in, fault)
         return Answer(200, {"message": "OK"} if request.api == "v1" else {"message": "OK", "mid": mid}, fault)
 
     def denial(self, headers: Mapping[str, str]) -> Answer | None:
@@ -133,7 +134,7 @@ class Vendor:
                 summary, fields = found
                 with contextlib.suppress(rules.Refused):  # by this version's rules
                     message = rules.read(summary["api"], fields)
-                    entry = entry_of(message, time=summary["time"], size=summary["size"])
+                    entry = entry_of(message, mid=summary["mid"], time=summary["time"], size=summary["size"])
                     self.store.enlist(number, entry)
 
     def clear(self) -> None:
@@ -158,8 +159,9 @@ class Vendor:
             "size": request.size,
             "auth_in": auth_in,
         }
-        entry = entry_of(message, time=summary["time"], size=request.size, fault=fault.kind if fault else "")
-        self.store.add(summary, rules.blacked_out(request.fields), entry)
+        kind = fault.kind if fault else ""
+        entry = entry_of(message, mid=summary["mid"], time=summary["time"], size=request.size, fault=kind)
+        self.store.add(summary, request.fields, entry)
         self._accepted += 1
         return self._mid
 

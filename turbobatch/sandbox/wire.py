@@ -9,6 +9,7 @@ import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from turbobatch.sandbox.faults import FaultKind
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 
 _BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 _GARBAGE = b"\x00\xff\xfe{]}not json"
+
+
+class _IdConvertor(IntegerConvertor):
+    """A whole number that SQLite can hold; what is longer is nobody's id."""
+
+    regex = "[0-9]{1,18}"
+
+
+register_url_convertor("id", _IdConvertor())
 
 
 class JsonResponse(Response):

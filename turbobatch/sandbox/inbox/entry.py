@@ -39,11 +39,12 @@ class Entry:
     words: str
 
 
-def entry_of(message: Message, *, time: str, size: int, fault: str = "") -> Entry:
+def entry_of(message: Message, *, mid: str, time: str, size: int, fault: str = "") -> Entry:
     """The entry of an accepted message.
 
     Args:
         message: as the vendor read it.
+        mid: its id at the vendor.
         time: when it came, ISO 8601.
         size: of its request, in bytes.
         fault: the kind that spoiled its answer, if any.
@@ -61,7 +62,8 @@ def entry_of(message: Message, *, time: str, size: int, fault: str = "") -> Entr
         "size": size,
     }
     body = message.content or visible_text(message.html_content[:_WORDS])
-    words = "\n".join((str(message.sender), to, cc, bcc, message.subject, body[:_WORDS])).casefold()
+    labels = (message.reference_id or "", message.campaign_id or "", mid)
+    words = "\n".join((str(message.sender), to, cc, bcc, message.subject, *labels, body[:_WORDS])).casefold()
     return Entry(message.campaign_id or "", fault, badges_of(message), key_of(message), line, words)
 
 
@@ -83,15 +85,16 @@ def refusal_entry(
     sender, to, cc, bcc, subject = (texts.get(name, "") for name in ("from", "to", "cc", "bcc", "subject"))
     content, html_content = texts.get("content", ""), texts.get("html_content", "")
     said = [shortened(item, 1000) for item in errors][:100]
+    labels = [shortened(str(fields.get(name) or ""), _LINE) for name in ("reference_id", "X-campaign-ID")]
     line = {
         "time": time, "api": api, "sender": sender[:_LINE], "to": shortened(to, _LINE), "others": 0,
-        "subject": shortened(subject, _LINE), "reference_id": shortened(str(fields.get("reference_id") or ""), _LINE),
+        "subject": shortened(subject, _LINE), "reference_id": labels[0],
         "files": 0, "size": size, "status": status, "errors": said,
     }  # fmt: skip
-    words = "\n".join((sender, to, cc, bcc, subject, *said, content[:_WORDS])).casefold()
+    words = "\n".join((sender, to, cc, bcc, subject, *labels, *said, content[:_WORDS])).casefold()
     seen = badges_in(subject=subject, content=content, html_content=html_content)
     found = tuple(badge for badge in seen if badge in _SEEN_IN_TEXT)
-    return Entry(shortened(str(fields.get("X-campaign-ID") or ""), _LINE), fault, found, b"", line, words)
+    return Entry(labels[1], fault, found, b"", line, words)
 
 
 def key_of(message: Message) -> bytes:

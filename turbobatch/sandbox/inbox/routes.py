@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from turbobatch.errors import CampaignError
+from turbobatch.sandbox import rules
 from turbobatch.sandbox.faults import Fault, read_faults
 from turbobatch.sandbox.inbox.catalogue import Catalogue, Filter, Show
 from turbobatch.sandbox.inbox.guard import FILE_POLICY, MAIL_POLICY
@@ -60,10 +61,10 @@ class Inbox:
             Route("/inbox/faults", self._faults),
             Route("/inbox/faults", self._set_faults, methods=["POST"]),
             Route("/inbox/{name}", self._asset),
-            Route("/inbox/messages/{number:int}", self._message),
-            Route("/inbox/messages/{number:int}/html", self._mail),
-            Route("/inbox/messages/{number:int}/attachments/{place:int}", self._attachment),
-            Route("/inbox/refusals/{number:int}", self._refusal),
+            Route("/inbox/messages/{number:id}", self._message),
+            Route("/inbox/messages/{number:id}/html", self._mail),
+            Route("/inbox/messages/{number:id}/attachments/{place:id}", self._attachment),
+            Route("/inbox/refusals/{number:id}", self._refusal),
             Route("/wait", self._wait),
             Route("/refusals", self._refusals),
             Route("/faults", self._tell_faults),
@@ -87,15 +88,25 @@ class Inbox:
         if not narrowed.show.is_accepted:
             narrowed = Filter()
         number, is_phone = request.path_params["number"], query.get("width") == "phone"
-        return _page(self._views.message(narrowed, number, query.get("tab", ""), is_phone=is_phone))
+        return self._shown(self._views.message(narrowed, number, query.get("tab", ""), is_phone=is_phone))
 
     def _refusal(self, request: Request) -> Response:
         narrowed = Filter.read(request.query_params)
-        return _page(self._views.refusal(narrowed, request.path_params["number"]))
+        return self._shown(self._views.refusal(narrowed, request.path_params["number"]))
+
+    def _shown(self, markup: str | None) -> Response:
+        """A page, which tells so where the message isn't there."""
+        if markup is None:
+            return HTMLResponse(_utf8(self._views.missing()), 404)
+        return HTMLResponse(_utf8(markup))
 
     def _mail(self, request: Request) -> Response:
         found = self._views.mail(request.path_params["number"])
-        return _page(found, {"Content-Security-Policy": MAIL_POLICY})
+        answer = _page(found, {"Content-Security-Policy": MAIL_POLICY})
+        # By itself, or in a new tab, it is no page: browsers tell what they want it for, programs don't.
+        if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
+            answer.headers["Content-Type"] = "text/plain; charset=utf-8"
+        return answer
 
     def _attachment(self, request: Request) -> Response:
         found = self._views.attachment(request.path_params["number"], request.path_params["place"])
@@ -125,7 +136,7 @@ class Inbox:
         try:
             self._use(shares)
         except CampaignError as error:
-            return HTMLResponse(_utf8(self._views.faults(str(error))), 400)
+            return HTMLResponse(_utf8(self._views.faults(str(error), given)), 400)
         return RedirectResponse("/inbox/faults", 303)
 
     async def _tell_faults(self, _: Request) -> Response:
@@ -133,7 +144,7 @@ class Inbox:
 
     async def _put_faults(self, request: Request) -> Response:
         try:
-            shares = json.loads(await request.body())
+            shares = rules.load_json(await request.body())
             if not isinstance(shares, dict):
                 raise HTTPException(400, "give an object of shares by kind")
             self._use(shares)

@@ -18,11 +18,12 @@ from turbobatch.sandbox.events import EventKind
 from turbobatch.sandbox.faults import FaultKind
 from turbobatch.sandbox.inbox.badges import Badge
 from turbobatch.sandbox.inbox.catalogue import PAGE, Filter, Line, Show
+from turbobatch.sandbox.inbox.harmless import harmless
 from turbobatch.sandbox.inbox.links import links_in, unsubscribe_links
 from turbobatch.sandbox.store import REFUSALS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from turbobatch.sandbox.inbox.catalogue import Catalogue
     from turbobatch.sandbox.vendor import Vendor
@@ -56,13 +57,6 @@ _SHOWN_FIELD = 20_000  # characters of each field of a request
 _PICTURES = 30_000_000  # characters of inline pictures in one message's HTML
 _CID = re.compile(r"""\bcid:([^\s"'<>()]+)""", re.IGNORECASE)
 _PICTURE = re.compile(r"image/[\w.+-]+", re.ASCII)
-# Chromium connects to where a frame or <link rel="preconnect"> points before it asks the policy. None of these could
-# load anything, nor do mail programs show them.
-_FETCHING = re.compile("<(link|i?frame|object|embed|fencedframe|portal)", re.IGNORECASE)
-# A link that is pressed would be refused too, but not before Chromium has connected to where it leads. The attributes
-# of this tag and of the message's own <html> are joined (HTML standard, "in body" insertion mode).
-_INERT = "<html inert>"
-_BEGINNING = re.compile(r"\s*(?:<!--.*?-->\s*)*(?:<!doctype[^>]*>)?", re.IGNORECASE | re.DOTALL)
 
 
 class Views:
@@ -83,7 +77,7 @@ class Views:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"size": size_text, "clock": clock, "percent": percent}
+        self._templates.filters |= {"size": size_text, "clock": clock, "people": people}
         self._templates.globals |= {"Badge": Badge, "link": link, "deliveries_said": _DELIVERIES, "magic": _MAGIC}
 
     def render(self, name: str, **data: Any) -> str:
@@ -174,9 +168,15 @@ class Views:
         item = message["attachments"][place]
         return item["name"], base64.b64decode(item["content"])
 
-    def faults(self, problem: str = "") -> str:
-        """The faults' page."""
-        shares = {fault.kind: fault.share for fault in self._vendor.plan.faults}
+    def missing(self) -> str:
+        """The page instead of a message that is not there, or no more."""
+        return self.page("missing.html")
+
+    def faults(self, problem: str = "", given: Mapping[str, str] | None = None) -> str:
+        """The faults' page; with a problem it keeps the percentages that were given."""
+        shares = {fault.kind.value: percent(fault.share) for fault in self._vendor.plan.faults}
+        if given is not None:
+            shares = dict(given)
         return self.page("faults.html", shares=shares, kinds=list(FaultKind), problem=problem)
 
     def _marks(self, narrowed: Filter, lines: Iterable[Line]) -> dict[int, str]:
@@ -239,16 +239,6 @@ def with_pictures(markup: str, attachments: list[dict[str, Any]]) -> str:
     return _CID.sub(embedded, markup) if pictures else markup
 
 
-def harmless(markup: str) -> str:
-    """HTML that takes no clicks and makes no connection, for a frame whose policy forbids the rest.
-
-    What is put in stands behind the doctype: without one at the beginning the message would be laid out in another way.
-    """
-    beginning = _BEGINNING.match(markup)
-    place = beginning.end() if beginning else 0
-    return _FETCHING.sub(r"<x-\1", f"{markup[:place]}{_INERT}{markup[place:]}")
-
-
 def headers_of(raw: bytes) -> list[tuple[str, str]]:
     """The headers of a raw message as they stand there, unfolded."""
     head = raw[: raw.find(b"\r\n\r\n") if raw.find(b"\r\n\r\n") >= 0 else len(raw)]
@@ -273,6 +263,12 @@ def size_text(size: int) -> str:
 def clock(time: str) -> str:
     """The time of day, UTC, of an ISO 8601 time."""
     return f"{datetime.fromisoformat(time):%H:%M:%S}"
+
+
+def people(addresses: str) -> list[tuple[str, str]]:
+    """Names and addresses of a list, to be shown apart: a name may hold characters that turn what follows around."""
+    parts = [item.strip().rpartition("<") for item in addresses.split(",") if item.strip()]
+    return [(name.strip(), bracket + email) for name, bracket, email in parts]
 
 
 def percent(share: float) -> str:
