@@ -114,6 +114,22 @@ class TestList:
             in get(http, sandbox, "/inbox/refusals/1?show=refused").text
         )
 
+    @pytest.mark.parametrize("size", [1, 7, 60, 1000])
+    def test_a_search_in_slices_finds_the_same(
+        self, sandbox: Sandbox, http: requests.Session, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        monkeypatch.setattr("turbobatch.sandbox.inbox.catalogue._SLICE", size)
+        send(http, sandbox)
+        sandbox.clear()
+        for number in range(60):
+            send(http, sandbox, subject="other" if number == 30 else f"Nr. {number}")
+        ids = [number for number in range(61, 1, -1) if number != 32]
+        for number, wanted in ((1, ids[:50]), (2, ids[50:]), (9, ids[50:])):
+            look = catalogue(sandbox).look(Filter(q="nr."), number)
+            assert ([line.id for line in look.lines], look.total, look.last) == (wanted, 59, 61)
+        look = catalogue(sandbox).look(Filter(q="nr."), 2, after=57)
+        assert ([line.id for line in look.lines], look.fresh, look.total) == ([61, 60, 59, 58], 4, 59)
+
     def test_all_words_of_a_search_must_occur(self, sandbox: Sandbox, http: requests.Session) -> None:
         send(http, sandbox, subject="one two")
         send(http, sandbox, subject="two")

@@ -29,6 +29,7 @@ _REASONS = {"REPORT": "reported as spam", "UNSUB": "unsubscribed"}
 _WORDS = {"catch_all", "unknown", "spamtrap", "abuse", "do_not_mail", "invalid"}
 _POLLS = 4  # until a list is done
 _CHUNK = 200  # messages read at a time: who clears, or suppresses an address, waits for no more
+_LONGEST_CELL = 131_072
 _HEADINGS = {"email", "e-mail", "address"}
 
 
@@ -168,10 +169,16 @@ class Office:
         return judge_address(address)
 
     def add_list(self, table: str) -> tuple[int, JudgedList]:
-        """Take a table whose first column has addresses, with or without a heading; tells the list's number."""
+        """Take a table whose first column has addresses, with or without a heading; tells the list's number.
+
+        Raises:
+            csv.Error: it is none, or a cell is too long to be one of an address.
+        """
         cells = [row[0].strip() for row in csv.reader(io.StringIO(table)) if row and row[0].strip()]
         if cells and cells[0].lower() in _HEADINGS:
             del cells[0]
+        if any(len(cell) > _LONGEST_CELL for cell in cells):  # csv's own limit belongs to the whole process
+            raise csv.Error(f"field larger than field limit ({_LONGEST_CELL})")
         number = next(self._numbers)
         self._lists[number] = JudgedList(tuple(cells))
         return number, self._lists[number]
