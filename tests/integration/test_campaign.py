@@ -36,22 +36,7 @@ if TYPE_CHECKING:
 SAMPLES = Path(__file__).parents[2] / "sample_data"
 QUICK = Policy(first_wait=0.01, longest_wait=0.02, first_patience=0.1, patience=0.1)
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, where a Campaign made in Python has its journal."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("TURBOSMTP_"):
-            monkeypatch.delenv(name)
-    return tmp_path
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[tb.TurboClient]:
-    made = sandbox.client()
-    yield made
-    made.close()
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def campaign(**changes: Any) -> tb.Campaign:

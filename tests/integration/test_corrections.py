@@ -13,7 +13,7 @@ import pytest
 import turbobatch as tb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from turbobatch.sandbox import Sandbox
@@ -24,17 +24,7 @@ ORDERS = {
     "email": ["ana@x.example", "bo@@x.example", "reject+cy@x.example", "reset-after+di@x.example", "ed@x.example"],
 }
 
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[tb.TurboClient]:
-    made = sandbox.client()
-    yield made
-    made.close()
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def campaign(

@@ -21,10 +21,7 @@ EVENTS = {
 }  # fmt: skip
 MESSAGE = tb.MailMerge(from_="shop@acme.example", to="{{ email }}", subject="Order {{ id }}", text="Hi")
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def test_each_sent_row_has_what_became_of_it(sandbox: Sandbox) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,28 +12,9 @@ import turbobatch as tb
 from turbobatch.policy import Policy
 from turbobatch.sandbox import Sandbox
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 PATIENT = Policy(first_wait=0.01, longest_wait=0.02, first_patience=60, patience=60, threshold=10_000)
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, where a Campaign made in Python has its journal."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("TURBOSMTP_"):
-            monkeypatch.delenv(name)
-    return tmp_path
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[tb.TurboClient]:
-    made = sandbox.client()
-    yield made
-    made.close()
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def campaign(**changes: Any) -> tb.Campaign:

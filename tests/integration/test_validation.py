@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import stat
 import tempfile
@@ -29,23 +28,7 @@ if TYPE_CHECKING:
 
     from turbobatch.sandbox import Sandbox
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, without credentials in the environment."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("TURBOSMTP_"):
-            monkeypatch.delenv(name)
-    return tmp_path
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[tb.TurboClient]:
-    """A v2 account."""
-    made = sandbox.client()
-    yield made
-    made.close()
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def campaign(**changes: Any) -> tb.Campaign:
