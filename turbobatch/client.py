@@ -129,6 +129,7 @@ class TurboClient:
             url = management_url or (MANAGEMENT_URL if self.base_url in V2_URLS.values() else self.base_url)
             self._management = Management(_checked_url(url, "management_url"), *v2, timeout=timeout)
         self.timeout = timeout
+        self.transport = transport
         self._make_transport = _transport_factory(transport, timeout)
         self._single: Transport | None = None
         self._lock = threading.Lock()
@@ -140,6 +141,7 @@ class TurboClient:
         *,
         api: str | None = None,
         base_url: str | None = None,
+        auth_in: AuthIn = "headers",
         timeout: float = 60.0,
         transport: TransportName | TransportFactory | None = None,
         environ: Mapping[str, str] = os.environ,
@@ -161,7 +163,14 @@ class TurboClient:
         first, second = (environ[name] for name in names)
         base_url = base_url or environ.get("TURBOSMTP_BASE_URL") or None
         if api == "v1":
-            return cls(authuser=first, authpass=second, base_url=base_url, timeout=timeout, transport=transport)
+            return cls(
+                authuser=first,
+                authpass=second,
+                auth_in=auth_in,
+                base_url=base_url,
+                timeout=timeout,
+                transport=transport,
+            )
         region = environ.get("TURBOSMTP_REGION") or "global"
         return cls(
             consumer_key=first,

@@ -97,8 +97,16 @@ class Waiting:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How many rows more, or fewer, have each status by now, of a run that others do; `known` are as in `Known`."""
+
+    rows: Counter[Status]
+    known: int
+
+
 FeedItem = Candidate | Settled | Known
-RunEvent = Settled | Known | Retrying | Waiting
+RunEvent = Settled | Known | Retrying | Waiting | Moved
 
 
 class Clock(Protocol):
@@ -127,6 +135,16 @@ class SystemClock:
 
 def ignore_event(_event: RunEvent) -> None:
     """Hear an event and do nothing."""
+
+
+def in_turn(*hearers: Callable[[RunEvent], None]) -> Callable[[RunEvent], None]:
+    """Hear an event in all of these, one after the other."""
+
+    def hear(event: RunEvent) -> None:
+        for each in hearers:
+            each(event)
+
+    return hear
 
 
 @dataclass(slots=True)
@@ -215,6 +233,14 @@ class Engine:
             raise self._broken
         self.journal.check()
         return self.stop_reason
+
+    def listen(self, hear: Callable[[RunEvent], None]) -> None:
+        """Have `hear` called with each event too, before `emit`."""
+        self.emit = in_turn(hear, self.emit)
+
+    def close(self) -> None:
+        """Let go of the transport; what is in flight isn't waited for."""
+        self.transport.close()
 
     def _seed_pacer(self) -> None:
         now = self.clock.time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from turbobatch.addresses import digest_of
@@ -16,7 +16,7 @@ from turbobatch.policy import Status
 from turbobatch.units import Finder, Finding, invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from turbobatch.addresses import Address
     from turbobatch.email import Email
@@ -110,6 +110,7 @@ class Feed:
         resend: rows in doubt are posted again.
         limit: emails to post at most.
         sent: how many rows the table has, where all of them are known to be sent; it isn't walked then.
+        elsewhere: a Finder's, of a part of a table.
     """
 
     table: Table
@@ -119,6 +120,7 @@ class Feed:
     resend: bool = False
     limit: int | None = None
     sent: int = 0
+    elsewhere: Mapping[int, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[FeedItem]:
         if self.sent:
@@ -146,7 +148,7 @@ class Feed:
             yield Known(known)
 
     def _walk(self) -> Iterator[tuple[Batch, int, Entry | None]]:
-        batches = Finder(self.layout, self.prepare.merger).batches(self.table)
+        batches = Finder(self.layout, self.prepare.merger, elsewhere=self.elsewhere).batches(self.table)
         for batch, entries in look_up(batches, self.journal):
             for place, entry in enumerate(entries):
                 yield batch, place, entry

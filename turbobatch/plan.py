@@ -87,7 +87,7 @@ def make_plan(
         CampaignError: the table or a template can't be used.
         JournalError: the journal can't be used.
     """
-    finder, walk = Finder(layout, merger), _Walk(resend)
+    finder, walk = Finder(layout, merger), Walk(resend)
     for batch, entries in look_up(finder.batches(table), journal):
         walk.take(batch, entries)
         tick(sum(batch.sizes))
@@ -132,7 +132,7 @@ def _ticking(found: Iterator[Unit], tick: Callable[[int], object]) -> Iterator[U
 
 
 @dataclass(slots=True)
-class _Walk:
+class Walk:
     """What is counted on the way through the table, and which of its units no journal entry is known of."""
 
     resend: bool

@@ -51,6 +51,7 @@ class StopReason(StrEnum):
     MISDIRECTED = "the host is not the API"
     OUTAGE = "the API can't be reached"
     THROTTLED = "the API keeps asking for a pause"
+    CLUSTER = "the workers are gone"
 
 
 @dataclass(frozen=True, slots=True)

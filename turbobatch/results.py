@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +17,7 @@ from turbobatch.spill import Spill
 from turbobatch.units import Finder, changed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
@@ -68,6 +68,7 @@ class Results:
     journal: Journal
     campaign: str = ""  # its name, which the frames carry
     in_use: bool = False  # by a run, it seems: then rows in doubt may just wait for their answers
+    elsewhere: Mapping[int, int] = field(default_factory=dict)  # a Finder's, of a part of a table
 
     def frames(self) -> Iterator[pd.DataFrame]:
         """The rows in the table's order, some thousand at a time, with the table's own types and index.
@@ -105,11 +106,14 @@ class Results:
         for _, columns in self._chunks():
             yield from map(RowVerdict, *columns)
 
+    def _finder(self) -> Finder:
+        return Finder(self.layout, self.merger, elsewhere=self.elsewhere)
+
     def _chunks(self) -> Iterator[tuple[Chunk, Columns]]:
         if self.layout.group_by:
             yield from self._chunks_of_groups()
             return
-        finder = Finder(self.layout, self.merger)
+        finder = self._finder()
         for chunk in self.table.chunks(_CHUNK):
             batches = finder.batches_of_chunk(self.table, chunk)
             parts = [_columns(batch, entries) for batch, entries in look_up(batches, self.journal)]
@@ -118,7 +122,7 @@ class Results:
     def _chunks_of_groups(self) -> Iterator[tuple[Chunk, Columns]]:
         # A group's verdict is known when its last row is, and every one of its rows gets it; so groups go first.
         by_first_row = Spill[str]()
-        for batch, entries in look_up(Finder(self.layout, self.merger).batches(self.table), self.journal):
+        for batch, entries in look_up(self._finder().batches(self.table), self.journal):
             for finding, entry in zip(batch.findings, entries, strict=True):
                 by_first_row[str(finding.unit.number)] = json.dumps(_verdict(finding, entry))
         first_rows = Spill[int]()

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from turbobatch.engine import Known, Settled, Waiting
+from turbobatch.engine import Known, Moved, Settled, Waiting
 from turbobatch.errors import AuthenticationError, CampaignError, NotSentError
 from turbobatch.markup import Html, badge, box, line
 from turbobatch.policy import Status, StopReason
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from turbobatch.engine import Engine, RunEvent
+    from turbobatch.engine import Control, RunEvent
     from turbobatch.journal import Place
 
 
@@ -64,6 +64,37 @@ class Progress:
         return (self.total - self.done) / self.rows_per_second if self.rows_per_second else None
 
 
+class Worker(Protocol):
+    """What a run runs: an Engine, or what has others do the work."""
+
+    @property
+    def control(self) -> Control:
+        """How it is told to stop or pause."""
+        ...
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why it ended early."""
+        ...
+
+    @property
+    def stop_message(self) -> str:
+        """The API's own words for that."""
+        ...
+
+    def listen(self, hear: Callable[[RunEvent], None]) -> None:
+        """Have `hear` called with each event, first of all."""
+        ...
+
+    def run(self) -> object:
+        """Work until the end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
 class Run:
     """A campaign in progress; `Campaign.start` makes it.
 
@@ -73,7 +104,7 @@ class Run:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Worker,
         *,
         total: int,
         on_begin: Callable[[Run], None] = lambda _run: None,
@@ -91,8 +122,7 @@ class Run:
         self._finished = threading.Event()
         self._error: BaseException | None = None
         self._has_begun = self._is_cancelled = False
-        self._listener = engine.emit
-        engine.emit = self._hear
+        engine.listen(self._hear)
         self._thread = threading.Thread(target=self._work, name="turbobatch-run", daemon=True)
         on_begin(self)
         self._thread.start()
@@ -197,9 +227,11 @@ class Run:
                 case Known(rows=rows):
                     self._rows.update(rows)
                     self._known += rows.total()
+                case Moved(rows=rows, known=known):
+                    self._rows.update(rows)
+                    self._known += known
                 case Waiting(reason=reason):
                     self._waiting = reason
-        self._listener(event)
 
     def _work(self) -> None:
         with self._lock:
@@ -213,7 +245,7 @@ class Run:
             self._error = error
         finally:
             self._ended = time.monotonic()
-            for let_go in (self._engine.transport.close, self._on_end):
+            for let_go in (self._engine.close, self._on_end):
                 try:
                     let_go()
                 except Exception as error:  # noqa: BLE001 - nobody may wait for an end that never comes
@@ -263,7 +295,7 @@ def active_run(identity: tuple[Place, str], asked: Asked | None = None) -> Run |
 
 
 def start_run(
-    identity: tuple[Place, str], asked: Asked, make_engine: Callable[[ExitStack], Engine], *, total: int
+    identity: tuple[Place, str], asked: Asked, make_engine: Callable[[ExitStack], Worker], *, total: int
 ) -> Run:
     """Start a run over `total` rows, unless another thread has just started the same.
 
@@ -276,7 +308,7 @@ def start_run(
     with _starting:
         if (active := active_run(identity, asked)) is not None:
             return active
-        engine: Engine | None = None
+        engine: Worker | None = None
         held = ExitStack()
         held.callback(_forget, identity)
 
@@ -292,7 +324,7 @@ def start_run(
             if run is None or run.cancel():
                 with held:
                     if engine is not None:
-                        engine.transport.close()
+                        engine.close()
             raise
 
 

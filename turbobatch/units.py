@@ -21,7 +21,7 @@ from turbobatch.recipients.audited import AuditedTable
 from turbobatch.spill import Spill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from turbobatch.merge import Merged, Merger
     from turbobatch.recipients import Chunk, Table
@@ -213,11 +213,13 @@ class Finder:
 
     Args:
         merged_at_once: units of a batch where finding the key takes a merge: they are held with all attachments.
+        elsewhere: of a part of a table, the first row of each key that an earlier part has, and that key's first row.
     """
 
     layout: Layout
     merger: Merger
     merged_at_once: int = 20
+    elsewhere: Mapping[int, int] = field(default_factory=dict)
     _seen: Spill[int] = field(default_factory=Spill)  # first rows, by key
 
     def batches(self, table: Table) -> Iterator[Batch]:
@@ -234,7 +236,7 @@ class Finder:
         if found is None:
             yield from self._batches(units_of_chunk(table, chunk))
             return
-        firsts = self._seen.setdefaults(found, range(chunk.start, chunk.start + len(chunk)))
+        firsts = self._firsts(found, range(chunk.start, chunk.start + len(chunk)))
 
         def make() -> list[Finding]:
             return list(map(_told_apart, map(Finding, units_of_chunk(table, chunk), found), firsts))
@@ -254,8 +256,13 @@ class Finder:
         while found := list(map(self.look_at, islice(walk, at_once))):
             keys = [item.key for item in found if item.key is not None]
             numbers = [item.unit.number for item in found if item.key is not None]
-            firsts = iter(self._seen.setdefaults(keys, numbers))
+            firsts = iter(self._firsts(keys, numbers))
             yield Batch.of([_told_apart(item, next(firsts)) if item.key is not None else item for item in found])
+
+    def _firsts(self, keys: Sequence[str], numbers: Sequence[int]) -> Sequence[int]:
+        """The first row of each key, of the keys at these rows."""
+        firsts = self._seen.setdefaults(keys, numbers)
+        return [self.elsewhere.get(first, first) for first in firsts] if self.elsewhere else firsts
 
     def look_at(self, unit: Unit) -> Finding:
         """What can be told of a unit by itself: whether an earlier one has its key isn't asked."""

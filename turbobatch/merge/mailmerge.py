@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,9 +79,28 @@ class MailMerge:
             inline=tuple((cid, _line(use, "inline", str(path), f"inline {cid!r}")) for cid, path in inline.items()),
             finish=finisher(markdown=markdown is not None, css=inline_css, text=text is None),
         )
+        self._given = {
+            "from_": from_,
+            "to": to,
+            "subject": subject,
+            "text": text,
+            "html": html,
+            "markdown": markdown,
+            "cc": cc,
+            "bcc": bcc,
+            "reply_to": reply_to,
+            "reference_id": reference_id,
+            "headers": headers,
+            "attachments": tuple(attachments),
+            "inline": inline,
+            "inline_css": inline_css,
+            "list_unsubscribe": list_unsubscribe,
+            "folder": use.folder.root,
+        }
         self._shown = {"to": to, "subject": subject, "text": text, "html": html, "markdown": markdown}
         self.sender = from_
         self.files = tuple(use.folder.root / item for item in (text, html, markdown) if isinstance(item, Path))
+        self._digest = _digest(self.files)
         self._bound: Merger | None = None
         for problem in constant_problems(self._message):
             raise CampaignError(str(problem))
@@ -109,9 +129,33 @@ class MailMerge:
             raise InvalidEmail(Fault(problem.field, problem.error) for problem in merged.problems)
         return merged.email
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as what it was made of; the template files must be the same there."""
+        return _again, (self._given, self._digest)
+
     def __repr__(self) -> str:
         shown = (f"{name}={_short(value)}" for name, value in self._shown.items() if value)
         return f"MailMerge({', '.join(shown)})"
+
+
+def _again(given: Mapping[str, Any], digest: str) -> MailMerge:
+    """Make the message anew, in another process.
+
+    Raises:
+        CampaignError: its template files aren't there, or aren't the same.
+    """
+    made = MailMerge(**given)
+    if made._digest != digest:  # noqa: SLF001 - its own module
+        names = ", ".join(path.name for path in made.files)
+        raise CampaignError(f"a template ({names}) was changed while it was in use, or is another one on this machine")
+    return made
+
+
+def _digest(files: Sequence[Path]) -> str:
+    found = hashlib.sha256()
+    for path in files:
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 def _folder(given: str | Path | None) -> Folder:
