@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.client import TurboClient
-    from turbobatch.engine import RunEvent
+    from turbobatch.events import RunEvent
     from turbobatch.journal import Place
     from turbobatch.journal.opening import OpenJournal
     from turbobatch.merge import MailMerge

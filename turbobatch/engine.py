@@ -11,13 +11,14 @@ import heapq
 import itertools
 import random
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
 from turbobatch.errors import JournalError
+from turbobatch.events import Known, Retrying, Settled, Waiting, ignore_event, in_turn
 from turbobatch.journal import Intent, Outcome
 from turbobatch.policy import Breaker, Policy, Status, StopReason
 from turbobatch.sendapi import VerdictKind, judge
@@ -26,6 +27,7 @@ from turbobatch.transport import Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from turbobatch.events import RunEvent
     from turbobatch.journal import Entry, Journal
     from turbobatch.policy import Decision
     from turbobatch.rates import Pacer, Window
@@ -57,56 +59,7 @@ class Candidate:
     recipients: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A row (or group) has its status for this run; an event, and what a feed yields for rows that need no POST.
-
-    `outcome` is what a feed wants journalled with it, if anything.
-    """
-
-    number: int
-    size: int
-    status: Status
-    key: str | None = None
-    message: str = ""
-    outcome: Outcome | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Rows that the journal settles already, by status."""
-
-    rows: Counter[Status]
-
-
-@dataclass(frozen=True, slots=True)
-class Retrying:
-    """An email surely wasn't accepted and will be tried again in `seconds`."""
-
-    number: int
-    key: str
-    message: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """The whole run waits for `reason`, until about `until` (seconds since the epoch)."""
-
-    reason: str
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """How many rows more, or fewer, have each status by now, of a run that others do; `known` are as in `Known`."""
-
-    rows: Counter[Status]
-    known: int
-
-
 FeedItem = Candidate | Settled | Known
-RunEvent = Settled | Known | Retrying | Waiting | Moved
 
 
 class Clock(Protocol):
@@ -131,20 +84,6 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds that never go back."""
         return time.monotonic()
-
-
-def ignore_event(_event: RunEvent) -> None:
-    """Hear an event and do nothing."""
-
-
-def in_turn(*hearers: Callable[[RunEvent], None]) -> Callable[[RunEvent], None]:
-    """Hear an event in all of these, one after the other."""
-
-    def hear(event: RunEvent) -> None:
-        for each in hearers:
-            each(event)
-
-    return hear
 
 
 @dataclass(slots=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from turbobatch.addresses import digest_of
-from turbobatch.engine import Candidate, Known, Settled
+from turbobatch.engine import Candidate
 from turbobatch.errors import InvalidEmail
+from turbobatch.events import Known, Settled
 from turbobatch.journal import Outcome
 from turbobatch.merge import Merged, Problem
 from turbobatch.policy import Status
@@ -95,10 +96,10 @@ class Preparation:
         """The field of the first suppressed address, and why the email gets nowhere."""
         if self.suppressed is None:
             return None
-        for field, addresses in (("to", email.to), ("cc", email.cc), ("bcc", email.bcc)):
+        for name, addresses in (("to", email.to), ("cc", email.cc), ("bcc", email.bcc)):
             for address in addresses:
                 if (reason := self.suppressed.get(address.email.lower())) is not None:
-                    return field, f"{address.email} is suppressed ({reason})"
+                    return name, f"{address.email} is suppressed ({reason})"
         return None
 
 

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from turbobatch.engine import Retrying, Settled, Waiting
+from turbobatch.events import Retrying, Settled, Waiting
 from turbobatch.markup import masked
 from turbobatch.policy import Status
 from turbobatch.run import RunState
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from turbobatch.engine import RunEvent
+    from turbobatch.events import RunEvent
     from turbobatch.run import Progress, Run
 
     Tick = Callable[[int], object]

@@ -11,8 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from turbobatch.engine import Known, Moved, Settled, Waiting
 from turbobatch.errors import AuthenticationError, CampaignError, NotSentError
+from turbobatch.events import Known, Moved, Settled, Waiting
 from turbobatch.markup import Html, badge, box, line
 from turbobatch.policy import Status, StopReason
 from turbobatch.recipients import Table
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from turbobatch.engine import Control, RunEvent
+    from turbobatch.engine import Control
+    from turbobatch.events import RunEvent
     from turbobatch.journal import Place
 
 

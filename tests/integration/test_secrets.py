@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import turbobatch as tb
+from turbobatch.engine import Engine
 from turbobatch.policy import Policy
 from turbobatch.report import read_report
 from turbobatch.sandbox import FaultKind, Sandbox
@@ -270,6 +271,7 @@ def run_all(ear: Ear, folder: Path, client: tb.TurboClient, *local_parts: str) -
     people = pd.DataFrame({"id": [str(number) for number in range(len(addresses))], "email": addresses})
     campaign = campaign_in(folder, "letters")
     run = campaign.start(people, client)
+    assert isinstance(run._engine, Engine)
     ear.hear_object(campaign, client, client.api, run, run._engine, run._engine.transport)
     run.wait()
     ear.hear_object(run, run.progress, run.stop_reason, run.stop_message)

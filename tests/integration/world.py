@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from turbobatch.engine import FeedItem, RunEvent
+    from turbobatch.engine import FeedItem
+    from turbobatch.events import RunEvent
     from turbobatch.journal import Entry, Intent, Outcome
     from turbobatch.policy import StopReason
     from turbobatch.rates import Limit, Window

@@ -13,7 +13,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import turbobatch as tb
-from turbobatch.engine import Settled
+from turbobatch.events import Settled
 from turbobatch.frames import AuditFrame, CheckFrame, Frame, ResultFrame, as_results, framed
 from turbobatch.markup import Options, cause, escaped, masked
 from turbobatch.preview import Preview

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from turbobatch.engine import Candidate, Control, Engine, Known, Retrying, Settled, SystemClock, Waiting
+from turbobatch.engine import Candidate, Control, Engine, SystemClock
 from turbobatch.errors import CampaignError, JournalError
+from turbobatch.events import Known, Retrying, Settled, Waiting
 from turbobatch.journal import Intent, Outcome, SqliteJournal, journal_place, open_journal
 from turbobatch.policy import Policy, Status, StopReason
 from turbobatch.rates import Limit, Pacer, Window
@@ -35,7 +36,8 @@ from turbobatch.testing import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from turbobatch.engine import FeedItem, RunEvent
+    from turbobatch.engine import FeedItem
+    from turbobatch.events import RunEvent
     from turbobatch.journal import Entry
     from turbobatch.testing import Answer
     from turbobatch.transport import Completion, Job

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from turbobatch.engine import Candidate, Known, Settled
+from turbobatch.engine import Candidate
 from turbobatch.errors import CampaignError
+from turbobatch.events import Known, Settled
 from turbobatch.feed import Feed, Preparation, is_final, look_up
 from turbobatch.journal import Intent, Outcome, SqliteJournal
 from turbobatch.merge import MailMerge

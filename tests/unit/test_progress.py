@@ -23,8 +23,9 @@ import pandas as pd
 import pytest
 
 from turbobatch import progress
-from turbobatch.engine import Candidate, Engine, Known, Retrying, Settled, Waiting
+from turbobatch.engine import Candidate, Engine
 from turbobatch.errors import JournalError
+from turbobatch.events import Known, Retrying, Settled, Waiting
 from turbobatch.journal import SqliteJournal, open_journal
 from turbobatch.policy import Status, StopReason
 from turbobatch.progress import Bar, Lines, aside, clock_time, log_event, reading, ticking, watch
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from turbobatch.engine import RunEvent
+    from turbobatch.events import RunEvent
     from turbobatch.transport import Completion
 
 SOON = 20.0  # seconds until a test gives up on another thread

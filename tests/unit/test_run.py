@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from turbobatch.engine import Candidate, Engine, Known, Settled, Waiting
+from turbobatch.engine import Candidate, Engine
 from turbobatch.errors import AuthenticationError, CampaignError, JournalError, NotSentError
+from turbobatch.events import Known, Settled, Waiting
 from turbobatch.policy import Policy, Status, StopReason
 from turbobatch.rates import Limit, Pacer
 from turbobatch.run import Progress, Run, RunState, describe_stop
@@ -20,7 +21,8 @@ from turbobatch.testing import FakeTransport, bad_credentials, no_answer, no_con
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from turbobatch.engine import FeedItem, RunEvent
+    from turbobatch.engine import FeedItem
+    from turbobatch.events import RunEvent
     from turbobatch.journal import SqliteJournal
     from turbobatch.testing import Answer
     from turbobatch.transport import Completion, Job
