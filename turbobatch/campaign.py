@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import uuid
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,15 +32,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from distributed import Client as DaskClient
 
     from turbobatch.check import Checked
     from turbobatch.client import SendResult
+    from turbobatch.cluster import Dispatch, Orders
     from turbobatch.progress import Tick
     from turbobatch.recipients import Table
     from turbobatch.sendapi import SendApi
     from turbobatch.units import Source
     from turbobatch.validation import Need
 
+    On = DaskClient | str
     Recipients = pd.DataFrame | Table | str | Path
 
 _JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
@@ -151,19 +155,36 @@ class Campaign(Outcomes):
         return found
 
     def plan(
-        self, recipients: Recipients | None = None, *, resend: bool = False, progress: bool | Tick = False
+        self,
+        recipients: Recipients | None = None,
+        *,
+        resend: bool = False,
+        progress: bool | Tick = False,
+        on: On | None = None,
     ) -> Plan:
         """Read the whole table once, so that what is wrong with it shows before anything is sent, and count.
 
-        `progress` shows a bar if that takes long, or is called with the number of rows that were read since.
+        `progress` shows a bar if that takes long, or is called with the number of rows that were read since. With `on`
+        the workers of a cluster read it, see `send`.
 
         Raises:
             CampaignError: the table or a template can't be used.
             JournalError: the journal can't be used.
         """
         source = self.source(recipients)
-        with self._journal_to_write() as journal, reading(bar=progress, rows=source.table.about) as tick:
-            plan = make_plan(*source, journal, resend=resend, sender=self.message.sender, tick=tick)
+        sender = self.message.sender
+        with (
+            ExitStack() as held,
+            self._journal_to_write() as journal,
+            reading(bar=progress, rows=source.table.about) as tick,
+        ):
+            if on is None:
+                plan = make_plan(*source, journal, resend=resend, sender=sender, tick=tick)
+            else:
+                from turbobatch.cluster import survey
+
+                dask, orders = held.enter_context(self.cluster(on)), self._orders(resend=resend)
+                plan = survey(dask, orders, source, journal, sender=sender, tick=tick)
         own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
         renamed = sent_by_neighbours(self._identity[0], plan.sample, plan.emails)
         return replace(plan, journal=self._identity, warnings=tuple(filter(None, (*own, *renamed))))
@@ -177,6 +198,7 @@ class Campaign(Outcomes):
         resend: bool = False,
         accept_changes: bool = False,
         progress: bool = True,
+        on: On | None = None,
     ) -> pd.DataFrame:
         """Send what isn't sent yet and return the table with its result columns. Running it again sends nothing twice.
 
@@ -187,10 +209,13 @@ class Campaign(Outcomes):
             resend: post rows in doubt again; some of them may have been accepted and would arrive twice.
             accept_changes: send also where `plan` objects that the emails look like ones that have left already.
             progress: show a tqdm bar.
+            on: a cluster that sends, instead of this process: a Dask Client, a scheduler's address (tcp://HOST:8786),
+                or "local:4" for so many processes here. The journal must be in PostgreSQL, the campaign's files at the
+                same place on every machine, and the credentials in each worker's environment.
 
         Raises:
-            CampaignError: the table or a template can't be used, or the emails look like ones that have left already;
-                nothing was sent.
+            CampaignError: the table, a template or the cluster can't be used, or the emails look like ones that have
+                left already; nothing was sent.
             AuthenticationError: the credentials were refused; the rows are pending.
             ManagementError: the vendor's suppression list couldn't be had; nothing was sent.
             NotSentError: the run ended early (outage, no credit); run it again to go on.
@@ -199,7 +224,7 @@ class Campaign(Outcomes):
         """
         say = log.warning if progress else log.info
         run = self.run_to_end(
-            recipients, client, limit=limit, resend=resend, accept_changes=accept_changes, bar=progress, say=say
+            recipients, client, limit=limit, resend=resend, accept_changes=accept_changes, bar=progress, say=say, on=on
         )
         run.raise_if_stopped()
         return self.results(recipients)
@@ -215,6 +240,7 @@ class Campaign(Outcomes):
         bar: bool = True,
         say: Callable[[str], None] = log.warning,
         on_start: Callable[[Run], None] | None = None,
+        on: On | None = None,
     ) -> Run:
         """Start a run and watch it to its end, also to an early one; the first Ctrl-C stops it cleanly.
 
@@ -225,7 +251,14 @@ class Campaign(Outcomes):
             TurboBatchError: what `start` raises, or what broke the run.
         """
         start = partial(
-            self.start, recipients, client, limit=limit, resend=resend, accept_changes=accept_changes, progress=bar
+            self.start,
+            recipients,
+            client,
+            limit=limit,
+            resend=resend,
+            accept_changes=accept_changes,
+            progress=bar,
+            on=on,
         )
         return start_and_watch(start, lambda: self.running, bar=bar, say=say, on_start=on_start)
 
@@ -238,10 +271,12 @@ class Campaign(Outcomes):
         resend: bool = False,
         accept_changes: bool = False,
         progress: bool = False,
+        on: On | None = None,
     ) -> Run:
         """Begin to send in the background. If that is in progress already, its run is returned.
 
         A Plan goes for the table that it was made of, and isn't made again. `progress` shows a bar while it is made.
+        `on` is `send`'s.
 
         Raises:
             CampaignError: the table or a template can't be used, the emails look like ones that have left already, the
@@ -256,25 +291,94 @@ class Campaign(Outcomes):
             return active
         client = client or TurboClient.from_env(api=self.api)
         self.check_client(client)
-        if isinstance(recipients, Plan):
-            plan = recipients
-        else:
-            plan = self.plan(given, resend=resend, progress=progress)
-            for warning in plan.warnings:
-                log.warning("%s", warning)
+        with ExitStack() as held:
+            if on is not None:
+                on = held.enter_context(self.cluster(on, client))
+            if isinstance(recipients, Plan):
+                plan = recipients
+            else:
+                plan = self.plan(given, resend=resend, progress=progress, on=on)
+                for warning in plan.warnings:
+                    log.warning("%s", warning)
+            source = self._checked(plan, accept_changes=accept_changes)
+            self.sent_version = source.table.version
+            if on is None:
+                prepare = self._preparation(source, client.api, self._suppressed(client, progress=progress))
+                make_feed = partial(
+                    Feed, table=source.table, layout=source.layout, prepare=prepare, resend=resend, limit=limit
+                )
+                return start_run(self._identity, asked, partial(self._engine, plan, make_feed, client), total=plan.rows)
+            dispatch = self._dispatch(plan, client, on, resend=resend, limit=limit)
+
+            def begin(until_end: ExitStack) -> Dispatch:
+                until_end.push(held.pop_all())
+                return dispatch
+
+            return start_run(self._identity, asked, begin, total=plan.rows)
+
+    @contextmanager
+    def cluster(self, on: On, client: TurboClient | None = None) -> Iterator[DaskClient]:
+        """The cluster that `on` names; processes that are started for it here have the client's credentials.
+
+        Raises:
+            CampaignError: the journal isn't in PostgreSQL, Dask isn't installed, or the cluster can't be reached.
+        """
+        from turbobatch.cluster import open_pool, shared_journal
+
+        credentials = client.environment() if client is not None else {}
+        with open_pool(on, credentials | shared_journal(self.journal_place).environment()) as dask:
+            yield dask
+
+    def _orders(self, *, resend: bool) -> Orders:
+        from turbobatch.cluster import Orders, shared_journal
+
+        return Orders(
+            run=uuid.uuid4().hex[:12],
+            campaign=self.name,
+            message=self.message,
+            key=self._key,
+            group_by=self._group_by,
+            journal=shared_journal(self.journal_place).without_password(),
+            resend=resend,
+        )
+
+    def _dispatch(
+        self, plan: Plan, client: TurboClient, dask: DaskClient, *, resend: bool, limit: int | None
+    ) -> Dispatch:
+        from turbobatch.cluster import Account, ClusterPlan, Dispatch, Sending, check_workers
+
+        if not isinstance(plan, ClusterPlan):
+            raise CampaignError("the plan was made for this process alone: plan with on= too")
+        sending = Sending(
+            orders=self._orders(resend=resend),
+            account=Account.of(client),
+            suppress=self._suppress,
+            limits=self.limits,
+            concurrency=self.concurrency,
+            window=self.window,
+            policy=self.policy,
+        )
+        check_workers(dask, sending)
+        with self._journal() as journal:
+            sent = plan.rows if plan.is_done_by(journal) else 0
+        parts = () if sent else plan.limited(limit)
+        return Dispatch(dask=dask, sending=sending, parts=parts, sent=sent, emit=self.emit)
+
+    def _checked(self, plan: Plan, *, accept_changes: bool) -> Source:
+        """The plan's own table, so that what is sent is what was counted.
+
+        Raises:
+            CampaignError: the plan objects, or it is another campaign's.
+        """
         if plan.objection and not accept_changes:
             raise CampaignError(
                 f"{plan.objection}; undo the change, or send them all the same with accept_changes=True "
                 "(--accept-changes)"
             )
-        source = self.source(plan.table)  # the same, so that what is sent is what was counted
+        source = self.source(plan.table)
         if (plan.journal, plan.layout) != (self._identity, source.layout):
             raise CampaignError("the plan is another campaign's, or its key has changed since: plan again")
-        prepare = self._preparation(source, client.api, self._suppressed(client, progress=progress))
-        make_feed = partial(Feed, table=source.table, layout=source.layout, prepare=prepare, resend=resend, limit=limit)
-        make_engine = partial(self._engine, plan, make_feed, client)
-        self.sent_version = source.table.version
-        return start_run(self._identity, asked, make_engine, total=plan.rows)
+        return source
 
     def _engine(self, plan: Plan, make_feed: Callable[..., Feed], client: TurboClient, held: ExitStack) -> Engine:
         concurrency = affordable(self.concurrency)

@@ -181,6 +181,14 @@ class TurboClient:
             transport=transport,
         )
 
+    def environment(self) -> dict[str, str]:
+        """Its credentials as `from_env` reads them: for the environment of a child process, and nothing else."""
+        if isinstance(self.api, V1):
+            return dict(zip(_V1_NAMES, (self.api.authuser, self.api.authpass), strict=True))
+        if isinstance(self.api, V2):
+            return dict(zip(_V2_NAMES, (self.api.consumer_key, self.api.consumer_secret), strict=True))
+        raise CampaignError(f"credentials of {self.api.name} can't be given to another process")
+
     @property
     def host(self) -> str:
         """The host that emails are posted to, with its port where it isn't the usual one."""

@@ -61,7 +61,14 @@ class Moved:
     known: int
 
 
-RunEvent = Settled | Known | Retrying | Waiting | Moved
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A row is in trouble, in a run that others do; `Moved` counts it."""
+
+    event: Settled | Retrying
+
+
+RunEvent = Settled | Known | Retrying | Waiting | Moved | Told
 
 
 def ignore_event(_event: RunEvent) -> None:

@@ -156,7 +156,7 @@ class Feed:
 
     def _item(self, batch: Batch, place: int, entry: Entry | None) -> Candidate | Settled | Status:
         """What is to be done with a unit; the status that it has already where that is nothing."""
-        if entry is not None and is_final(entry, resend=self.resend):
+        if entry is not None and is_final(entry.status, resend=self.resend):
             return entry.status
         finding = batch.findings[place]
         unit = finding.unit
@@ -171,9 +171,9 @@ class Feed:
         return Candidate(unit.number, unit.size, ready.key, ready.digest, ready.request, resend, ready.recipients)
 
 
-def is_final(entry: Entry, *, resend: bool) -> bool:
-    """Whether a run leaves the row alone, whatever the table says now."""
-    return entry.status is Status.SENT or (entry.status is Status.IN_DOUBT and not resend)
+def is_final(status: Status, *, resend: bool) -> bool:
+    """Whether a run leaves a row with this status alone, whatever the table says now."""
+    return status is Status.SENT or (status is Status.IN_DOUBT and not resend)
 
 
 def look_up(batches: Iterable[Batch], journal: Journal) -> Iterator[tuple[Batch, list[Entry | None]]]:

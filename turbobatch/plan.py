@@ -91,34 +91,40 @@ def make_plan(
     for batch, entries in look_up(finder.batches(table), journal):
         walk.take(batch, entries)
         tick(sum(batch.sizes))
-    counts = journal.counts()
-    elsewhere = sum(counts.get(status, 0) for status in _LASTING) - walk.found
+    found = walk.counts
+    elsewhere = elsewhere_of(journal, found)
     objection = warning = ""
     # The keys of an audit that was given back are known to be the same, and most of its campaign isn't in it.
-    if elsewhere and walk.emails and not isinstance(table, AuditedTable):
+    if elsewhere and found.emails and not isinstance(table, AuditedTable):
         new = filter(walk.is_new, _ticking(units(table, layout), tick))  # once more, for the addresses alone
         again = _again(new, layout, merger, _gone(finder, journal, tick))
-        said = f"{_have_left(elsewhere)}{again.told(walk.emails)}"
-        if again.is_likely(min(elsewhere, walk.emails)):
+        said = f"{_have_left(elsewhere)}{again.told(found.emails)}"
+        if again.is_likely(min(elsewhere, found.emails)):
             objection = f"{said}: {_USUAL_WITH_KEY if layout.key else _USUAL_WITHOUT_KEY}"
         elif layout.key:
             warning = f"{said}; make sure that the keys haven't changed"
         elif again.count:
             warning = f"{said}; make sure that no template or cell has changed"
     return Plan(
-        rows=walk.rows,
-        emails=walk.emails,
-        sent=walk.sent,
-        refused=walk.refused,
+        rows=found.rows,
+        emails=found.emails,
+        sent=found.sent,
+        refused=found.refused,
         layout=layout,
-        known=dict(walk.known),
+        known=dict(found.known),
         elsewhere=elsewhere,
         table=table,
         sender=sender,
         warnings=(warning,) if warning else (),
         objection=objection,
-        sample=_digests(walk.sample, layout, merger),
+        sample=walk.sampled(layout, merger),
     )
+
+
+def elsewhere_of(journal: Journal, counts: Counts) -> int:
+    """How many emails are sent or in doubt under keys that the table doesn't have."""
+    known = journal.counts()
+    return sum(known.get(status, 0) for status in _LASTING) - counts.found
 
 
 def _ticking(found: Iterator[Unit], tick: Callable[[int], object]) -> Iterator[Unit]:
@@ -132,38 +138,65 @@ def _ticking(found: Iterator[Unit], tick: Callable[[int], object]) -> Iterator[U
 
 
 @dataclass(slots=True)
-class Walk:
-    """What is counted on the way through the table, and which of its units no journal entry is known of."""
+class Counts:
+    """What a plan counts, of a table or a part of one."""
 
-    resend: bool
     rows: int = 0
     emails: int = 0
     found: int = 0  # units that are sent or in doubt
     sent: int = 0
     refused: int = 0
     known: Counter[Status] = field(default_factory=Counter)
+
+    def count(self, status: Status | None, size: int, *, resend: bool, by: int = 1) -> None:
+        """Count a unit of so many rows with what the journal knows of it, if anything; or take it back, `by` -1."""
+        self.found += by * (status in _LASTING)
+        self.sent += by * (status is Status.SENT)
+        if status is not None and is_final(status, resend=resend):
+            self.known[status] += by * size
+        else:
+            self.emails += by
+            self.refused += by * (status is Status.REJECTED)
+
+    def add(self, other: Counts) -> None:
+        """Count what another part has."""
+        for name in ("rows", "emails", "found", "sent", "refused"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.known.update(other.known)
+
+
+@dataclass(slots=True)
+class Walk:
+    """What is counted on the way through the table, and which of its units no journal entry is known of."""
+
+    resend: bool
+    counts: Counts = field(default_factory=Counts)
     sample: dict[str, Unit] = field(default_factory=dict)
     _new: bytearray = field(default_factory=bytearray)  # by the unit's first row
 
     def take(self, batch: Batch, entries: Sequence[Entry | None]) -> None:
         """Count the next units."""
-        self.rows += sum(batch.sizes)
+        counts = self.counts
+        counts.rows += sum(batch.sizes)
         for place, (key, size, entry) in enumerate(zip(batch.keys, batch.sizes, entries, strict=True)):
-            self.found += entry is not None and entry.status in _LASTING
-            self.sent += entry is not None and entry.status is Status.SENT
-            if entry is not None and is_final(entry, resend=self.resend):
-                self.known[entry.status] += size
-            elif key is not None:
-                self.emails += 1
-                self.refused += entry is not None and entry.status is Status.REJECTED
-                if entry is None:
-                    self._note(key, batch.findings[place].unit)
+            if key is None:
+                continue
+            counts.count(entry.status if entry is not None else None, size, resend=self.resend)
+            if entry is None:
+                self._note(key, batch.findings[place].unit)
 
     def _note(self, key: str, unit: Unit) -> None:
         self._new += bytes(max(unit.number + 1 - len(self._new), 0))
         self._new[unit.number] = True
         if len(self.sample) < _SAMPLE:
             self.sample[key] = unit
+
+    def sampled(self, layout: Layout, merger: Merger) -> dict[str, str]:
+        """The contents (digests) of the first new emails, by key."""
+        if not layout.key:
+            return {key: key for key in self.sample}
+        merged = {key: merger.merge(unit.values, unit.rows).digest for key, unit in self.sample.items()}
+        return {key: digest for key, digest in merged.items() if digest is not None}
 
     def is_new(self, unit: Unit) -> bool:
         """Whether the unit makes an email that no journal entry is known of."""
@@ -232,13 +265,6 @@ def _again(new: Iterator[Unit], layout: Layout, merger: Merger, gone: _Gone) -> 
             again.key = (layout.key_of(unit.values) if layout.key else digest) or ""
             again.gone, again.is_same = same or before, bool(same)
     return again
-
-
-def _digests(new: Mapping[str, Unit], layout: Layout, merger: Merger) -> dict[str, str]:
-    if not layout.key:
-        return {key: key for key in new}
-    merged = {key: merger.merge(unit.values, unit.rows).digest for key, unit in new.items()}
-    return {key: digest for key, digest in merged.items() if digest is not None}
 
 
 def _have_left(elsewhere: int) -> str:

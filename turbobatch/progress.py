@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from turbobatch.events import Retrying, Settled, Waiting
+from turbobatch.events import Retrying, Settled, Told, Waiting
 from turbobatch.markup import masked
 from turbobatch.policy import Status
 from turbobatch.run import RunState
@@ -39,6 +39,8 @@ def log_event(event: RunEvent, level: int = logging.WARNING) -> None:
             log.log(level, "row %d %s: %s", number, status, masked(message))
         case Retrying(number=number, message=message, seconds=seconds):
             log.log(level, "row %d not accepted: %s; next try in %.0f s", number, masked(message), seconds)
+        case Told(event=told):
+            log_event(told, level)
         case Waiting(reason=reason, until=until) if reason:
             ends = f" until {clock_time(until)}" if until > time.time() else ""  # nobody knows when Resume is pressed
             log.log(level, "waiting for %s%s", reason, ends)

@@ -159,7 +159,7 @@ class TestKnown:
         record(journal, "a", Status.SENT)
         record(journal, "b", Status.IN_DOUBT)
         known = journal.lookup(["a", "b"])
-        assert [is_final(known[key], resend=resend) for key in "ab" for resend in (False, True)] == [
+        assert [is_final(known[key].status, resend=resend) for key in "ab" for resend in (False, True)] == [
             *(True, True),
             *(True, False),
         ]

@@ -79,6 +79,7 @@ ORDER = (
     "corrections",
     "definition",
     "outcomes",
+    "cluster",
     "campaign",
     "accessor",
     "console",

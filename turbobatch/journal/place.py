@@ -36,6 +36,18 @@ class JournalUrl:
         written += [item.partition("=")[2] for item in parts.query.split("&") if _is_secret(item)]
         return tuple(form for item in written if item for form in {item, unquote(item)})
 
+    def without_password(self) -> JournalUrl:
+        """The same database, for whoever has the password from elsewhere."""
+        return JournalUrl(self.text, self.text)
+
+    def environment(self) -> dict[str, str]:
+        """Its password as PostgreSQL's own library reads it: for a child process's environment, and nothing else."""
+        parts = urlsplit(self.conninfo)
+        given = [unquote(parts.password)] if parts.password else []
+        pairs = (item.partition("=") for item in parts.query.split("&"))
+        given += [unquote(value) for name, _, value in pairs if unquote(name).strip().lower() == "password"]
+        return {"PGPASSWORD": given[-1]} if given else {}
+
 
 Place = Path | JournalUrl
 

@@ -1,0 +1,242 @@
+"""Dispatch: hands the parts of a table out to Dask's workers, and is to a Run what an Engine is.
+
+One part at a time goes to each worker, so that a stop finds little begun and a worker that joins finds work. Dask runs
+a part again where its worker died; whether an email of it is posted again, the journal's claims decide.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from turbobatch.cluster.signals import BEAT, Caller, topic_of
+from turbobatch.cluster.work import Ended, send_part
+from turbobatch.engine import Control
+from turbobatch.errors import CampaignError, JournalError
+from turbobatch.events import Moved, Retrying, Settled, Told, Waiting, ignore_event, in_turn
+from turbobatch.policy import Status, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from distributed import Client, Future
+
+    from turbobatch.cluster.orders import Part, Sending
+    from turbobatch.events import RunEvent
+
+_TRIES = 3  # of a part whose worker lost its journal
+_GONE = 15.0  # seconds that the scheduler may be out of reach
+_NO_WORKERS = "workers"
+
+
+@dataclass(slots=True)
+class _Errand:
+    """A part on its way: how far it is, by the try that began last."""
+
+    part: Part
+    tries: int = 0
+    worker: str = ""  # whom it was given to; Dask may have passed it on since
+    begun: list[str] = field(default_factory=list)  # Dask's tries, the newest last
+    rows: Counter[Status] = field(default_factory=Counter)
+    known: int = 0
+    waiting: tuple[str, float] = ("", 0.0)
+
+    def moved(self, rows: Mapping[Status, int], known: int) -> Moved:
+        """Take the counts that it has now; tells what has changed."""
+        change = Counter({status: rows.get(status, 0) - self.rows[status] for status in {*rows, *self.rows}})
+        event = Moved(change, known - self.known)
+        self.rows, self.known = Counter(rows), known
+        return event
+
+
+@dataclass(slots=True, kw_only=True)
+class Dispatch:
+    """Has all parts sent by the workers, until they are, the user stops it, or the service makes one of them stop.
+
+    Args:
+        dask: the cluster.
+        sending: what workers need to know.
+        parts: in the table's order.
+        sent: rows that are known to be sent, and are in none of the parts.
+        emit: called with each event.
+    """
+
+    dask: Client
+    sending: Sending
+    parts: Sequence[Part]
+    sent: int = 0
+    emit: Callable[[RunEvent], None] = ignore_event
+    control: Control = field(default_factory=Control)
+    stop_reason: StopReason | None = field(default=None, init=False)
+    stop_message: str = field(default="", init=False)
+    _waits: deque[_Errand] = field(init=False)
+    _errands: dict[str, _Errand] = field(default_factory=dict, init=False)  # by their futures' keys
+    _futures: dict[str, Future] = field(default_factory=dict, init=False)
+    _news: queue.SimpleQueue[Future | dict[str, Any]] = field(default_factory=queue.SimpleQueue, init=False)
+    _fault: Exception | None = field(default=None, init=False)
+    _waiting: str = field(default="", init=False)
+    _seen_at: float = field(default_factory=time.monotonic, init=False)  # the scheduler
+
+    def __post_init__(self) -> None:
+        self._waits = deque(map(_Errand, self.parts))
+
+    def listen(self, hear: Callable[[RunEvent], None]) -> None:
+        """Have `hear` called with each event too, before `emit`."""
+        self.emit = in_turn(hear, self.emit)
+
+    def close(self) -> None:
+        """Let go of what is still under way: its workers stop."""
+        self._futures.clear()
+
+    def run(self) -> StopReason | None:
+        """Work until the end; tells why it was an early one.
+
+        Raises:
+            JournalError: a worker's journal failed again and again.
+            CampaignError: what else broke a part; what the others had begun is journalled.
+        """
+        topic = topic_of(self.sending.orders.run)
+        caller = Caller(self.dask, self.sending.orders.run)
+        self.emit(Moved(Counter({Status.SENT: self.sent}), self.sent))
+        self.dask.subscribe_topic(topic, self._hear)
+        try:
+            while self._turn(caller):
+                pass
+        finally:
+            self.dask.unsubscribe_topic(topic)
+            caller.close()
+        if self._fault is not None:
+            raise self._fault
+        return self.stop_reason
+
+    def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
+        self._news.put(event[1])
+
+    def _turn(self, caller: Caller) -> bool:
+        if self.control.stop.is_set():
+            self._stop(StopReason.USER, "")
+        is_ending = self.stop_reason is not None or self._fault is not None
+        if self._is_reached():
+            caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
+            if not is_ending and not self.control.pause.is_set():
+                self._give_out()
+        for item in self._arrived():
+            if isinstance(item, dict):
+                self._note(item)
+            else:
+                self._conclude(item)
+        self._tell_waiting()
+        return bool(self._errands or (self._waits and not is_ending))
+
+    def _arrived(self) -> Iterator[Future | dict[str, Any]]:
+        """What has come, once something has or a beat is over."""
+        try:
+            yield self._news.get(timeout=BEAT)
+            while True:
+                yield self._news.get_nowait()
+        except queue.Empty:
+            return
+
+    def _is_reached(self) -> bool:
+        """Whether the scheduler is there; where it is gone, what its workers had begun isn't waited for."""
+        now = time.monotonic()
+        if self.dask.status == "running":
+            self._seen_at = now
+            return True
+        if self.dask.status == "closed" or now - self._seen_at > _GONE:
+            self._stop(StopReason.CLUSTER, "Dask's scheduler can't be reached")
+            self._errands.clear()
+        return False
+
+    # What goes out
+
+    def _give_out(self) -> None:
+        """Give each worker that has none a part."""
+        busy = {errand.worker for errand in self._errands.values()}
+        for worker in self.dask.scheduler_info()["workers"]:
+            if worker not in busy and self._waits:
+                self._give(self._waits.popleft(), worker)
+
+    def _give(self, errand: _Errand, worker: str) -> None:
+        errand.worker = worker
+        errand.tries += 1
+        key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.tries}"
+        self._errands[key] = errand
+        # Not for this worker alone, or Dask would wait for one that has died.
+        future = self.dask.submit(
+            send_part, self.sending, errand.part, key=key, workers=[worker], allow_other_workers=True, pure=False
+        )
+        self._futures[key] = future
+        future.add_done_callback(self._news.put)
+
+    # What comes back
+
+    def _note(self, said: dict[str, Any]) -> None:
+        """A worker has told how far it is. What a try tells that another has taken the place of is old."""
+        errand = next((item for item in self._errands.values() if item.part.number == said["part"]), None)
+        if errand is None:
+            return
+        if said["try"] not in errand.begun:
+            errand.begun.append(said["try"])
+        if said["try"] != errand.begun[-1]:
+            return
+        self.emit(errand.moved({Status(name): rows for name, rows in said["rows"].items()}, said["known"]))
+        errand.waiting = tuple(said["waiting"])
+        for kind, *facts in said["trouble"]:
+            self.emit(Told(_settled(*facts) if kind == "settled" else Retrying(*facts)))
+
+    def _conclude(self, future: Future) -> None:
+        self._futures.pop(future.key, None)
+        errand = self._errands.pop(future.key, None)
+        if errand is None:
+            return
+        if future.status != "finished":
+            self._break(CampaignError(f"{self._named(errand)} {_trouble(future)}; run the same command again to go on"))
+            return
+        ended: Ended = future.result()
+        self.emit(errand.moved(ended.rows, ended.known))
+        if ended.fault and ended.is_journal and errand.tries < _TRIES and self.stop_reason is None:
+            self._waits.append(errand)
+        elif ended.fault:
+            self._break((JournalError if ended.is_journal else CampaignError)(ended.fault))
+        elif ended.stop_reason is not None:
+            self._stop(ended.stop_reason, ended.stop_message)
+
+    def _named(self, errand: _Errand) -> str:
+        return f"part {errand.part.number} (rows from {errand.part.first} on)"
+
+    def _break(self, fault: Exception) -> None:
+        if self._fault is None and self.stop_reason is None:
+            self._fault = fault
+
+    def _stop(self, reason: StopReason, message: str) -> None:
+        if self.stop_reason is None:
+            self.stop_reason, self.stop_message = reason, message
+
+    def _tell_waiting(self) -> None:
+        """Tell what all workers wait for."""
+        reasons = {errand.waiting for errand in self._errands.values()}
+        reason, until = (
+            max(reasons, key=lambda one: one[1], default=("", 0.0)) if all(r for r, _ in reasons) else ("", 0.0)
+        )
+        if not self._errands and self._waits and self.stop_reason is None:
+            reason, until = ("Resume" if self.control.pause.is_set() else _NO_WORKERS), time.time()
+        if reason != self._waiting:
+            self.emit(Waiting(reason, until))
+        self._waiting = reason
+
+
+def _settled(number: int, size: int, status: str, message: str) -> Settled:
+    return Settled(number, size, Status(status), None, message)
+
+
+def _trouble(future: Future) -> str:
+    """Why Dask gave a part up, in one line."""
+    if future.status in ("cancelled", "lost"):
+        return "was lost by Dask's scheduler"
+    error = future.exception()
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"failed on its worker ({type(error).__name__}: {said})"

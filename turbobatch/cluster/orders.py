@@ -1,0 +1,148 @@
+"""What a worker needs to do its part of a campaign: data that travels between machines, without any secret.
+
+Credentials are named, not sent: a worker finds those of its account in its own environment, and a journal's password in
+PGPASSWORD or ~/.pgpass there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from turbobatch.client import TurboClient
+from turbobatch.errors import CampaignError
+from turbobatch.journal import JournalUrl
+from turbobatch.sendapi import V1
+from turbobatch.units import Layout, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from turbobatch.client import TransportName
+    from turbobatch.journal import Place
+    from turbobatch.merge import MailMerge
+    from turbobatch.policy import Policy
+    from turbobatch.rates import Limit, Window
+    from turbobatch.recipients import Table
+    from turbobatch.recipients.portions import Portion
+    from turbobatch.sendapi.v1 import AuthIn
+    from turbobatch.suppression import Listed
+
+SOURCES: Mapping[str, Callable[..., TurboClient]] = {"environment": TurboClient.from_env}
+"""Where a worker may find credentials, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """An account at a host. `source` names where its credentials are found; they aren't in here."""
+
+    api: str
+    base_url: str
+    auth_in: AuthIn
+    timeout: float
+    transport: TransportName | None
+    source: str = "environment"
+
+    @classmethod
+    def of(cls, client: TurboClient) -> Account:
+        """The account of a client, for workers that have its credentials in their environment.
+
+        Raises:
+            CampaignError: the client has a transport of its own, which can't travel.
+        """
+        if callable(client.transport):
+            raise CampaignError('a transport of your own can\'t travel to workers: name one ("requests", "curl")')
+        auth_in = client.api.auth_in if isinstance(client.api, V1) else "headers"
+        return cls(
+            api=client.api.name,
+            base_url=client.base_url,
+            auth_in=auth_in,
+            timeout=client.timeout,
+            transport=client.transport,
+        )
+
+    def open(self) -> TurboClient:
+        """A client of this account, with the credentials that are found here.
+
+        Raises:
+            CampaignError: there are none.
+        """
+        return SOURCES[self.source](
+            api=self.api,
+            base_url=self.base_url,
+            auth_in=self.auth_in,
+            timeout=self.timeout,
+            transport=self.transport,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """A campaign as far as it takes to tell which emails a part of its table makes, and what is known of them.
+
+    Attributes:
+        run: a name of this run alone.
+        campaign: the campaign's name.
+        journal: without a password.
+        resend: rows in doubt are posted again.
+    """
+
+    run: str
+    campaign: str
+    message: MailMerge
+    key: tuple[str, ...]
+    group_by: tuple[str, ...]
+    journal: JournalUrl
+    resend: bool
+
+    def source(self, table: Table) -> Source:
+        """A part of the table with its layout and the merge."""
+        return Source(table, Layout(table.columns, self.key, self.group_by), self.message.bind(table.columns))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """The same, with what it takes to send."""
+
+    orders: Orders
+    account: Account
+    suppress: tuple[Listed, ...]
+    limits: tuple[Limit, ...]
+    concurrency: int
+    window: Window | None
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some consecutive rows of the table, as a survey found them.
+
+    Attributes:
+        number: its place in the table.
+        first: how many rows come before.
+        emails: to post at most.
+        elsewhere: a Finder's: the first row here of each key that an earlier part has, and that key's first row.
+        limit: emails to post at most if the user said so.
+    """
+
+    number: int
+    portion: Portion
+    first: int
+    rows: int
+    emails: int
+    elsewhere: Mapping[int, int] = field(default_factory=dict, repr=False)
+    limit: int | None = None
+
+
+def shared_journal(place: Place) -> JournalUrl:
+    """A campaign's journal, if several processes can use it.
+
+    Raises:
+        CampaignError: it is a file.
+    """
+    if not isinstance(place, JournalUrl):
+        raise CampaignError(
+            "several workers can't share a journal that is a file: name a PostgreSQL database with "
+            "--journal (journal=) postgresql://USER@HOST/DATABASE"
+        )
+    return place

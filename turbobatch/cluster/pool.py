@@ -1,0 +1,125 @@
+"""Where the workers are: a Dask Client, a scheduler's address, or a cluster of this machine's own (`local:4`)."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from turbobatch._version import __version__
+from turbobatch.errors import CampaignError, TurboBatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from distributed import Client
+
+    from turbobatch.cluster.orders import Sending
+
+_LOCAL = re.compile(r"local(?::(\d{1,3}))?")
+_ADDRESS = re.compile(r"(?:tcp|tls|ws|wss|ucx|inproc)://\S+")
+_ANSWER = 10  # seconds that a scheduler may take
+
+
+@contextmanager
+def open_pool(on: Client | str, environment: Mapping[str, str]) -> Iterator[Client]:
+    """Give a Dask Client for what `on=` or `--on` names; what was made for it ends with the block.
+
+    `environment` is given to workers on this machine that are started here, beside its own; not to others.
+
+    Raises:
+        CampaignError: Dask isn't installed, `on` is no cluster, or it can't be reached.
+    """
+    distributed = _dask()
+    if isinstance(on, distributed.Client):
+        yield on
+        return
+    with ExitStack() as held:
+        yield _connected(on, environment, held)
+
+
+def _connected(on: str, environment: Mapping[str, str], held: ExitStack) -> Client:
+    distributed = _dask()
+    local = _LOCAL.fullmatch(on) if isinstance(on, str) else None
+    if local is None and not (isinstance(on, str) and _ADDRESS.fullmatch(on)):
+        raise CampaignError(
+            f"{on!r} is no cluster: give a Dask Client, a scheduler's address (tcp://HOST:8786), or local:4"
+        )
+    address: Any = on
+    try:
+        if local is not None:
+            address = held.enter_context(_local_cluster(int(local[1]) if local[1] else None, environment))
+        client: Client = held.enter_context(distributed.Client(address, timeout=_ANSWER, set_as_default=False))
+    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise CampaignError(f"the cluster {on} can't be used ({said}): check its address, or start it") from error
+    if local is not None:
+        client.register_plugin(_worker_plugin())
+    return client
+
+
+def _local_cluster(workers: int | None, environment: Mapping[str, str]) -> Any:
+    return _dask().LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,  # a part takes a process
+        processes=True,
+        dashboard_address=":0",
+        env=dict(environment),
+        silence_logs=logging.CRITICAL,
+    )
+
+
+def check_workers(dask: Client, sending: Sending) -> None:
+    """Ask each worker whether it can do its part.
+
+    Raises:
+        CampaignError: one can't; it says which, and why.
+    """
+    found: Mapping[str, Any] = dask.run(able, sending, on_error="return")
+    for worker, said in found.items():
+        if isinstance(said, Exception):
+            raise CampaignError(f"worker {worker} can't take part: {_line(said)}") from said
+        if said != __version__:
+            raise CampaignError(f"worker {worker} has turbobatch {said}, and this is {__version__}: install the same")
+
+
+def able(sending: Sending) -> str:
+    """What a worker finds out about itself: its version, if it has credentials and reaches the journal.
+
+    Raises:
+        TurboBatchError: it can't take part.
+    """
+    from turbobatch.journal import read_journal
+
+    sending.account.open().close()
+    read_journal(sending.orders.journal, sending.orders.campaign).close()
+    return __version__
+
+
+def _line(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return said if isinstance(error, TurboBatchError) else f"{type(error).__name__}: {said}"
+
+
+def _worker_plugin() -> Any:
+    distributed = _dask()
+
+    class LeaveToParent(distributed.WorkerPlugin):  # type: ignore[misc] # made where Dask is there
+        """A terminal's Ctrl-C goes to all processes in it; what it means for workers, the one that dispatches says."""
+
+        name = "turbobatch-interrupt"
+
+        def setup(self, worker: Any) -> None:  # noqa: ARG002 - Dask's interface
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return LeaveToParent()
+
+
+def _dask() -> Any:
+    try:
+        import distributed
+    except ImportError:
+        raise CampaignError('a cluster needs Dask: pip install "turbobatch-mail[cluster]"') from None
+    return distributed

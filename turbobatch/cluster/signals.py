@@ -1,0 +1,100 @@
+"""What goes between who dispatches and the workers while parts are sent: go on, pause or stop; and how far they are.
+
+Downwards it is a Dask Variable that every worker looks at, upwards an event that Dask passes on. Who hears nothing any
+more, as the scheduler or the dispatching process is gone, stops claiming.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from distributed import Client, Worker
+
+    from turbobatch.engine import Control
+
+    Word = Literal["go", "pause", "stop"]
+
+BEAT = 0.5  # seconds from one look to the next
+_ANSWER = 10.0  # seconds that the scheduler may take for an answer
+_SILENCE = 60  # looks without a new word after which nobody is there any more
+
+
+def topic_of(run: str) -> str:
+    """Where the workers of a run tell how far they are."""
+    return f"turbobatch-{run}"
+
+
+class Caller:
+    """Tells the workers of a run what to do; to be called again and again, so that they know that somebody is there."""
+
+    def __init__(self, dask: Client, run: str) -> None:
+        from distributed import Variable
+
+        self._variable = Variable(f"turbobatch-{run}", client=dask)
+        self._number = 0
+
+    def say(self, word: Word) -> None:
+        """Tell it to whoever looks."""
+        self._number += 1
+        self._variable.set([word, self._number])
+
+    def close(self) -> None:
+        """Nothing more is said: who is still there stops."""
+        with suppress(Exception):  # the scheduler may be gone, and the Variable with it
+            self._variable.delete()
+
+
+@dataclass(slots=True)
+class _Hearing:
+    """A worker's side."""
+
+    variable: Any
+    worker: Worker
+    control: Control
+    last: int = -1
+    silent: int = 0
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def hear(self) -> None:
+        """Look what is said, and do it."""
+        try:
+            word, number = self.variable.get(timeout=_ANSWER)
+        except Exception:  # noqa: BLE001 - whatever keeps it from being heard, nobody could stop this worker any more
+            word, number = "stop", self.last
+        self.silent = self.silent + 1 if number == self.last else 0
+        self.last = number
+        if word == "stop" or self.silent > _SILENCE or self.worker.status.name not in ("running", "paused"):
+            self.control.stop.set()
+        elif word == "pause":
+            self.control.pause.set()
+        else:
+            self.control.pause.clear()
+
+
+@contextmanager
+def line(run: str, control: Control, told: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Hear and tell, in a worker's task, as long as a part is sent; heard once before it begins."""
+    from distributed import Variable, get_client, get_worker
+
+    hearing = _Hearing(Variable(f"turbobatch-{run}", client=get_client()), get_worker(), control)
+    hearing.hear()
+
+    def go_on() -> None:
+        while not hearing.ended.wait(BEAT):
+            hearing.hear()
+            with suppress(Exception):  # how far it is may be lost; what was sent is in the journal
+                hearing.worker.log_event(topic_of(run), told())
+
+    thread = threading.Thread(target=go_on, name="turbobatch-line", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        hearing.ended.set()
+        thread.join(_ANSWER)

@@ -1,0 +1,263 @@
+"""A look at the whole table by all workers: what a plan counts, how many rows each part has, and which keys come twice.
+
+Each part is read once. What is to be known of it beyond itself are its keys: their digests, 16 bytes each, are dealt
+out by value to buckets, and each bucket finds the keys that it has twice. So no process holds the keys of the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate, count
+from typing import TYPE_CHECKING, Any
+
+from turbobatch.cluster.orders import Part
+from turbobatch.errors import CampaignError
+from turbobatch.feed import look_up
+from turbobatch.journal import read_journal
+from turbobatch.plan import Counts, Plan, Walk, elsewhere_of, make_plan
+from turbobatch.policy import Status
+from turbobatch.recipients.portions import portions
+from turbobatch.units import Finder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from distributed import Client, Future
+
+    from turbobatch.cluster.orders import Orders
+    from turbobatch.journal import Entry, Journal
+    from turbobatch.recipients.portions import Portion
+    from turbobatch.units import Batch, Source
+
+    Items = np.ndarray[Any, Any]
+    """Units as `_ITEM` has them."""
+
+_ROWS = 250  # of a part at least: a smaller one costs more to begin than to send
+_PARTS = 4  # for each worker, so that none waits long for the last ones
+_BUCKET = 5_000_000  # keys; a bucket takes about 100 bytes of memory for each while it is looked through
+_STATES: tuple[Status | None, ...] = (None, *Status)
+_ITEM = [("high", "<u8"), ("low", "<u8"), ("row", "<u4"), ("size", "<u4"), ("state", "u1")]
+_AGAIN = [("part", "<u4"), ("row", "<u4"), ("first_part", "<u4"), ("first", "<u4"), ("size", "<u4"), ("state", "u1")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPlan(Plan):
+    """A Plan with the parts that workers send."""
+
+    parts: tuple[Part, ...]
+
+    def limited(self, limit: int | None) -> tuple[Part, ...]:
+        """The parts, so that all of them together post no more emails than that."""
+        if limit is None:
+            return self.parts
+        found = []
+        for part in self.parts:
+            share = min(part.emails, limit)
+            limit -= share
+            found.append(replace(part, limit=share))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a worker tells of a part: its counts, contents (digests) by key of its first new emails, and warnings."""
+
+    counts: Counts
+    sample: Mapping[str, str] = field(repr=False)
+    warnings: tuple[str, ...]
+
+
+def survey(
+    dask: Client, orders: Orders, source: Source, journal: Journal, *, sender: str, tick: Callable[[int], object]
+) -> ClusterPlan:
+    """Have all workers look at the table; a Plan, and the parts.
+
+    Where emails have left under keys that the table may not have any more, this process walks it once more, as
+    `make_plan` does.
+
+    Raises:
+        CampaignError: the table or a template can't be used, a group's rows lie in more than one part, or a worker
+            can't read the table.
+        JournalError: the journal can't be used.
+    """
+    workers = max(len(dask.scheduler_info()["workers"]), 1)
+    wanted = max(1, min(_PARTS * workers, source.table.about // _ROWS))
+    cut = portions(source.table, wanted, whole_files=bool(orders.group_by))
+    looked, again = _look_at_all(dask, orders, cut, source.table.about // _BUCKET + 1, tick)
+    parts, total = _summed(cut, looked, again, resend=orders.resend)
+    elsewhere = elsewhere_of(journal, total)
+    if elsewhere and total.emails:
+        whole = make_plan(*source, journal, resend=orders.resend, sender=sender, tick=lambda _: tick(0))
+        return ClusterPlan(**{item.name: getattr(whole, item.name) for item in fields(whole)}, parts=parts)
+    return ClusterPlan(
+        rows=total.rows,
+        emails=total.emails,
+        sent=total.sent,
+        refused=total.refused,
+        layout=source.layout,
+        known={status: rows for status, rows in total.known.items() if rows},
+        elsewhere=elsewhere,
+        table=source.table,
+        sender=sender,
+        warnings=tuple(dict.fromkeys(text for item in looked for text in item.warnings)),
+        sample={key: digest for item in reversed(looked) for key, digest in item.sample.items()},
+        parts=parts,
+    )
+
+
+def _look_at_all(
+    dask: Client, orders: Orders, cut: Sequence[Portion], buckets: int, tick: Callable[[int], object]
+) -> tuple[list[Looked], Items]:
+    import numpy as np
+    from distributed import as_completed
+
+    def submit(work: Callable[..., Any], *given: Any) -> Future:
+        return dask.submit(work, *given, key=f"{work.__name__}-{orders.run}-{next(numbers)}", pure=False)
+
+    numbers = count()
+    found = [submit(look_at, orders, portion, buckets) for portion in cut]
+    told = [submit(first_of, each) for each in found]
+    dealt = [[submit(dealt_to, each, bucket) for each in found] for bucket in range(buckets)]
+    again = [submit(find_again, each) for each in dealt]
+    groups = submit(find_again, [submit(groups_of, each) for each in found])
+    for one in as_completed(told):
+        tick(one.result().counts.rows)
+    _check_groups(cut, groups.result())
+    return dask.gather(told), np.concatenate(dask.gather(again))
+
+
+# What workers do
+
+
+def look_at(orders: Orders, portion: Portion, buckets: int) -> tuple[Looked, list[Items], Items]:
+    """Count a part as a plan does; with it its keys, by bucket, and its groups."""
+    import numpy as np
+
+    source = orders.source(portion.open())
+    walk, digests, groups = Walk(orders.resend), _Digests(), _Digests()
+    with read_journal(orders.journal, orders.campaign) as journal:
+        finder = Finder(source.layout, source.merger)
+        for batch, entries in look_up(finder.batches(source.table), journal):
+            numbers = _numbers(batch, walk.counts.rows, grouped=bool(orders.group_by))
+            digests.add(batch.keys, numbers, batch.sizes, entries)
+            if orders.group_by:
+                units = [finding.unit for finding in batch.findings]
+                groups.add([source.layout.group_of(unit.values) for unit in units], numbers, batch.sizes, entries)
+            walk.take(batch, entries)
+    keys = digests.items()
+    looked = Looked(walk.counts, walk.sampled(source.layout, source.merger), source.table.warnings)
+    return looked, [keys[keys["low"] % np.uint64(buckets) == bucket] for bucket in range(buckets)], groups.items()
+
+
+def first_of(found: tuple[Looked, list[Items], Items]) -> Looked:
+    """What was counted, without the keys."""
+    return found[0]
+
+
+def dealt_to(found: tuple[Looked, list[Items], Items], bucket: int) -> Items:
+    """A bucket's share of a part's keys."""
+    return found[1][bucket]
+
+
+def groups_of(found: tuple[Looked, list[Items], Items]) -> Items:
+    """A part's groups."""
+    return found[2]
+
+
+def find_again(parts: Sequence[Items]) -> Items:
+    """The units whose key an earlier part has, each with the first unit of that key; `parts` in the table's order."""
+    import numpy as np
+
+    items = np.concatenate(parts)
+    owners = np.repeat(np.arange(len(parts)), [len(each) for each in parts])
+    order = np.lexsort((owners, items["low"], items["high"]))  # stable: of two units the earlier one stays before
+    items, owners = items[order], owners[order]
+    same = (items["high"][1:] == items["high"][:-1]) & (items["low"][1:] == items["low"][:-1])
+    again = np.concatenate(([False], same)) if len(items) else np.zeros(0, dtype=bool)
+    firsts = np.maximum.accumulate(np.where(again, 0, np.arange(len(items))))[again]
+    found = np.empty(int(again.sum()), dtype=_AGAIN)
+    found["part"], found["first_part"], found["first"] = owners[again], owners[firsts], items["row"][firsts]
+    for name in ("row", "size", "state"):
+        found[name] = items[name][again]
+    return found
+
+
+class _Digests:
+    """Units as items, batch by batch."""
+
+    def __init__(self) -> None:
+        self._parts: list[Items] = []
+
+    def add(
+        self, keys: Sequence[str | None], rows: Sequence[int], sizes: Sequence[int], entries: Sequence[Entry | None]
+    ) -> None:
+        """Note the units that have a key."""
+        import numpy as np
+
+        places = [place for place, key in enumerate(keys) if key is not None]
+        texts = [key.encode("utf-8", "surrogatepass") for key in keys if key is not None]
+        digests = np.frombuffer(b"".join(hashlib.blake2b(text, digest_size=16).digest() for text in texts), dtype="<u8")
+        items = np.empty(len(places), dtype=_ITEM)
+        items["high"], items["low"] = digests[::2], digests[1::2]
+        items["row"] = [rows[place] for place in places]
+        items["size"] = [sizes[place] for place in places]
+        items["state"] = [_STATES.index(entry and entry.status) for entry in map(entries.__getitem__, places)]
+        self._parts.append(items)
+
+    def items(self) -> Items:
+        """All of them."""
+        import numpy as np
+
+        return np.concatenate([np.empty(0, dtype=_ITEM), *self._parts])
+
+
+def _numbers(batch: Batch, start: int, *, grouped: bool) -> Sequence[int]:
+    # Findings are made only where they are needed: of a table that was sent they mostly aren't.
+    if grouped:
+        return [finding.unit.number for finding in batch.findings]
+    return range(start, start + len(batch.keys))
+
+
+# What becomes of it
+
+
+def _check_groups(cut: Sequence[Portion], split: Items) -> None:
+    """Refuse a group whose rows lie in two parts: it would become two emails.
+
+    Raises:
+        CampaignError: there is one.
+    """
+    if len(split):
+        one = split[0]
+        raise CampaignError(
+            f"a group of {cut[one['part']]} (its row {one['row']}) has rows in {cut[one['first_part']]} too (row "
+            f"{one['first']}): put all rows of a group into one file, or leave --on (on=) out"
+        )
+
+
+def _summed(
+    cut: Sequence[Portion], looked: Sequence[Looked], again: Items, *, resend: bool
+) -> tuple[tuple[Part, ...], Counts]:
+    """The parts, each with what it must know of the others, and the whole table's counts."""
+    starts = [0, *accumulate(item.counts.rows for item in looked)]
+    elsewhere: list[dict[int, int]] = [{} for _ in cut]
+    for number, row, first_part, first, size, state in again.tolist():
+        elsewhere[number][starts[number] + row] = starts[first_part] + first
+        looked[number].counts.count(_STATES[state], size, resend=resend, by=-1)
+    parts = tuple(
+        Part(
+            number=number,
+            portion=portion,
+            first=starts[number],
+            rows=item.counts.rows,
+            emails=item.counts.emails,
+            elsewhere=elsewhere[number],
+        )
+        for number, (portion, item) in enumerate(zip(cut, looked, strict=True))
+    )
+    total = Counts()
+    for item in looked:
+        total.add(item.counts)
+    return parts, total
