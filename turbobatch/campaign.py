@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    import dask.dataframe as dd
     import pandas as pd
 
     from turbobatch.check import Checked
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from turbobatch.units import Source
     from turbobatch.validation import Need
 
-    Recipients = pd.DataFrame | Table | str | Path
+    Recipients = pd.DataFrame | dd.DataFrame | Table | str | Path
 
 _JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
 
