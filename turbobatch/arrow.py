@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from turbobatch.errors import CampaignError
+from turbobatch.recipients.arrays import arrow_column, mixed_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,17 +26,16 @@ _ATTRIBUTE = "turbobatch.types"  # in DataFrame.attrs; a text, since pandas writ
 
 def table_types(table: Table) -> pa.Schema:
     """The types of a table's columns, as far as a chunk of it alone couldn't tell them."""
-    import pandas as pd
     import pyarrow as pa
 
+    types: pa.Schema | None = getattr(table, "types", None)  # of a part of a table in memory
+    if types is not None:
+        return types
     schema = getattr(table, "schema", None)  # a Parquet file's
     if schema is not None:
         return pa.schema([schema.field(name) for name in table.columns]).remove_metadata()
     data = getattr(table, "data", None)  # of a table in memory; one that is streamed otherwise is all text
-    if data is None:
-        return pa.schema([])
-    mixed = [place for place, kind in enumerate(data.dtypes) if pd.api.types.is_object_dtype(kind)]
-    return pa.schema([(table.columns[place], arrow_column(data.iloc[:, place]).type) for place in mixed])
+    return mixed_types(data, table.columns) if data is not None else pa.schema([])
 
 
 def remember_types(frame: pd.DataFrame, types: pa.Schema) -> pd.DataFrame:
@@ -65,36 +65,6 @@ def arrow_table(frame: pd.DataFrame, types: Mapping[str, pa.DataType], schema: p
         if schema is not None and found.type != wanted:
             raise CampaignError(f"column {name!r} holds {found.type} beside {wanted}: write a .csv report")
     return pa.table(columns)
-
-
-def arrow_column(cells: pd.Series[Any], wanted: pa.DataType | None = None) -> pa.Array:
-    """Cells as an Arrow array of type `wanted` or of the type they show; mixed types become text."""
-    import pyarrow as pa
-
-    is_text = wanted is not None and (pa.types.is_string(wanted) or pa.types.is_large_string(wanted))
-    for kind in (wanted, None) if wanted is not None and not is_text else (wanted,):
-        try:
-            found = _converted(cells, kind)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            continue
-        # A column without a value tells no type, and text takes whatever comes.
-        return found.cast(pa.string()) if pa.types.is_null(found.type) else found
-    texts = [None if gap else _encodable(cell) for cell, gap in zip(cells, cells.isna(), strict=True)]
-    return pa.array(texts, type=wanted if is_text else pa.string())
-
-
-def _converted(cells: pd.Series[Any], wanted: pa.DataType | None) -> pa.Array:
-    import pyarrow as pa
-
-    if wanted is not None and pa.types.is_dictionary(wanted):
-        plain = pa.Array.from_pandas(cells.astype(object), type=wanted.value_type)
-        return plain.dictionary_encode().cast(wanted)
-    found = pa.Array.from_pandas(cells, type=wanted)
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
-
-
-def _encodable(cell: Any) -> str:
-    return str(cell).encode(errors="backslashreplace").decode()  # half a character has no UTF-8
 
 
 @functools.lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ import uuid
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from turbobatch.check import any_account, checking, whole
 from turbobatch.client import TurboClient
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import dask.dataframe as dd
     import pandas as pd
     from distributed import Client as DaskClient
 
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from turbobatch.units import Source
     from turbobatch.validation import Need
 
-    On = DaskClient | str
-    Recipients = pd.DataFrame | Table | str | Path
+    On: TypeAlias = DaskClient | str
+    Recipients = pd.DataFrame | dd.DataFrame | Table | str | Path
 
 _JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
 

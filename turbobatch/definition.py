@@ -21,6 +21,7 @@ from turbobatch.units import Layout, Source
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import dask.dataframe as dd
     import pandas as pd
 
     from turbobatch.client import TurboClient
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from turbobatch.journal.opening import OpenJournal
     from turbobatch.merge import MailMerge
     from turbobatch.recipients import Table
-    from turbobatch.recipients.version import FileVersion
+    from turbobatch.recipients.version import Version
     from turbobatch.suppression import Listed
 
-    Recipients = pd.DataFrame | Table | str | Path
+    Recipients = pd.DataFrame | dd.DataFrame | Table | str | Path
 
 
 class Definition:
@@ -71,7 +72,7 @@ class Definition:
         self._own = self._recipients  # the table that was sent, where `_recipients` is an audit of it
         self._own_options: dict[str, Any] = {}
         self._file: Path | None = None
-        self.sent_version: FileVersion | None = None  # of the table's file, as the last run read it
+        self.sent_version: Version | None = None  # of the table's file, as the last run read it
         self._key = names(key)
         self._group_by = names(group_by)
         self._suppress = suppression_lists(suppress)
@@ -212,6 +213,6 @@ class Definition:
         return f"<Campaign {self.name!r}, journal {shown(self.journal_place)}>"
 
 
-def absolute(given: Recipients | None) -> Path | pd.DataFrame | Table | None:
+def absolute(given: Recipients | None) -> Path | pd.DataFrame | dd.DataFrame | Table | None:
     """A path that no change of the working directory turns into another; a table in memory as it is."""
     return Path(given).absolute() if isinstance(given, (str, Path)) else given

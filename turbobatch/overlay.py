@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbobatch.delimited import write_delimited
 from turbobatch.errors import CampaignError
-from turbobatch.recipients.text import TextTable
+from turbobatch.recipients import is_text
 from turbobatch.units import Finder, Unit, given_key
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def overlaid(table: AuditedTable, layout: Layout, original: Callable[[], Source 
     """
     try:
         sent = original()
-        if sent is not None and not layout.group_by and {type(sent.table), type(table.source)} == {TextTable}:
+        if sent is not None and not layout.group_by and is_text(sent.table) and is_text(table.source):
             return table  # texts over the same texts
         members = _members(sent, table.rows) if sent is not None else {}
         known = _read(sent, {row for rows in members.values() for row in rows}) if sent is not None else None
@@ -86,7 +86,7 @@ def _warnings(table: AuditedTable, layout: Layout, sent: Source | None, strange:
         return
     rows = "1 row isn't" if strange == 1 else f"{strange:,} rows aren't"
     why = f"{rows} in {sent.table.name} as sent" if sent is not None else "the table that was sent isn't at hand"
-    if isinstance(table.source, TextTable) and (sent is None or not isinstance(sent.table, TextTable)):
+    if is_text(table.source) and (sent is None or not is_text(sent.table)):
         yield f"{table.name}: {why}: {_TEXTS}"
     if layout.group_by:
         yield f"{table.name}: {why}: {_WHOLE_GROUPS}"

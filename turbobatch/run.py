@@ -15,11 +15,12 @@ from turbobatch.errors import AuthenticationError, CampaignError, NotSentError
 from turbobatch.events import Known, Moved, Settled, Waiting
 from turbobatch.markup import Html, badge, box, line
 from turbobatch.policy import Status, StopReason
-from turbobatch.recipients import Table
+from turbobatch.recipients import Table, is_dask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import dask.dataframe as dd
     import pandas as pd
 
     from turbobatch.engine import Control
@@ -258,7 +259,7 @@ class Run:
 class Asked:
     """What a run was started for. `recipients`: an absolute path, a DataFrame or a table that is open already."""
 
-    recipients: Path | pd.DataFrame | Table | None
+    recipients: Path | pd.DataFrame | dd.DataFrame | Table | None
     limit: int | None
     resend: bool
 
@@ -269,9 +270,18 @@ class Asked:
         mine, theirs = self.recipients, other.recipients
         if mine is None or theirs is None or isinstance(mine, Path) or isinstance(theirs, Path):
             return type(mine) is type(theirs) and bool(mine == theirs)
+        if is_dask(mine) or is_dask(theirs):
+            return is_dask(mine) and is_dask(theirs) and _token(mine) == _token(theirs)
         if isinstance(mine, Table) or isinstance(theirs, Table):
             return mine is theirs
         return mine.equals(theirs)
+
+
+def _token(frame: dd.DataFrame) -> str:
+    """What a Dask DataFrame is made of and by; comparing two by `==` would make a third."""
+    from dask.base import tokenize
+
+    return str(tokenize(frame))
 
 
 _active: dict[tuple[Place, str], tuple[Run, Asked]] = {}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from turbobatch.campaign import Campaign
+    from turbobatch.campaign import Campaign, On
     from turbobatch.client import TurboClient
     from turbobatch.delivery import Deliveries
     from turbobatch.plan import Plan
@@ -62,6 +62,7 @@ def run_to_end(
     accept_changes: bool,
     report: Callable[[], object],
     unwritten: Callable[[], str],
+    on: On | None = None,
 ) -> Run:
     """Send and show how far it is; what breaks the run ends the command, after a `report` of what was sent.
 
@@ -78,6 +79,7 @@ def run_to_end(
             bar=is_terminal(sys.stderr),
             say=warn,
             on_start=begun.append,
+            on=on,
         )
     except Exception as error:
         if not begun:

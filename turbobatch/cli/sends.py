@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
+    from turbobatch.run import Run
     from turbobatch.validation import Need
     from turbobatch.wording import Problems
 
@@ -140,6 +142,14 @@ def send(
     base_url: BaseUrl = None,
     transport: Annotated[str | None, typer.Option(help="requests, or curl (faster, the default).")] = None,
     journal: JournalPlace = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="CLUSTER",
+            help="Send by the workers of a Dask cluster, tcp://HOST:8786, or of this machine, local:4.",
+        ),
+    ] = None,
     in_doubt: Annotated[
         Literal["hold", "resend"], typer.Option(help="Rows in doubt: leave them, or post them again.")
     ] = "hold",
@@ -158,22 +168,29 @@ def send(
     if output is None:
         raise CampaignError("a report is missing: name it with -o, such as -o report.csv")
     check_output(loaded, output)
-    resend = in_doubt == "resend"
-    plan = loaded.plan(resend=resend, progress=is_terminal(sys.stderr))
-    accepted = confirm(plan, client, limit, resend=resend, changes=accept_changes, yes=yes)
-    with interruptible("left at once; the journal knows what was sent, and the same command goes on"):
-        report = partial(write, loaded, output, for_excel=for_excel)
-        again = command_text("report", campaign, recipients=recipients, output=output, journal=journal)
-        not_written = partial(unwritten, output, again)
-        run = run_to_end(
-            loaded, plan, client, limit, resend=resend, accept_changes=accepted, report=report, unwritten=not_written
-        )
-        if loaded.sent_version is not None and (change := loaded.sent_version.change()):
-            warn(f"warning: {change}")
-        try:
-            counts, doubts = report()
-        except TurboBatchError as error:
-            # Emails have left, so it must not look like "nothing was sent".
-            fail(f"{error}; the emails are journalled; {not_written()}", exit_code(run, ["?"], limited=False))
-    statuses = [*counts, *(Status.IN_DOUBT for _ in doubts)]
-    raise typer.Exit(exit_code(run, statuses, limited=limit is not None))
+    again = command_text("report", campaign, recipients=recipients, output=output, journal=journal)
+    with loaded.cluster(on, client) if on is not None else nullcontext() as dask:
+        resend = in_doubt == "resend"
+        plan = loaded.plan(resend=resend, progress=is_terminal(sys.stderr), on=dask)
+        accepted = confirm(plan, client, limit, resend=resend, changes=accept_changes, yes=yes)
+        with interruptible("left at once; the journal knows what was sent, and the same command goes on"):
+            start = partial(run_to_end, loaded, plan, client, limit, resend=resend, accept_changes=accepted, on=dask)
+            code = _sent_and_reported(loaded, start, output, again, for_excel=for_excel, limited=limit is not None)
+    raise typer.Exit(code)
+
+
+def _sent_and_reported(
+    loaded: Campaign, start: Callable[..., Run], output: Path, again: str, *, for_excel: bool, limited: bool
+) -> int:
+    """Run to the end, write the report, and tell the exit code; `again` is the command that writes it."""
+    report = partial(write, loaded, output, for_excel=for_excel)
+    not_written = partial(unwritten, output, again)
+    run = start(report=report, unwritten=not_written)
+    if loaded.sent_version is not None and (change := loaded.sent_version.change()):
+        warn(f"warning: {change}")
+    try:
+        counts, doubts = report()
+    except TurboBatchError as error:
+        # Emails have left, so it must not look like "nothing was sent".
+        fail(f"{error}; the emails are journalled; {not_written()}", exit_code(run, ["?"], limited=False))
+    return exit_code(run, [*counts, *(Status.IN_DOUBT for _ in doubts)], limited=limited)

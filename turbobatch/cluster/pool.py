@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -32,15 +31,14 @@ def open_pool(on: Client | str, environment: Mapping[str, str]) -> Iterator[Clie
     Raises:
         CampaignError: Dask isn't installed, `on` is no cluster, or it can't be reached.
     """
-    distributed = _dask()
-    if isinstance(on, distributed.Client):
+    if isinstance(on, _dask().Client):
         yield on
         return
     with ExitStack() as held:
         yield _connected(on, environment, held)
 
 
-def _connected(on: str, environment: Mapping[str, str], held: ExitStack) -> Client:
+def _connected(on: object, environment: Mapping[str, str], held: ExitStack) -> Client:
     distributed = _dask()
     local = _LOCAL.fullmatch(on) if isinstance(on, str) else None
     if local is None and not (isinstance(on, str) and _ADDRESS.fullmatch(on)):
@@ -55,8 +53,6 @@ def _connected(on: str, environment: Mapping[str, str], held: ExitStack) -> Clie
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise CampaignError(f"the cluster {on} can't be used ({said}): check its address, or start it") from error
-    if local is not None:
-        client.register_plugin(_worker_plugin())
     return client
 
 
@@ -67,6 +63,7 @@ def _local_cluster(workers: int | None, environment: Mapping[str, str]) -> Any:
         processes=True,
         dashboard_address=":0",
         env=dict(environment),
+        preload=["turbobatch.cluster.preload"],
         silence_logs=logging.CRITICAL,
     )
 
@@ -101,20 +98,6 @@ def able(sending: Sending) -> str:
 def _line(error: Exception) -> str:
     said = " ".join(str(error).split())
     return said if isinstance(error, TurboBatchError) else f"{type(error).__name__}: {said}"
-
-
-def _worker_plugin() -> Any:
-    distributed = _dask()
-
-    class LeaveToParent(distributed.WorkerPlugin):  # type: ignore[misc] # made where Dask is there
-        """A terminal's Ctrl-C goes to all processes in it; what it means for workers, the one that dispatches says."""
-
-        name = "turbobatch-interrupt"
-
-        def setup(self, worker: Any) -> None:  # noqa: ARG002 - Dask's interface
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    return LeaveToParent()
 
 
 def _dask() -> Any:

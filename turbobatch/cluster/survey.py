@@ -83,9 +83,10 @@ def survey(
         JournalError: the journal can't be used.
     """
     workers = max(len(dask.scheduler_info()["workers"]), 1)
-    wanted = max(1, min(_PARTS * workers, source.table.about // _ROWS))
+    about = source.table.about  # None where only counting tells
+    wanted = _PARTS * workers if about is None else max(1, min(_PARTS * workers, about // _ROWS))
     cut = portions(source.table, wanted, whole_files=bool(orders.group_by))
-    looked, again = _look_at_all(dask, orders, cut, source.table.about // _BUCKET + 1, tick)
+    looked, again = _look_at_all(dask, orders, cut, (about or 0) // _BUCKET + 1, tick)
     parts, total = _summed(cut, looked, again, resend=orders.resend)
     elsewhere = elsewhere_of(journal, total)
     if elsewhere and total.emails:
@@ -122,7 +123,7 @@ def _look_at_all(
     dealt = [[submit(dealt_to, each, bucket) for each in found] for bucket in range(buckets)]
     again = [submit(find_again, each) for each in dealt]
     groups = submit(find_again, [submit(groups_of, each) for each in found])
-    for one in as_completed(told):
+    for one in as_completed(told, loop=dask.loop):
         tick(one.result().counts.rows)
     _check_groups(cut, groups.result())
     return dask.gather(told), np.concatenate(dask.gather(again))

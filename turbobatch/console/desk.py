@@ -16,6 +16,7 @@ from turbobatch.errors import CampaignError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import dask.dataframe as dd
     import pandas as pd
 
     from turbobatch.campaign import Campaign
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from turbobatch.recipients import Table
     from turbobatch.units import Source
 
-    Recipients = pd.DataFrame | Table | str | Path
+    Recipients = pd.DataFrame | dd.DataFrame | Table | str | Path
 
 
 class Desk:

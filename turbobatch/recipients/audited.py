@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from turbobatch.recipients.loaded import LoadedChunk
     from turbobatch.recipients.table import Table
-    from turbobatch.recipients.version import FileVersion
+    from turbobatch.recipients.version import Version
 
 AUDIT_COLUMNS = ("address", "field", "status", "reason", "category", "suggestion", "send_key", "row")
 """What an audit has before the columns of the table that was sent."""
@@ -103,7 +103,7 @@ class AuditedTable:
         return len(self.lines)
 
     @property
-    def version(self) -> FileVersion | None:
+    def version(self) -> Version | None:
         """The audit's file."""
         return self.source.version
 

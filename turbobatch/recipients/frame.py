@@ -14,6 +14,8 @@ from turbobatch.recipients.table import MAX_WHOLE, checked_columns, is_deep, is_
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pyarrow as pa
+
 _SHARES_CELLS = int(pd.__version__.partition(".")[0]) < 3  # noqa: PLR2004 - a shallow copy follows later changes
 
 
@@ -69,7 +71,12 @@ class FrameChunk:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameTable:
-    """A DataFrame. Its index is no column."""
+    """A DataFrame, or a part of one. Its index is no column.
+
+    Attributes:
+        first: the number of its first row.
+        types: those of the whole one, by the column, where these rows alone couldn't tell them; None: they are whole.
+    """
 
     data: pd.DataFrame
     columns: tuple[str, ...]
@@ -77,6 +84,8 @@ class FrameTable:
     name: str = "the DataFrame"
     warnings: tuple[str, ...] = ()
     version: None = None
+    first: int = 0
+    types: pa.Schema | None = None
 
     @property
     def about(self) -> int:
@@ -104,7 +113,7 @@ class FrameTable:
     def chunks(self, size: int = 5000) -> Iterator[FrameChunk]:
         """Slice the DataFrame."""
         for start in range(0, len(self.data), size):
-            yield FrameChunk(start, self.columns, self.data.iloc[start : start + size], self.whole)
+            yield FrameChunk(self.first + start, self.columns, self.data.iloc[start : start + size], self.whole)
 
 
 def plain_cells(series: pd.Series[Any], *, whole: bool = False) -> list[Any]:

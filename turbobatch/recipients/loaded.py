@@ -12,6 +12,8 @@ from turbobatch.recipients.table import one_line, position
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import pyarrow as pa
+
     from turbobatch.recipients.version import FileVersion
 
 
@@ -41,30 +43,35 @@ class Loaded(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedChunk:
-    """Rows `start` to `stop` of a loaded table."""
+    """The rows numbered `start` to `stop` of a loaded table, whose first one has the number `first`."""
 
     table: Loaded
     start: int
     stop: int
+    first: int = 0
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return all cells."""
-        return list(zip(*(values[self.start : self.stop] for values in self.table.cells), strict=True))
+        return list(zip(*(values[self._places] for values in self.table.cells), strict=True))
 
     def column(self, name: str) -> list[Any]:
         """Return one column's cells."""
-        return self.table.cells[position(self.table.columns, name)][self.start : self.stop]
+        return self.table.cells[position(self.table.columns, name)][self._places]
 
     def line(self, index: int) -> int | None:
         """Return the file's line, or the sheet's row, of a row."""
-        return self.table.lines[self.start + index]
+        return self.table.lines[self.start - self.first + index]
 
     def frame(self) -> pd.DataFrame:
         """Return the rows with the types that their whole columns have."""
-        return self.table.data.iloc[self.start : self.stop]
+        return self.table.data.iloc[self._places]
+
+    @property
+    def _places(self) -> slice:
+        return slice(self.start - self.first, self.stop - self.first)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,15 +82,21 @@ class LoadedTable:
         cells: one list per column, None where missing.
         lines: where each row stands in the file.
         place: what `lines` count, and in what: ("line", "receipts.jsonl"), ("row", "the sheet").
+        version: the file's; None for a part of a table, which has left its file behind.
+        first: the number of its first row.
+        types: as FrameTable's.
     """
 
-    version: FileVersion
+    name: str
+    version: FileVersion | None
     columns: tuple[str, ...]
     cells: tuple[list[Any], ...]
     data: pd.DataFrame
     lines: Sequence[int]
     place: tuple[str, str]
     warnings: tuple[str, ...] = ()
+    first: int = 0
+    types: pa.Schema | None = None
 
     @classmethod
     def of(
@@ -98,12 +111,7 @@ class LoadedTable:
         """Build the table from its columns' values as they were read."""
         data = pd.DataFrame({column: _typed(values) for column, values in columns.items()})
         cells = tuple([None if _is_missing(value) else value for value in values] for values in columns.values())
-        return cls(version, tuple(columns), cells, data, lines, place, warnings)
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return one_line(self.version.path.name)
+        return cls(one_line(version.path.name), version, tuple(columns), cells, data, lines, place, warnings)
 
     @property
     def about(self) -> int:
@@ -117,8 +125,9 @@ class LoadedTable:
 
     def chunks(self, size: int = 5000) -> Iterator[LoadedChunk]:
         """Slice the table."""
-        for start in range(0, len(self.lines), size):
-            yield LoadedChunk(self, start, min(start + size, len(self.lines)))
+        stop = self.first + len(self.lines)
+        for start in range(self.first, stop, size):
+            yield LoadedChunk(self, start, min(start + size, stop), self.first)
 
 
 def _is_missing(value: Any) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
@@ -16,7 +17,7 @@ from turbobatch.recipients.frame import plain_cells, whole_numbers
 from turbobatch.recipients.table import checked_columns, file_errors, one_line, position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from turbobatch.recipients.version import FileVersion
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 _BUFFER = 65536
 """Bytes. Without a buffer of this kind pyarrow reads whole row groups, and with pre_buffer keeps all of them."""
 
-_UNNAMED_INDEX = re.compile(r"__index_level_\d+__")  # pandas' name for an index that has none
+_UNNAMED_INDEX = re.compile(r"__index_level_\d+__|__null_dask_index__")
+"""What pandas and Dask call an index that has no name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +67,7 @@ class ParquetChunk:
             arrays = [level.array for level in levels]
             frame.index = pd.Index(arrays[0]) if len(arrays) == 1 else pd.MultiIndex.from_arrays(arrays)
         else:
-            frame.index = pd.RangeIndex(self.table.numbers[self.start : self.start + len(self)])
+            frame.index = pd.RangeIndex(self.table.numbered(self.start, len(self)))
         return frame
 
     def _series(self, name: str) -> Callable[[pa.Array], pd.Series[Any]]:
@@ -91,7 +93,11 @@ class ParquetTable:
         gaps: the columns that have, or may have, nulls.
         whole: the float columns that stand for integers with gaps, as for a DataFrame.
         index: the columns that are the frames' index, mostly none; else the rows have `numbers`.
+        numbers: as pandas stored them; None where the rows are numbered as in the table.
         about: how many rows there are.
+        first: the number of its first row.
+        begin: how many of the file's rows come before.
+        is_part: whether the file is one of several, so that messages name it.
     """
 
     version: FileVersion
@@ -100,9 +106,12 @@ class ParquetTable:
     gaps: frozenset[str]
     whole: frozenset[str]
     index: tuple[str, ...]
-    numbers: range
+    numbers: range | None
     about: int
     warnings: tuple[str, ...] = ()
+    first: int = 0
+    begin: int = 0
+    is_part: bool = False
 
     @classmethod
     def open(cls, version: FileVersion) -> Self:
@@ -111,6 +120,13 @@ class ParquetTable:
         Raises:
             CampaignError: the file is no Parquet, or two columns have the same name.
         """
+        table = cls.described(version)
+        whole, nulls = table.whole_floats(table.floats & table.gaps)
+        return replace(table, whole=whole & nulls)
+
+    @classmethod
+    def described(cls, version: FileVersion) -> Self:
+        """The same by the file's schema and statistics alone: which floats are whole isn't known yet."""
         name = one_line(version.path.name)
         with _opened(version.path) as file:
             schema = file.schema_arrow
@@ -118,8 +134,41 @@ class ParquetTable:
             index, numbers = _index(schema, file.metadata.num_rows)
             columns = checked_columns([column for column in schema.names if column not in index], name)
             gaps = _columns_with_nulls(file.metadata)
-            whole = _whole_columns(file, gaps)
-            return cls(version, schema, columns, gaps, whole, index, numbers, file.metadata.num_rows)
+            return cls(version, schema, columns, gaps, frozenset(), index, numbers, file.metadata.num_rows)
+
+    @property
+    def floats(self) -> frozenset[str]:
+        """The columns of floats."""
+        return frozenset(field.name for field in self.schema if pa.types.is_floating(field.type))
+
+    def whole_floats(self, names: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """Which of these columns of floats hold whole numbers alone, and which have nulls, in one pass over them."""
+        whole, nulls = set(names), set()
+        with _opened(self.version.path) as file:
+            for batch in file.iter_batches(columns=sorted(names)) if names else ():
+                for name in names & set(batch.schema.names):
+                    array = batch.column(name)
+                    if not pa.types.is_floating(array.type):  # nulls alone
+                        nulls.add(name)
+                        continue
+                    values = array.drop_null().to_numpy(zero_copy_only=False)
+                    present = values[values == values]  # noqa: PLR0124 - drops NaN
+                    if len(present) < len(array):
+                        nulls.add(name)
+                    if not whole_numbers(present):
+                        whole.discard(name)
+        return frozenset(whole), frozenset(nulls)
+
+    def divided(self, pieces: int) -> list[Self]:
+        """About so many tables of rows that follow one another: whole row groups where there are enough of them."""
+        with self.version.reading(), _opened(self.version.path) as file:
+            ends = list(accumulate(_group_sizes(file)))
+        stop = self.begin + self.about
+        even = [self.begin + self.about * piece // pieces for piece in range(1, pieces)]
+        inside = [end for end in ends if self.begin < end < stop]
+        cuts = {min(inside, key=lambda end: abs(end - cut)) for cut in even} if len(inside) >= pieces - 1 else set(even)
+        bounds = [self.begin, *sorted(cuts - {self.begin, stop}), stop]
+        return [replace(self, begin=start, about=end - start) for start, end in pairwise(bounds)]
 
     @property
     def name(self) -> str:
@@ -128,7 +177,14 @@ class ParquetTable:
 
     def where(self, row: int, line: int | None = None) -> str:  # noqa: ARG002 - the signature is every table's
         """Say where a row stands."""
-        return f"row {row}"
+        return f"row {row} (row {row - self.first + self.begin} of {self.name})" if self.is_part else f"row {row}"
+
+    def numbered(self, start: int, count: int) -> range:
+        """What the index of so many rows from number `start` on is, where no column is."""
+        if self.numbers is None:
+            return range(start, start + count)
+        place = start - self.first + self.begin
+        return self.numbers[place : place + count]
 
     def chunks(self, size: int = 5000) -> Iterator[ParquetChunk]:
         """Stream the rows.
@@ -136,7 +192,7 @@ class ParquetTable:
         Raises:
             CampaignError: the file is damaged, or was changed since it was opened.
         """
-        start = 0
+        start = self.first
         with closing(self._batches(size)) as batches:
             while (batch := self._batch(batches)) is not None:
                 if batch.num_rows:
@@ -145,11 +201,89 @@ class ParquetTable:
 
     def _batches(self, size: int) -> Generator[pa.RecordBatch, None, None]:
         with _opened(self.version.path) as file:
-            yield from file.iter_batches(batch_size=size)
+            groups, before = _groups_with(file, self.begin, self.begin + self.about)
+            for batch in _cut(file.iter_batches(batch_size=size, row_groups=groups), before, self.about):
+                yield batch if batch.schema.equals(self.schema) else batch.select(self.schema.names).cast(self.schema)
 
     def _batch(self, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
         with self.version.reading():
             return next(batches, None)
+
+
+def united(tables: Sequence[ParquetTable]) -> tuple[ParquetTable, ...]:
+    """Tables of the same columns as parts of one, each with the types that all have together.
+
+    Raises:
+        CampaignError: two of them have different types in a column.
+    """
+    index = tables[0].index if all(table.index == tables[0].index for table in tables) else ()
+    told = [table for table in tables if table.about] or tables[:1]  # a part without rows has any type
+    schema = pa.schema([(name, _united_type(name, told)) for name in (*tables[0].columns, *index)])
+    gaps = frozenset[str]().union(*(table.gaps for table in tables))
+    candidates = gaps & {field.name for field in schema if pa.types.is_floating(field.type)}
+    whole, nulls = candidates, frozenset[str]()
+    for table in told if candidates else ():
+        with table.version.reading():
+            found = table.whole_floats(candidates)
+        whole, nulls = whole & found[0], nulls | found[1]
+    firsts = accumulate((table.about for table in tables), initial=0)
+    common = {"schema": schema, "gaps": gaps, "whole": whole & nulls, "index": index, "numbers": None, "is_part": True}
+    return tuple(replace(table, **common, first=first) for table, first in zip(tables, firsts, strict=False))
+
+
+def _united_type(name: str, tables: Sequence[ParquetTable]) -> pa.DataType:
+    first, kind = tables[0], tables[0].schema.field(name).type
+    for table in tables[1:]:
+        other = table.schema.field(name).type
+        if (both := _common_type(kind, other)) is None:
+            raise CampaignError(
+                f"{table.name}: column {name!r} holds {other}, but {kind} in {first.name}: "
+                "write all parts with the same types"
+            )
+        if pa.types.is_null(kind):
+            first = table
+        kind = both
+    return kind
+
+
+def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """The type that two parts of a column have together, if it changes nothing: nulls fit all, texts fit texts."""
+    kinds = pa.types
+    if one.equals(other) or kinds.is_null(other):
+        return one
+    if kinds.is_null(one):
+        return other
+    if all(kinds.is_string(kind) or kinds.is_large_string(kind) for kind in (one, other)):
+        return pa.large_string()
+    if kinds.is_dictionary(one) and kinds.is_dictionary(other):
+        inner = _common_type(one.value_type, other.value_type)
+        return pa.dictionary(pa.int32(), inner) if inner is not None else None
+    if kinds.is_list(one) and kinds.is_list(other):
+        inner = _common_type(one.value_type, other.value_type)
+        return pa.list_(inner) if inner is not None else None
+    return None
+
+
+def _group_sizes(file: pq.ParquetFile) -> list[int]:
+    return [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+
+
+def _groups_with(file: pq.ParquetFile, begin: int, stop: int) -> tuple[list[int], int]:
+    """The row groups that hold the rows from `begin` to `stop`, and how many rows of the first one come before."""
+    spans = list(pairwise(accumulate(_group_sizes(file), initial=0)))
+    groups = [group for group, (first, end) in enumerate(spans) if first < stop and end > begin]
+    return groups, begin - spans[groups[0]][0] if groups else 0
+
+
+def _cut(batches: Iterable[pa.RecordBatch], before: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """So many rows, after those that come before."""
+    for batch in batches:
+        kept = batch.slice(min(before, batch.num_rows), rows)
+        before = max(before - batch.num_rows, 0)
+        rows -= kept.num_rows
+        yield kept
+        if not rows:
+            return
 
 
 @contextmanager
@@ -181,22 +315,6 @@ def _columns_with_nulls(metadata: pq.FileMetaData) -> frozenset[str]:
     leaves = [group.column(index) for group in groups for index in range(group.num_columns)]
     statistics = ((leaf.path_in_schema, leaf.statistics) for leaf in leaves)
     return frozenset(path for path, found in statistics if not found or not found.has_null_count or found.null_count)
-
-
-def _whole_columns(file: pq.ParquetFile, gaps: frozenset[str]) -> frozenset[str]:
-    """Find the float columns that have nulls and else only whole numbers, in one pass over these columns."""
-    floats = [field.name for field in file.schema_arrow if pa.types.is_floating(field.type) and field.name in gaps]
-    whole, nulls = set(floats), set()
-    for batch in file.iter_batches(columns=floats) if floats else ():
-        for name in list(whole):
-            array = batch.column(name)
-            values = array.drop_null().to_numpy(zero_copy_only=False)
-            present = values[values == values]  # noqa: PLR0124 - drops NaN
-            if len(present) < len(array):
-                nulls.add(name)
-            if not whole_numbers(present):
-                whole.discard(name)
-    return frozenset(whole & nulls)
 
 
 def _nullable(kind: pa.DataType) -> Any:

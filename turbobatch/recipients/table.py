@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from turbobatch.recipients.version import FileVersion
+    from turbobatch.recipients.version import Version
 
 MAX_WHOLE = 2**53
 """Up to here a float holds every whole number, so a whole float may stand for an integer."""
@@ -73,8 +73,8 @@ class Table(Protocol):
         ...
 
     @property
-    def about(self) -> int:
-        """How many rows there are; of a text file, an estimate by how it begins."""
+    def about(self) -> int | None:
+        """How many rows there are; of a text file, an estimate by how it begins; None if that takes reading them."""
         ...
 
     @property
@@ -83,8 +83,8 @@ class Table(Protocol):
         ...
 
     @property
-    def version(self) -> FileVersion | None:
-        """The version of its file that all rows come from; None for a table without a file."""
+    def version(self) -> Version | None:
+        """The version of its file or folder that all rows come from; None for a table without one."""
         ...
 
     def chunks(self, size: int = 5000) -> Iterator[Chunk]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import deque
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
 
 from turbobatch.errors import CampaignError
 from turbobatch.recipients.encodings import find_encoding
@@ -64,9 +65,22 @@ class TextChunk:
         return pd.DataFrame(list(self.cells), columns=list(self.columns), index=index, dtype=str)
 
 
+class Span(NamedTuple):
+    """Some records of a text file: the line on which the first one begins, from 1, and how many there are."""
+
+    line: int
+    rows: int
+
+
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """A text file. `header` is its first record as it stands: a blank last name in it is no column."""
+    """A text file, or a part of a table.
+
+    Attributes:
+        header: its first record as it stands: a blank last name in it is no column.
+        first: the number of its first row.
+        span: the records that are read; None: all.
+    """
 
     version: FileVersion
     encoding: str
@@ -74,6 +88,8 @@ class TextTable:
     header: tuple[str, ...]
     columns: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    first: int = 0
+    span: Span | None = None
 
     @classmethod
     def open(cls, version: FileVersion, encoding: str | None = None, delimiter: str | None = None) -> Self:
@@ -104,6 +120,8 @@ class TextTable:
     @property
     def about(self) -> int:
         """How many rows there are, by the length of the first ones."""
+        if self.span is not None:
+            return self.span.rows
         with file_errors(self.version.path), self.version.path.open("rb") as file:
             sample = file.read(_SAMPLE)
         lines = max(sample.count(b"\n"), 1)
@@ -120,16 +138,38 @@ class TextTable:
             CampaignError: a row has more or fewer cells than the header, a quote isn't closed, or the file was changed
                 since it was opened.
         """
-        sizes = chain((1,), repeat(size))
-        with closing(_records(self.version.path, self.encoding, self.delimiter, sizes, self.version)) as records:
-            next(records, None)  # the header
-            start = 0
+        with closing(self._read(size)) as records:
+            start = self.first
             while batch := self._batch(records):
                 lines, cells = batch
                 self._check_widths(start, lines, cells)
                 self._drop_nameless_columns(start, lines, cells)
                 yield TextChunk(start, self.columns, cells, lines)
                 start += len(cells)
+
+    def spans(self, size: int) -> list[Span]:
+        """Divide the file into spans of at most `size` rows each; one without rows if it has none.
+
+        Raises:
+            CampaignError: a quote isn't closed, or the file was changed since it was opened.
+        """
+        with closing(self._read(size)) as records:
+            found = []
+            while batch := self._batch(records):
+                found.append(Span(batch[0][0], len(batch[0])))
+        return found or [Span(1, 0)]
+
+    def _read(self, size: int) -> Generator[_Records, None, None]:
+        """The records of rows, so many at a time."""
+        given = self.version.path, self.encoding, self.delimiter
+        if self.span is not None:
+            whole, rest = divmod(self.span.rows, size)
+            sizes = chain(repeat(size, whole), (rest,) if rest else ())
+            yield from _records(*given, sizes, version=self.version, start=self.span.line)
+            return
+        with closing(_records(*given, chain((1,), repeat(size)), version=self.version)) as records:
+            next(records, None)  # the header
+            yield from records
 
     def _batch(self, records: Iterator[_Records]) -> _Records | None:
         # The end counts as read too: a file that is being written anew may be short for a moment.
@@ -161,9 +201,17 @@ class TextTable:
 
 
 def _records(
-    path: Path, encoding: str, delimiter: str, sizes: Iterable[int], version: FileVersion | None = None
+    path: Path,
+    encoding: str,
+    delimiter: str,
+    sizes: Iterable[int],
+    *,
+    version: FileVersion | None = None,
+    start: int = 1,
 ) -> Generator[_Records, None, None]:
     """Yield the records that aren't blank, so many at a time; of that version of the file, if given.
+
+    `start` is a line on which a record begins: those before it are passed over.
 
     Spreadsheets leave rows of delimiters alone behind, and begin with `sep=;` where they want to be told the delimiter.
     """
@@ -173,7 +221,7 @@ def _records(
         with file_errors(path), path.open(encoding=encoding, newline="") as file:
             if version is not None:
                 version.check(file.fileno())
-            skipped = _skip_preamble(file)
+            skipped = _skip_preamble(file, start)
             line += skipped
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             for size in sizes:
@@ -200,14 +248,17 @@ def _records(
         raise CampaignError(f"{name} can't be read as {encoding} from line {line} on: {one_line(error)}") from error
 
 
-def _skip_preamble(file: TextIO) -> int:
-    """Read past a byte order mark and a `sep=` line; tells how many lines that was."""
+def _skip_preamble(file: TextIO, start: int = 1) -> int:
+    """Read past a byte order mark and a `sep=` line, and up to line `start`; tells how many lines that was."""
     if file.read(1) != "\ufeff":
         file.seek(0)
-    start = file.tell()
+    if start > 1:
+        deque(islice(file, start - 1), maxlen=0)
+        return start - 1
+    begin = file.tell()
     if _SEPARATOR_LINE.fullmatch(file.readline()):
         return 1
-    file.seek(start)
+    file.seek(begin)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Which version of a file was opened: all that is read of it, now and later in a run, must come from that one."""
+"""Which version of a file, or of a folder of files, was opened: all that is read of it must come from that one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from turbobatch.errors import CampaignError
 from turbobatch.recipients.table import file_errors, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -48,12 +48,7 @@ class FileVersion:
 
     def change(self) -> str | None:
         """What to say where the results of this version, which was sent, are joined with another one."""
-        if self.is_current():
-            return None
-        return (
-            f"{one_line(self.path.name)} was changed since a run read it: the results join the table as it is now; "
-            "what was sent is found by its key"
-        )
+        return None if self.is_current() else changed_since(self.path)
 
     def check(self, handle: int | None = None) -> None:
         """Refuse another version.
@@ -77,3 +72,83 @@ class FileVersion:
             yield
         finally:
             self.check()
+
+    def same_elsewhere(self) -> FileVersion:
+        """This version as another process finds it, perhaps on another machine, where device and inode are others.
+
+        Raises:
+            CampaignError: the file isn't there, or has another size or time of change.
+        """
+        try:
+            found = FileVersion.of(self.path)
+        except OSError as error:
+            raise CampaignError(f"{one_line(self.path)} can't be read: {one_line(error.strerror or error)}") from error
+        if (found.size, found.modified) != (self.size, self.modified):
+            raise CampaignError(f"{one_line(self.path.name)} was changed while it was in use")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class FolderVersion:
+    """The files of a folder, all of them: one that is replaced, added or removed makes another version."""
+
+    path: Path
+    files: tuple[FileVersion, ...]
+
+    @classmethod
+    def of(cls, path: Path, names: Sequence[str]) -> Self:
+        """Look at the files of these names.
+
+        Raises:
+            OSError: one isn't there any more.
+        """
+        return cls(path, tuple(FileVersion.of(path / name) for name in names))
+
+    def is_current(self) -> bool:
+        """Whether the folder still has these versions of these files, and no others."""
+        return self._is_same_list() and all(item.is_current() for item in self.files)
+
+    def change(self) -> str | None:
+        """What to say where the results of this version, which was sent, are joined with another one."""
+        if not self._is_same_list():
+            return changed_since(self.path)
+        return next(filter(None, (item.change() for item in self.files)), None)
+
+    def check(self) -> None:
+        """Refuse another version.
+
+        Raises:
+            CampaignError: a file was replaced, added or removed.
+        """
+        with file_errors(self.path):
+            if not self._is_same_list():
+                raise CampaignError(f"{one_line(self.path.name)} was changed while it was in use: it has other files")
+        for item in self.files:
+            item.check()
+
+    def _is_same_list(self) -> bool:
+        try:
+            return visible_names(self.path) == {item.path.name for item in self.files}
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+Version = FileVersion | FolderVersion
+"""What a table was read from."""
+
+
+def visible_names(folder: Path) -> set[str]:
+    """What is in a folder, but for what hides, or begins with `_`: notes that others have left, such as `_SUCCESS`.
+
+    Raises:
+        OSError: the folder can't be read.
+    """
+    return {name for name in os.listdir(folder) if not name.startswith((".", "_"))}  # noqa: PTH208 - names are enough
+
+
+def changed_since(path: Path) -> str:
+    """One line about a table that isn't any more what was sent."""
+    return (
+        f"{one_line(path.name)} was changed since a run read it: the results join the table as it is now; "
+        "what was sent is found by its key"
+    )
