@@ -46,6 +46,7 @@ def _connected(on: object, environment: Mapping[str, str], held: ExitStack) -> C
             f"{on!r} is no cluster: give a Dask Client, a scheduler's address (tcp://HOST:8786), or local:4"
         )
     address: Any = on
+    held.enter_context(_quiet())
     try:
         if local is not None:
             address = held.enter_context(_local_cluster(int(local[1]) if local[1] else None, environment))
@@ -54,6 +55,18 @@ def _connected(on: object, environment: Mapping[str, str], held: ExitStack) -> C
         said = " ".join(str(error).split()) or type(error).__name__
         raise CampaignError(f"the cluster {on} can't be used ({said}): check its address, or start it") from error
     return client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what Dask says of each connection; what matters of it, the run tells."""
+    log = logging.getLogger("distributed")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _local_cluster(workers: int | None, environment: Mapping[str, str]) -> Any:
