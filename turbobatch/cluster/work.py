@@ -17,7 +17,6 @@ from turbobatch.events import Known, Retrying, Settled, Waiting
 from turbobatch.feed import Feed, Preparation
 from turbobatch.journal import open_journal
 from turbobatch.policy import Status, StopReason
-from turbobatch.progress import log_event
 from turbobatch.rates import Pacer
 from turbobatch.suppression import Suppressed, load_suppressed
 
@@ -99,7 +98,6 @@ def _engine(sending: Sending, part: Part, control: Control, report: Report, held
         window=sending.window,
         policy=sending.policy,
         control=control,
-        emit=log_event,
     )
     held.callback(engine.close)
     engine.listen(report.hear)
