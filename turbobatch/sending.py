@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -15,7 +16,6 @@ from turbobatch.terminal import SOME_ROWS_NOT_SENT, STOPPED_EARLY, ask, fail, is
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     import pandas as pd
 
@@ -116,7 +116,7 @@ class Counts:
 
 def write(
     campaign: Campaign,
-    output: Path,
+    output: str,
     *,
     for_excel: bool,
     deliveries: Deliveries | None = None,
@@ -161,9 +161,9 @@ def write(
     return seen.rows, elsewhere
 
 
-def unwritten(output: Path, command: str) -> str:
+def unwritten(output: str, command: str) -> str:
     """What the report's file is where it couldn't be written, and the command that writes it."""
-    state = "is still the old one" if output.exists() else "wasn't written"
+    state = "is still the old one" if Path(output).exists() else "wasn't written"
     return f"the report {output} {state}: write it with {command}"
 
 

@@ -100,7 +100,12 @@ def report(
 
 
 def audit(
-    source: Annotated[Path, typer.Argument(metavar="REPORT|CAMPAIGN", help="A report, or a campaign.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REPORT|CAMPAIGN", help="A report (a file, or a folder of Parquet files), or a campaign."
+        ),
+    ],
     output: OptionalOutput = None,
     recipients: Recipients = None,
     journal: JournalPlace = None,
@@ -131,21 +136,22 @@ def audit(
         tell(failures.text())
     else:
         write_report(found, output)
-        tell(failures.written_text(output))
+        tell(failures.written_text(Path(output)))
     if deliveries is not None:
         tell(deliveries_text(deliveries))
-    campaign, corrected = source if loaded is not None else "CAMPAIGN", output or Path(CORRECTED)
+    campaign, corrected = source if loaded is not None else "CAMPAIGN", output or CORRECTED
     send = command_text("send", campaign, recipients=corrected, output=MENDED, journal=journal)
-    if advice := correcting_text(failures, output, send):
+    if advice := correcting_text(failures, Path(output) if output is not None else None, send):
         tell(advice)
 
 
 def _campaign_at(source: Path, recipients: Path | None, journal: str | None) -> Campaign | None:
     """The campaign, if it is one and no report."""
     from turbobatch.recipients.table import file_errors
+    from turbobatch.report.parts import is_report_folder
 
     with file_errors(source):
-        if source.is_dir() or source.suffix == ".toml":
+        if (source.is_dir() and not is_report_folder(source)) or source.suffix == ".toml":
             return load(source, recipients, journal=journal)
     if recipients is not None or journal is not None:
         raise CampaignError(
@@ -154,7 +160,7 @@ def _campaign_at(source: Path, recipients: Path | None, journal: str | None) -> 
     return None
 
 
-def _check_audits_path(output: Path, campaign: Campaign | None, *, yes: bool) -> None:
+def _check_audits_path(output: str, campaign: Campaign | None, *, yes: bool) -> None:
     """Find out before the work what would keep an audit from being written, and ask before one is replaced."""
     from turbobatch.recipients import open_table
     from turbobatch.recipients.audited import is_audit
@@ -163,7 +169,7 @@ def _check_audits_path(output: Path, campaign: Campaign | None, *, yes: bool) ->
     check_report_path(output)
     if campaign is not None:
         check_not_own(campaign, output)
-    if yes or not output.exists():
+    if yes or not Path(output).exists():
         return
     try:
         table = open_table(output)
@@ -208,7 +214,7 @@ def _about(campaign: Campaign | None, source: Path) -> int | None:
 
     if campaign is not None:
         return campaign.source().table.about
-    if source.suffix.lower() not in {".csv", ".tsv", ".parquet"}:
+    if source.suffix.lower() not in {".csv", ".tsv", ".parquet"} and not source.is_dir():
         return None
     try:
         return open_table(source).about

@@ -66,7 +66,7 @@ def check(
 def _checked(
     loaded: Campaign,
     client: TurboClient | None,
-    output: Path | None,
+    output: str | None,
     api: str | None,
     validate: Callable[[Need], object] | Literal[False],
 ) -> Problems:
@@ -113,7 +113,7 @@ def preview(
     campaign: CampaignPath,
     row: Annotated[int, typer.Option(min=0, help="Counted from 0.")] = 0,
     form: Annotated[str, typer.Option("--format", help="text, html, eml or wire")] = "text",
-    output: OptionalOutput = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file to write.")] = None,
     recipients: Recipients = None,
     api: ApiName = None,
 ) -> None:
@@ -123,16 +123,21 @@ def preview(
     if output is None:
         tell(text)
         return
-    from turbobatch.report import replacing
+    from turbobatch.report.atomic import replacing
 
-    check_not_own(loaded, output)
+    check_not_own(loaded, str(output))
     with replacing(output) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def send(
     campaign: CampaignPath,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The report to write.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE|FOLDER/", help="The report, or NAME/ for a folder of Parquet files."
+        ),
+    ] = None,
     recipients: Recipients = None,
     rate: Annotated[str | None, typer.Option(help='Such as "20/second, 5000/day".')] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="POSTs in flight at most.")] = None,
