@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from turbobatch.cluster import Dispatch, Orders
     from turbobatch.progress import Tick
     from turbobatch.recipients import Table
+    from turbobatch.reported import Reported
     from turbobatch.sendapi import SendApi
     from turbobatch.units import Source
     from turbobatch.validation import Need
@@ -329,6 +330,19 @@ class Campaign(Outcomes):
         credentials = client.environment() if client is not None else {}
         with open_pool(on, credentials | shared_journal(self.journal_place).environment()) as dask:
             yield dask
+
+    def report_by(self, dask: DaskClient, plan: Plan, path: str | Path, tick: Tick) -> Reported:
+        """Have a cluster write the report in parts, into a folder; tells what it says in short.
+
+        Raises:
+            CampaignError: the plan was made without a cluster, or the folder can't be written by all workers.
+            JournalError: the journal can't be used.
+        """
+        from turbobatch.cluster import ClusterPlan, report_by
+
+        if not isinstance(plan, ClusterPlan):
+            raise CampaignError("the plan was made for this process alone: plan with on= too")
+        return report_by(dask, self._orders(resend=False), plan.parts, path, tick)
 
     def _orders(self, *, resend: bool) -> Orders:
         from turbobatch.cluster import Orders, shared_journal

@@ -50,6 +50,14 @@ Recipients = Annotated[
     ),
 ]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", help="The URL up to and without /mail/send.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="CLUSTER",
+        help="Have the workers of a Dask cluster do it: tcp://HOST:8786, or local:4 for so many processes here.",
+    ),
+]
 ApiName = Annotated[str | None, typer.Option("--api", help="v1 or v2; else by the credentials found.")]
 
 

@@ -14,6 +14,7 @@ import typer
 from turbobatch.cli.common import (
     BaseUrl,
     CampaignPath,
+    Cluster,
     JournalPlace,
     OptionalOutput,
     Output,
@@ -26,7 +27,7 @@ from turbobatch.cli.common import (
     make_client,
 )
 from turbobatch.errors import CampaignError
-from turbobatch.sending import Counts, write
+from turbobatch.sending import write
 from turbobatch.terminal import ask, is_terminal, tell
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def status(
 
     loaded = load(campaign, recipients, journal=journal)
     check_journal(loaded, journal)
+    from turbobatch.reported import Counts
+
     counts = Counts()
     with loaded.look() as results:
         with reading(bar=is_terminal(sys.stderr), rows=results.table.about) as tick:
@@ -90,11 +93,21 @@ def report(
     for_excel: Annotated[bool, typer.Option("--for-excel", help="Make a CSV or TSV report safe for Excel.")] = False,
     delivery: WithDelivery = False,
     base_url: BaseUrl = None,
+    on: Cluster = None,
 ) -> None:
     """Write the report from the journal, at any time."""
+    from turbobatch.report.parts import is_folder
+
     loaded = load(campaign, recipients, journal=journal)
     check_output(loaded, output)
     check_journal(loaded, journal)
+    if on is not None:
+        if delivery or not is_folder(output):
+            raise CampaignError("--on writes a report in parts, without deliveries: name a folder, such as -o report/")
+        with loaded.cluster(on) as dask:
+            plan = loaded.plan(progress=is_terminal(sys.stderr), on=dask)
+            write(loaded, output, for_excel=for_excel, warned=False, by=(dask, plan))
+        return
     found = _deliveries(loaded.result_chunks, base_url, loaded.name) if delivery else None
     write(loaded, output, for_excel=for_excel, deliveries=found, warned=False)
 

@@ -8,6 +8,7 @@ under a lease. Dask may run a part twice; its emails leave once.
 from turbobatch.cluster.dispatch import Dispatch
 from turbobatch.cluster.orders import Account, Orders, Sending, shared_journal
 from turbobatch.cluster.pool import check_workers, open_pool
+from turbobatch.cluster.reporting import report_by
 from turbobatch.cluster.survey import ClusterPlan, survey
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Sending",
     "check_workers",
     "open_pool",
+    "report_by",
     "shared_journal",
     "survey",
 ]
