@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from distributed import Client as DaskClient
 
-    from turbobatch.campaign import Campaign, On
+    from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
+    from turbobatch.cluster.campaign import On
     from turbobatch.delivery import Deliveries
     from turbobatch.plan import Plan
     from turbobatch.run import Run

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _TRIES = 3  # of a part whose worker lost its journal
 _GONE = 15.0  # seconds that the scheduler may be out of reach
-_NO_WORKERS = "workers"
 
 
 @dataclass(slots=True)
@@ -78,6 +77,7 @@ class Dispatch:
     _news: queue.SimpleQueue[Future | dict[str, Any]] = field(default_factory=queue.SimpleQueue, init=False)
     _fault: Exception | None = field(default=None, init=False)
     _waiting: str = field(default="", init=False)
+    _has_workers: bool = field(default=True, init=False)
     _seen_at: float = field(default_factory=time.monotonic, init=False)  # the scheduler
 
     def __post_init__(self) -> None:
@@ -156,7 +156,9 @@ class Dispatch:
     def _give_out(self) -> None:
         """Give each worker that has none a part."""
         busy = {errand.worker for errand in self._errands.values()}
-        for worker in self.dask.scheduler_info()["workers"]:
+        workers = self.dask.scheduler_info()["workers"]
+        self._has_workers = bool(workers)
+        for worker in workers:
             if worker not in busy and self._waits:
                 self._give(self._waits.popleft(), worker)
 
@@ -217,13 +219,13 @@ class Dispatch:
             self.stop_reason, self.stop_message = reason, message
 
     def _tell_waiting(self) -> None:
-        """Tell what all workers wait for."""
-        reasons = {errand.waiting for errand in self._errands.values()}
-        reason, until = (
-            max(reasons, key=lambda one: one[1], default=("", 0.0)) if all(r for r, _ in reasons) else ("", 0.0)
-        )
-        if not self._errands and self._waits and self.stop_reason is None:
-            reason, until = ("Resume" if self.control.pause.is_set() else _NO_WORKERS), time.time()
+        """Tell what all workers wait for, or the whole run."""
+        told = [errand.waiting for errand in self._errands.values()]
+        reason, until = max(told, key=lambda one: one[1]) if told and all(why for why, _ in told) else ("", 0.0)
+        if self.control.pause.is_set():
+            reason, until = "Resume", 0.0
+        elif not self._has_workers:
+            reason, until = "workers", 0.0
         if reason != self._waiting:
             self.emit(Waiting(reason, until))
         self._waiting = reason

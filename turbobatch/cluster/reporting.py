@@ -1,22 +1,27 @@
-"""A report in parts, each written by a worker; the folder takes its place when all of them are there."""
+"""Results part by part: a report whose parts workers write, or a Dask DataFrame of them."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from turbobatch.errors import CampaignError
 from turbobatch.journal import read_journal
 from turbobatch.report.parts import report_folder, write_part
 from turbobatch.reported import Reported
-from turbobatch.results import Results
+from turbobatch.results import Results, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    import pandas as pd
     from distributed import Client
 
     from turbobatch.cluster.orders import Orders, Part
+    from turbobatch.cluster.survey import ClusterPlan
+    from turbobatch.recipients import Table
 
 
 def report_by(
@@ -47,10 +52,43 @@ def report_by(
 
 def write_report_part(orders: Orders, part: Part, folder: str) -> tuple[str, Reported]:
     """Write a part of the report: what Dask runs, also again; tells its file."""
-    source = orders.source(part.portion.open(part.first))
     reported = Reported(part.first)
+    with _results(orders, part, part.portion.open(part.first)) as results:
+        written = write_part(reported.counted(results.frames()), Path(folder), part.number)
+    return str(written), reported
+
+
+def lazy_results(orders: Orders, plan: ClusterPlan) -> Any:
+    """A Dask DataFrame's rows with their result columns, as another one; None of another table."""
+    from turbobatch.recipients.portions import DaskPortion
+
+    if not all(isinstance(part.portion, DaskPortion) for part in plan.parts):
+        return None
+    from dask.dataframe import from_delayed
+    from dask.delayed import delayed
+
+    table: Any = plan.table
+    frames = []
+    for part in plan.parts:
+        portion: Any = part.portion
+        frames.append(delayed(results_of)(orders, replace(part, portion=portion.emptied()), portion.delayed))
+    return from_delayed(frames, meta=joined(table.data, []), verify_meta=False)
+
+
+def results_of(orders: Orders, part: Part, frame: pd.DataFrame) -> pd.DataFrame:
+    """A partition's rows, which were computed, with their result columns."""
+    portion: Any = part.portion
+    with _results(orders, part, portion.computed(frame).open(part.first)) as results:
+        found = results.frame()
+    found.attrs = {}  # Dask compares those of partitions
+    return found
+
+
+@contextmanager
+def _results(orders: Orders, part: Part, table: Table) -> Iterator[Results]:
+    source = orders.source(table)
     with read_journal(orders.journal, orders.campaign) as journal:
-        results = Results(
+        yield Results(
             table=source.table,
             layout=source.layout,
             merger=source.merger,
@@ -58,5 +96,3 @@ def write_report_part(orders: Orders, part: Part, folder: str) -> tuple[str, Rep
             campaign=orders.campaign,
             elsewhere=part.elsewhere,
         )
-        written = write_part(reported.counted(results.frames()), Path(folder), part.number)
-    return str(written), reported
