@@ -357,6 +357,36 @@ class Campaign(Clustered):
             emit=self.emit,
         )
 
+    def report(
+        self,
+        path: str | Path,
+        recipients: Recipients | None = None,
+        *,
+        for_excel: bool = False,
+        progress: bool = True,
+        on: On | None = None,
+    ) -> Path:
+        """Write the report from the journal, at any time, without holding the table; see `write_report`.
+
+        With `on` the workers of a cluster write it in parts: `path` is a folder then, at the same place for all of them.
+
+        Raises:
+            CampaignError: the table can't be read, or the report not written.
+            JournalError: the journal can't be used.
+        """
+        from turbobatch.report import write_report
+        from turbobatch.report.parts import is_folder
+
+        if on is None:
+            return write_report(self.result_chunks(recipients), path, for_excel=for_excel)
+        if not is_folder(path):
+            raise CampaignError(f"{path}: workers write a report in parts: name a folder, such as report/")
+        with self.cluster(on) as dask:
+            plan = self.plan(recipients, progress=progress, on=dask)
+            with reading("report", bar=progress, rows=plan.rows) as tick:
+                self.report_by(dask, plan, path, tick)
+        return Path(path)
+
     def send_test(
         self, address: str, recipients: Recipients | None = None, client: TurboClient | None = None, *, rows: int = 1
     ) -> Iterator[tuple[int, SendResult | str]]:
