@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turbobatch.check import any_account, checking, whole
@@ -28,7 +29,6 @@ from turbobatch.validation import Validating, account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import dask.dataframe as dd
     import pandas as pd
@@ -368,7 +368,7 @@ class Campaign(Clustered):
     ) -> Path:
         """Write the report from the journal, at any time, without holding the table; see `write_report`.
 
-        With `on` the workers of a cluster write it in parts: `path` is a folder then, at the same place for all of them.
+        With `on` the workers of a cluster write it in parts: `path` is a folder then, the same one for all of them.
 
         Raises:
             CampaignError: the table can't be read, or the report not written.
@@ -379,7 +379,7 @@ class Campaign(Clustered):
 
         if on is None:
             return write_report(self.result_chunks(recipients), path, for_excel=for_excel)
-        if not is_folder(path):
+        if Path(path).suffix and not is_folder(path):
             raise CampaignError(f"{path}: workers write a report in parts: name a folder, such as report/")
         with self.cluster(on) as dask:
             plan = self.plan(recipients, progress=progress, on=dask)
