@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from turbobatch.recipients.table import Chunk
     from turbobatch.recipients.version import FileVersion
 
-    Part = TextTable | ParquetTable
+    Part = TextTable | ParquetTable  # of one file
 
 _FORMATS = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".tsv": "TSV", ".txt": "text"}
 _DIGITS = re.compile(r"([0-9]+)")
