@@ -12,7 +12,7 @@ SECOND = 1_000_000_000
 
 _SHARE = 40  # of a period, within which a permit is to be spent: it costs as much of the rate
 _WIDEST = SECOND // 4
-_TRIPS = 20  # the last ones, of which the quickest tells how far the server is
+_TRIPS = 20  # the last ones, which tell how far the server is
 _ROOM = 3  # times a round trip; one is lost between the two ends' clocks
 _MEMORY = SECOND  # what a server may forget when it falls: commits of 3 * wal_writer_delay, 0.6 s as it is delivered
 
@@ -26,6 +26,7 @@ class Reservation:
         spread: how long after its slot a permit may be spent.
         ask_at: when there may be more.
         held_by: the period of the quota that is waited for, if it is one.
+        booked: the time for which a quota counts it, by which all of it is spent or forfeited.
     """
 
     clock: int
@@ -35,11 +36,12 @@ class Reservation:
     spread: int
     ask_at: int
     held_by: int | None
+    booked: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Permit:
-    """May be spent from `opens` to `closes`, both included; `booked` by the server's clock."""
+    """May be spent from `opens` to `closes`, both included; `booked` as its reservation."""
 
     opens: int
     closes: int
@@ -61,16 +63,21 @@ class Permits:
     def __init__(self, spread: int) -> None:
         self._spread = spread
         self._held: deque[_Permit] = deque()
-        self._unspent: Counter[int] = Counter()  # by when they were booked
+        self._unspent: Counter[int] = Counter()  # by the time they were booked for
         self._trips: deque[int] = deque(maxlen=_TRIPS)
         self._recent: deque[tuple[int, int]] = deque()  # when they were received, and how many
         self.ask_at = 0
         self.held_by: int | None = None
 
     @property
+    def trip(self) -> int:
+        """How long the way to the server and back takes usually: of the last ones, half were as quick."""
+        return sorted(self._trips)[(len(self._trips) - 1) // 2] if self._trips else 0
+
+    @property
     def spread(self) -> int:
         """How long after its slot a permit should stay good, so that long trips leave some of it."""
-        return max(self._spread, _ROOM * min(self._trips, default=0))
+        return max(self._spread, _ROOM * self.trip)
 
     def receive(self, left: int, came: int, given: Reservation) -> None:
         """Take in the answer to a request that left and came back at these times by the clock here.
@@ -81,7 +88,7 @@ class Permits:
         self._trips.append(came - left)
         for number in range(given.granted):
             ahead = given.first + number * given.step - given.clock
-            permit = _Permit(came + ahead, left + ahead + given.spread, given.clock)
+            permit = _Permit(came + ahead, left + ahead + given.spread, given.booked)
             if permit.opens <= permit.closes:
                 self._held.append(permit)
             else:  # the trip took longer than it is good for
@@ -120,7 +127,7 @@ class Permits:
             self._unspent[self._held.popleft().booked] += 1
 
     def unspent(self) -> tuple[int, int]:
-        """How many were forfeited of those booked at one time, and that time; (0, 0) if none. They count as told."""
+        """How many were forfeited of those booked for one time, and that time; (0, 0) if none. They count as told."""
         if not self._unspent:
             return 0, 0
         booked, count = self._unspent.popitem()

@@ -10,10 +10,11 @@ and no S is below the first one less D.
 
 *Clocks.* An answer carries the server's time, which it read while it was asked: that places each slot between two times
 of the clock here, as far apart as the trip took. Where trips are long, S is three of them: that costs some of the rate,
-and for as long (and 5 s) only. A clock that is put back or forward costs a pause, not the ceiling.
+and for as long (and 5 s) only. A server's clock that is put back costs a pause; one that is put forward lets
+those that are held then, of 300 ms at most, go beside the next ones.
 
-*Batches.* As much is reserved at once as goes in 50 ms, if it is wanted, and nothing that lies more than 250 ms ahead,
-so that a slow rate isn't held by who needn't have it. While nothing can be granted, nobody asks.
+*Batches.* As much is reserved at once as goes in 50 ms and a trip, if it is wanted, and nothing that lies more than
+250 ms ahead: a slow rate isn't held by who needn't have it. While nothing can be granted, nobody asks.
 
 *Quotas*, limits over more than a minute, count what was reserved in buckets of a 96th of their period; a window counts
 each bucket that it touches whole, so it is too careful by as much at most. What was forfeited is given back.
@@ -102,7 +103,7 @@ class SharedRate:
     Args:
         journal: whose campaign it is.
         rate: its limits.
-        batch: how much of the pace is reserved at once, in nanoseconds; 0 for one permit.
+        batch: how much of the pace is reserved at once, in nanoseconds; the trip's time is added.
         clock: nanoseconds that never go back, and also pass while the machine sleeps.
     """
 
@@ -120,8 +121,9 @@ class SharedRate:
         self._rate = rate
         self._patience = min(_PATIENCE, journal.lease / 2) * SECOND
         self._clock = clock
+        self._batch = batch
         self._permits = Permits(rate.spread)
-        self._values = {**rate.values, "campaign": journal.campaign, "ahead": _AHEAD, "batch": batch}
+        self._values = {**rate.values, "campaign": journal.campaign, "ahead": _AHEAD}
         self._resting = False  # the session has broken since the last answer
         self._connection = self._connect()
 
@@ -189,6 +191,7 @@ class SharedRate:
         connection = self._session()
         values = self._values | {
             "spread": self._permits.spread,
+            "batch": min(self._batch + self._permits.trip, _AHEAD),
             "wanted": wanted,
             "resting": self._resting,
             "lost": self._permits.forgettable() if self._resting else 0,

@@ -87,20 +87,19 @@ $$;
 -- The limit over `held_by` is what it waits for, if it is a quota. TB003: the rate is another one by now.
 --
 -- `batch` bounds how much of the pace goes at once. `resting`: the session before broke, and with it the server, maybe,
--- which then has forgotten what was reserved last, `lost` permits of one's own. `returned` of those that were reserved
--- at `returned_from` weren't spent: they count no more.
+-- which then has forgotten what was reserved last, `lost` permits of one's own. `returned` of those that were `booked` for
+-- the time `returned_from` weren't spent: they count no more.
 CREATE FUNCTION turbobatch_reserve(
     of_campaign integer, my_rate text, counts bigint[], periods bigint[], paced bigint, jitter bigint,
     my_spread bigint, wanted bigint, ahead bigint, batch bigint, resting boolean, lost bigint,
     returned bigint, returned_from bigint,
     OUT clock bigint, OUT first bigint, OUT step bigint, OUT granted bigint, OUT spread bigint, OUT ask_at bigint,
-    OUT held_by bigint
+    OUT held_by bigint, OUT booked bigint
 )
 LANGUAGE plpgsql AS $$
 DECLARE
     second CONSTANT bigint := 1000000000;
     mine turbobatch_rate;
-    lateness bigint; -- from the booking of a permit to its POST
     reach bigint;
     quota record;
     used bigint;
@@ -125,13 +124,13 @@ BEGIN
     END IF;
     spread := mine.spread;
     step := turbobatch_step(counts, periods, paced, jitter, spread);
-    lateness := ahead + batch + spread + jitter;
+    booked := clock + ahead + batch + spread + jitter; -- all that is granted will have been posted by then
 
     first := greatest(mine.due, clock);
     IF resting THEN
-        first := greatest(first, clock + greatest(second, step + lateness));
+        first := greatest(first, clock + greatest(second, step + booked - clock));
     END IF;
-    granted := least(wanted, greatest(batch / nullif(step, 0), 1));
+    granted := least(wanted, greatest(coalesce(batch / nullif(step, 0), wanted), 1));
     IF first > clock + ahead THEN
         granted := 0;
         ask_at := first - ahead;
@@ -144,25 +143,25 @@ BEGIN
         UPDATE turbobatch_quota q SET count = greatest(q.count - returned, 0)
         WHERE returned > 0 AND q.campaign = of_campaign AND q.period = quota.period
             AND q.bucket = returned_from / quota.width;
-        -- Every bucket that the window touches counts whole.
+        -- Every bucket that a window from now on touches counts whole.
         SELECT coalesce(sum(q.count), 0) + lost, min(q.bucket) INTO used, oldest FROM turbobatch_quota q
         WHERE q.campaign = of_campaign AND q.period = quota.period AND q.count > 0
-            AND q.bucket >= (clock - quota.period - lateness) / quota.width;
+            AND q.bucket >= (clock - quota.period) / quota.width;
         granted := greatest(least(granted, quota.count - used), 0);
-        IF used >= quota.count AND (oldest + 1) * quota.width + quota.period + lateness > ask_at THEN
-            ask_at := (oldest + 1) * quota.width + quota.period + lateness;
+        IF used >= quota.count AND (oldest + 1) * quota.width + quota.period > ask_at THEN
+            ask_at := (oldest + 1) * quota.width + quota.period;
             held_by := quota.period;
         END IF;
     END LOOP;
 
     IF granted + lost > 0 THEN
         INSERT INTO turbobatch_quota AS q (campaign, period, bucket, count)
-        SELECT of_campaign, l.period, clock / (l.period / 96), granted + lost FROM unnest(periods) AS l (period)
+        SELECT of_campaign, l.period, booked / (l.period / 96), granted + lost FROM unnest(periods) AS l (period)
         WHERE l.period > paced
         ON CONFLICT (campaign, period, bucket) DO UPDATE SET count = q.count + excluded.count;
         DELETE FROM turbobatch_quota q USING unnest(periods) AS l (period)
         WHERE q.campaign = of_campaign AND q.period = l.period
-            AND q.bucket < (clock - l.period - lateness - 10 * second) / greatest(l.period / 96, 1);
+            AND q.bucket < (clock - l.period) / greatest(l.period / 96, 1);
     END IF;
     UPDATE turbobatch_rate r
     SET due = CASE WHEN granted > 0 OR resting THEN first + granted * step ELSE mine.due END,
