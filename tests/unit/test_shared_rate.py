@@ -259,6 +259,22 @@ class TestReserve:
         assert 58 * SECOND < given.ask_at - START < 62 * SECOND
         assert server.reserve(given.ask_at, 100).granted == 1
 
+    def test_what_a_far_process_needs_holds_for_all_for_some_seconds(self, simulated: Callable[..., Simulated]) -> None:
+        """And where it needs it no more, the next slot makes up for what may be spent late."""
+        server = simulated("20/second")
+        wide, now = 500 * MS, START + SECOND
+        assert server.reserve(now, 1).spread == 25 * MS
+        given = server.reserve(now, 1, spread=wide)
+        assert (given.spread, given.step) == (wide, 75 * MS)
+        while now <= START + 6 * SECOND:
+            last = given
+            given = server.reserve(now, 1)
+            assert (given.spread, given.first) == (wide, last.first + last.step)
+            now = given.first + 1
+        last, given = given, server.reserve(now, 1)
+        assert (given.spread, given.step) == (25 * MS, 51_250_000)
+        assert given.first == last.first + last.step + wide - 25 * MS
+
     def test_quotas_count_what_all_have_reserved(self, simulated: Callable[..., Simulated]) -> None:
         """At once as much as is left of them; then nothing until the bucket has left the window, which it tells."""
         server = simulated("10/hour")
