@@ -16,7 +16,7 @@ from turbobatch.descriptors import affordable, shortage
 from turbobatch.engine import Engine
 from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation
-from turbobatch.journal import open_journal
+from turbobatch.journal import open_journal, open_pacer
 from turbobatch.journal.neighbours import sent_by_neighbours
 from turbobatch.plan import Plan, make_plan
 from turbobatch.preview import Preview, preview_row
@@ -346,11 +346,13 @@ class Campaign(Clustered):
         concurrency = affordable(self.concurrency)
         journal = open_journal(*self._identity)
         held.callback(journal.close)
+        pacer = open_pacer(journal, self.limits, jitter=_JITTER)
+        held.callback(pacer.close)
         return Engine(
             feed=iter(make_feed(journal=journal, sent=plan.rows if plan.is_done_by(journal) else 0)),
             journal=journal,
             transport=client.open_transport(concurrency),
-            pacer=Pacer(self.limits, jitter=_JITTER),
+            pacer=pacer,
             concurrency=concurrency,
             window=self.window,
             policy=self.policy,
