@@ -21,7 +21,7 @@ from turbobatch.journal.neighbours import sent_by_neighbours
 from turbobatch.plan import Plan, make_plan
 from turbobatch.preview import Preview, preview_row
 from turbobatch.progress import log, reading, start_and_watch
-from turbobatch.rates import Pacer
+from turbobatch.rates import JITTER, Pacer
 from turbobatch.run import Asked, Run, active_run, start_run
 from turbobatch.suppression import Suppressed, load_for_a_look, load_suppressed, looking
 from turbobatch.trial import send_trial
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from turbobatch.validation import Need
 
     Recipients = pd.DataFrame | dd.DataFrame | Table | str | Path
-
-_JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
 
 
 class Campaign(Clustered):
@@ -346,7 +344,7 @@ class Campaign(Clustered):
         concurrency = affordable(self.concurrency)
         journal = open_journal(*self._identity)
         held.callback(journal.close)
-        pacer = open_pacer(journal, self.limits, jitter=_JITTER)
+        pacer = open_pacer(journal, self.limits, jitter=JITTER)
         held.callback(pacer.close)
         return Engine(
             feed=iter(make_feed(journal=journal, sent=plan.rows if plan.is_done_by(journal) else 0)),
@@ -400,7 +398,7 @@ class Campaign(Clustered):
         """
         source = self.source(recipients)
         client = client or TurboClient.from_env(api=self.api)
-        pacer = Pacer(self.limits, jitter=_JITTER)
+        pacer = Pacer(self.limits, jitter=JITTER)
         return send_trial(source.find(), source.merger, client, pacer, to=address, campaign=self.name, emails=rows)
 
     def _suppressed(
