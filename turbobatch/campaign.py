@@ -52,7 +52,8 @@ class Campaign(Clustered):
     Args:
         name: a key is sent at most once per name.
         message: the templates.
-        recipients: the table, where the methods aren't given one.
+        recipients: the table, where the methods aren't given one: a DataFrame, a Dask DataFrame, a file, or a folder of
+            CSV or Parquet files that are one table.
         key: the column(s) that tell emails apart; without one, a digest of each email's content does.
         group_by: the column(s) whose equal values make one email of several rows.
         rate: "20/second, 5000/day"; without one, `concurrency` is the only bound.

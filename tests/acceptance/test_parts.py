@@ -56,7 +56,7 @@ def test_csv_parts_go_in_and_a_parquet_dataset_comes_out(
     assert again.returncode == 1, again.stderr
     assert len(sandbox.inbox()) == ROWS - 1
     assert turbobatch("report", folder, "-o", "other.parquet/").returncode == 0
-    assert_frame_equal(pd.read_parquet(tmp_path / "other.parquet"), report)
+    assert_frame_equal(pd.read_parquet(tmp_path / "other.parquet"), pd.read_parquet(tmp_path / "report"))
     for source in ("report", "report/", "other.parquet"):
         audited = turbobatch("audit", source, "-o", f"{source.strip('/')}-failed.csv")
         assert audited.returncode == 0, audited.stderr

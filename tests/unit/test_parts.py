@@ -189,9 +189,15 @@ def test_other_types_are_refused(one: pa.DataType, other: pa.DataType, folder: P
 
 def test_a_column_with_gaps_in_one_part_has_one_type_in_all(folder: Path) -> None:
     """Integers stay integers, in every chunk the same ones."""
-    arrow_parts(folder, pa.array([1, 2]), pa.array([3, None]), pa.array([None, None]), pa.array([], pa.float64()))
+    nothing = [
+        pa.array([None]),
+        pa.array([None], pa.float64()),
+        pa.array([None], pa.string()),
+        pa.array([], pa.bool_()),
+    ]
+    arrow_parts(folder, *nothing, pa.array([1, 2]), pa.array([3, None]), *nothing)
     table = open_table(folder)
-    assert all_rows(table, 1) == [(1,), (2,), (3,), (None,), (None,), (None,)]
+    assert [row[0] for row in all_rows(table, 1)] == [None, None, None, 1, 2, 3, None, None, None, None]
     assert {str(chunk.frame()["x"].dtype) for chunk in table.chunks(2)} == {"Int64"}
     assert table_types(table) == pa.schema([("x", pa.int64())])
 
@@ -227,6 +233,12 @@ def test_types_that_say_the_same_are_united(folder: Path) -> None:
     assert len({tuple(map(str, chunk.frame().dtypes)) for chunk in table.chunks()}) == 1
 
 
+def test_lists_that_are_empty_are_no_gaps(folder: Path) -> None:
+    """They have a type all the same."""
+    arrow_parts(folder, pa.array([[], []], pa.list_(pa.string())), pa.array([1]))
+    assert "column 'x' holds int64, but list<" in fault(folder)
+
+
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, about what Dask does
 def test_an_index_that_pandas_or_dask_stored_is_no_column(folder: Path) -> None:
     """It is the frames' index, where all parts have it."""
@@ -244,7 +256,7 @@ def test_an_index_that_pandas_or_dask_stored_is_no_column(folder: Path) -> None:
 
 def test_a_folder_that_is_no_table_is_one_line(folder: Path) -> None:
     """Nothing in it is left out in silence: a part that isn't read would be recipients that get nothing."""
-    assert "orders is a folder: name the file in it, or a folder of .parquet or .csv parts; this one is empty" in fault(
+    assert "orders is a folder: name the file in it, or a folder of .parquet or .csv parts; this one has none" in fault(
         folder
     )
     parts(folder, frame_of(1), frame_of(2))

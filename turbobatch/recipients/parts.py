@@ -131,7 +131,7 @@ def _part_names(path: Path) -> list[str]:
     names = sorted(visible_names(path), key=_natural)
     if not names:
         raise CampaignError(
-            f"{folder} is a folder: name the file in it, or a folder of .parquet or .csv parts; this one is empty"
+            f"{folder} is a folder: name the file in it, or a folder of .parquet or .csv parts; this one has none"
         )
     for name in names:
         shown = one_line(name)

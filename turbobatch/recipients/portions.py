@@ -164,6 +164,8 @@ def _of_dask(table: Table) -> tuple[Portion, ...] | None:
 
 
 def _of_file(table: TextTable | ParquetTable, pieces: int) -> Sequence[Portion]:
+    # Absolute: another process has a working directory of its own.
+    table = replace(table, version=replace(table.version, path=table.version.path.absolute()))
     if not isinstance(table, TextTable):
         tables = table.divided(pieces) if pieces > 1 else [table]
         return [FilePortion(item, item.about) for item in tables]

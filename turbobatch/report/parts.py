@@ -83,7 +83,7 @@ def report_folder(path: str | Path) -> Iterator[Path]:
     try:
         place = target(Path(path), folder=True)
         check_free(place)
-        temporary = hidden(place)
+        temporary = hidden(place.absolute())  # for processes that have a working directory of their own
         with one_at_a_time(place.parent) as can_lock:
             for found in hidden_beside(place) if can_lock else ():
                 _remove_if_free(found)
