@@ -211,6 +211,7 @@ class Engine:
                 self._broken = error
             return
         events, self._outcomes, self._events = self._events, [], []
+        self.pacer.give_back(len(taken))
         self._post([item for item in tries if item.candidate.key not in taken])
         events += [_left_to_another(item.candidate, taken) for item in tries if item.candidate.key in taken]
         for event in events:
@@ -327,20 +328,17 @@ class Engine:
             if not granted and (until := self.pacer.next_at(now)) > now + _WORTH_TELLING:
                 reason = f"the rate of {self.pacer.waiting_for(now)}"
         self._tell_waiting(reason, until - now, events)
-        claimed = [self._next_try(now) for _ in range(granted)]
-        for item in claimed:
-            item.began = now
-            item.is_probe = self._breaker.is_open
-        return claimed
+        return [self._next_try(now) for _ in range(granted)]
 
     def _fresh(self) -> int:
         # While many rows wait for another try, no new ones are begun: memory and trouble stay bounded.
         return len(self._ready) if len(self._retries) < self.concurrency else 0
 
     def _next_try(self, now: float) -> _Try:
-        if self._retries and self._retries[0][0] <= now:
-            return heapq.heappop(self._retries)[2]
-        return _Try(self._ready.popleft())
+        is_due = bool(self._retries) and self._retries[0][0] <= now
+        item = heapq.heappop(self._retries)[2] if is_due else _Try(self._ready.popleft())
+        item.began, item.is_probe = now, self._breaker.is_open
+        return item
 
     def _intent(self, item: _Try) -> Intent:
         candidate = item.candidate

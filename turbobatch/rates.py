@@ -146,6 +146,10 @@ class Pacing(Protocol):
         """
         ...
 
+    def give_back(self, count: int) -> None:
+        """Have so many of the last `take` again, for which nothing was posted: another process was faster."""
+        ...
+
     def next_at(self, now: float) -> float:
         """Tell the earliest time at which `take` may grant a permit; `now` itself for at once."""
         ...
@@ -206,6 +210,9 @@ class Pacer:
             for gate in self._gates:
                 gate.book(now, missed_since)
         return max(want, 0)
+
+    def give_back(self, count: int) -> None:
+        """Leave it: a permit for which nothing was posted counts too. One process alone has hardly any."""
 
     def next_at(self, now: float) -> float:
         """Tell the earliest time at which `take` will grant a permit: `now` itself when it would at once."""

@@ -262,12 +262,19 @@ class TestOrder:
         assert sorted(seen) == sorted([*keys(10), "x"])
 
     def test_what_another_process_has_claimed_is_not_posted(self, scene: Scene, database: str) -> None:
-        """Its rows are told as the journal has them, and the run goes on with the rest."""
+        """Its rows are told as the journal has them, the run goes on with the rest, and no permit is lost."""
         place = journal_place(database)
+        back = []
+
+        class Noting(Pacer):
+            def give_back(self, count: int) -> None:
+                back.append(count)
+
         with open_journal(place, "receipts") as other, open_journal(place, "receipts") as journal:
             other.commit([Intent(key=key, digest="d", time=1.0) for key in ("k2", "k5")], [])
             other.commit([], [Outcome(key="k5", status=Status.SENT, message="OK", time=2.0, posted=True)])
-            scene.run(rows(9), concurrency=3, slots=3, journal=journal)
+            scene.run(rows(9), concurrency=3, slots=3, journal=journal, pacer=Noting(()))
+            assert sum(back) == 2
             assert [item["reference_id"] for item in scene.transport.requests] == [
                 key for key in keys(9) if key not in ("k2", "k5")
             ]

@@ -63,6 +63,7 @@ class Permits:
     def __init__(self, spread: int) -> None:
         self._spread = spread
         self._held: deque[_Permit] = deque()
+        self._spent: list[_Permit] = []  # the last time
         self._unspent: Counter[int] = Counter()  # by the time they were booked for
         self._trips: deque[int] = deque(maxlen=_TRIPS)
         self._recent: deque[tuple[int, int]] = deque()  # when they were received, and how many
@@ -101,21 +102,27 @@ class Permits:
 
     def spend(self, now: int, want: int) -> int:
         """Spend up to `want` of those that are good now; those whose time is over are forfeited."""
-        spent = 0
-        while self._held and self._held[0].opens <= now and (spent < want or self._held[0].closes < now):
+        self._spent = []
+        while self._held and self._held[0].opens <= now and (len(self._spent) < want or self._held[0].closes < now):
             permit = self._held.popleft()
             if permit.closes < now:
                 self._unspent[permit.booked] += 1
             else:
-                spent += 1
-        return spent
+                self._spent.append(permit)
+        return len(self._spent)
+
+    def give_back(self, count: int) -> None:
+        """Have so many of those spent last again, as they weren't used: they may be, while they are good."""
+        for _ in range(count):
+            self._held.appendleft(self._spent.pop())
 
     def missing(self, now: int, want: int, soon: int) -> int:
-        """How many to ask for: none while the last one held opens more than `soon` from now."""
+        """How many to ask for: none while half of them are held, or the last one held opens later than `soon`."""
         self.spend(now, 0)
-        if now < self.ask_at or (self._held and self._held[-1].opens > now + soon):
+        held = len(self._held)
+        if now < self.ask_at or held * 2 > want or (held and self._held[-1].opens > now + soon):
             return 0
-        return max(want - len(self._held), 0)
+        return max(want - held, 0)
 
     def next_at(self, now: int) -> int:
         """When there may be a permit, spent or asked for; `now` if at once."""

@@ -66,7 +66,7 @@ def share_rate(journal: PostgresJournal, limits: Sequence[Limit], *, jitter: flo
     if (other := journal.join(rate.values)) is not None:
         raise CampaignError(
             f"another process sends this campaign at {other or 'no rate'}, this one would at {rate.text or 'no rate'}: "
-            "give both the same rate, or wait until the other has ended"
+            f"give both the same rate, or wait until the other has ended (if it was killed, {journal.lease:g} s longer)"
         )
     return SharedRate(journal, rate) if limits else Pacer(())
 
@@ -140,6 +140,13 @@ class SharedRate:
         if missing := self._permits.missing(self._clock(), want, _SOON):
             self._reserve(missing)
         return self._permits.spend(self._clock(), want)
+
+    def give_back(self, count: int) -> None:
+        """Have so many of the last `take` again, for which nothing was posted: another process was faster.
+
+        All go through the same rows, and who comes second to one must not use up the rate for it.
+        """
+        self._permits.give_back(count)
 
     def next_at(self, now: float) -> float:
         """Tell the earliest time at which `take` may grant a permit, or will ask for one."""

@@ -154,7 +154,7 @@ BEGIN
         END IF;
     END LOOP;
 
-    IF granted + lost > 0 THEN
+    IF granted + lost > 0 AND paced < ANY (periods) THEN
         INSERT INTO turbobatch_quota AS q (campaign, period, bucket, count)
         SELECT of_campaign, l.period, booked / (l.period / 96), granted + lost FROM unnest(periods) AS l (period)
         WHERE l.period > paced
