@@ -113,7 +113,6 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 # Bad rows
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
 @pytest.mark.parametrize(("api", "megabytes"), [("v1", 5), ("v2", 20)])
 def test_bad_rows_are_named_and_the_good_ones_sent(
@@ -141,6 +140,7 @@ def test_bad_rows_are_named_and_the_good_ones_sent(
     assert set(sandbox.inbox()["to"]) == {"Ana <ana@example.org>", "Ida <ida@example.org>"}
 
 
+@pytest.mark.measured
 def test_check_lists_the_same_problems_and_sends_nothing(turbobatch: Command, sandbox: Sandbox) -> None:
     """One line per problem with row, column and cure; `-o` writes them as a table; a clean campaign exits 0."""
     for name, text in BAD_ROWS.items():
@@ -285,12 +285,14 @@ def test_unknown_options_exit_with_2(turbobatch: Command) -> None:
     assert turbobatch("sned").returncode == 2
 
 
+@pytest.mark.measured
 def test_no_credentials_is_one_line(letters: Letters, turbobatch: Command) -> None:
     """Without credentials in the environment nothing begins, and the line names the variables."""
     said = one_line(turbobatch("send", letters(), "-o", "report.csv", "--yes"), 2)
     assert said.startswith("no credentials: set TURBOSMTP_CONSUMER_KEY and TURBOSMTP_CONSUMER_SECRET (v2), or ")
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("api", ["v1", "v2"])
 def test_wrong_credentials_stop_the_run(api: str, letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """Exit 3, every row pending in the report, nothing accepted, and no secret in what is said."""
@@ -312,7 +314,6 @@ def test_each_transport_does_the_job(transport: str, letters: Letters, turbobatc
     assert subjects(sandbox) == all_letters(sandbox.requests_seen())
 
 
-@pytest.mark.unmeasured
 def test_a_second_run_sends_nothing(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """A finished campaign is finished: the same command posts nothing, reports the same and exits the same."""
     table = "id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@\n1,Ana,ana@example.org\n3,Cleo,reject@example.org\n"
@@ -329,7 +330,6 @@ def test_a_second_run_sends_nothing(letters: Letters, turbobatch: Command, sandb
     assert f"4 rows (1 sent already): up to 2 emails to send; {refused}\n" in second.stdout
 
 
-@pytest.mark.unmeasured
 def test_a_limit_leaves_the_rest_pending_until_the_same_command_without_it(
     letters: Letters, turbobatch: Command, sandbox: Sandbox
 ) -> None:
@@ -342,7 +342,6 @@ def test_a_limit_leaves_the_rest_pending_until_the_same_command_without_it(
     assert subjects(sandbox) == all_letters(12)
 
 
-@pytest.mark.unmeasured
 @pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_is_completed_by_the_same_command(
@@ -363,6 +362,7 @@ def test_a_stopped_run_is_completed_by_the_same_command(
     assert subjects(slow_sandbox) == all_letters(16)
 
 
+@pytest.mark.measured
 @pytest.mark.usefixtures("signals")
 def test_a_second_ctrl_c_leaves_at_once(letters: Letters, turbobatch: Command, sandbox: Sandbox, until: Until) -> None:
     """With an answer that never comes, a second Ctrl-C ends the process; the row in flight is in doubt."""
@@ -381,7 +381,6 @@ def test_a_second_ctrl_c_leaves_at_once(letters: Letters, turbobatch: Command, s
     assert status["in_doubt"] == ["1"]
 
 
-@pytest.mark.unmeasured
 def test_without_credit_the_rest_stays_pending(letters: Letters, turbobatch: Command) -> None:
     """`nocredit` stops the run (exit 3); with new credit the same command completes it."""
     folder = letters(9)
@@ -407,7 +406,6 @@ def test_a_journal_that_can_not_be_made_is_found_before_the_question(
     assert sandbox.inbox().empty
 
 
-@pytest.mark.unmeasured
 @pytest.mark.usefixtures("signals")
 def test_while_a_run_goes_on(letters: Letters, turbobatch: Command, slow_sandbox: Sandbox, until: Until) -> None:
     """What would write its journal is refused in one line, before any question; what only looks sees how far it is."""
@@ -462,7 +460,7 @@ def test_looks_at_a_run_invent_no_doubts(
     assert ("turbobatch resolve" in killed) == ("In doubt, by key" in killed)
 
 
-@pytest.mark.parametrize("is_there", [pytest.param(True, marks=pytest.mark.unmeasured), False])
+@pytest.mark.parametrize("is_there", [True, False])
 def test_a_run_that_breaks_can_be_gone_on_with(
     is_there: bool, letters: Letters, turbobatch: Command, sandbox: Sandbox, until: Until
 ) -> None:
@@ -508,6 +506,7 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> None:
             process.wait(timeout=5)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 2), ("y\n", 0), ("", 3)])
 @pytest.mark.usefixtures("signals")
 def test_send_asks_on_a_terminal(
@@ -558,6 +557,7 @@ def test_a_test_goes_to_one_address_only(
     assert not list(folder.glob("*.journal.db"))
 
 
+@pytest.mark.measured
 def test_a_test_tells_of_bad_rows_and_refusals(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """A row that can't be merged is named and doesn't count; a refusal makes exit 1."""
     folder = letters(table="id,name,email\n1,,ana@example.org\n2,Bea,bea@example.org\n")
@@ -595,7 +595,6 @@ def test_a_guessed_encoding_is_a_warning(letters: Letters, turbobatch: Command, 
     assert sandbox.inbox()["to"].tolist() == ["Zo\u00eb <zoe@example.org>"]
 
 
-@pytest.mark.unmeasured
 def test_other_recipients_journal_and_rate(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """`--recipients`, `--journal` and `--rate` go before what the campaign says, also for status and report."""
     folder = letters()
@@ -613,7 +612,6 @@ def test_other_recipients_journal_and_rate(letters: Letters, turbobatch: Command
     assert json.loads(turbobatch("status", folder, "--json").stdout)["statuses"] == {"pending": 3}
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".xlsx", ".html"])
 def test_the_ending_picks_the_format(ending: str, letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """Each format that `-o` knows is written, by send and by report alike."""
@@ -633,7 +631,6 @@ def test_the_ending_picks_the_format(ending: str, letters: Letters, turbobatch: 
         assert one["send_status"].tolist() == ["sent"] * 3
 
 
-@pytest.mark.unmeasured
 def test_a_report_for_excel_runs_no_formula(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """`--for-excel` writes a byte order mark and makes formulas harmless; without it the cell is verbatim."""
     folder = letters(table="id,name,email,note\n1,Ana,ana@example.org,=1+1\n2,Bea,bea@example.org,-5\n")
@@ -653,6 +650,7 @@ def test_a_report_for_excel_runs_no_formula(letters: Letters, turbobatch: Comman
 # Looking
 
 
+@pytest.mark.measured
 def test_status_counts_from_the_journal(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """Before and after a run, in words and as JSON; looking makes no journal."""
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n3,Cleo,c@@\n")
@@ -721,6 +719,7 @@ def test_no_output_takes_the_journals_place(
     assert sandbox.requests_seen() == 0
 
 
+@pytest.mark.measured
 def test_failed_addresses_are_audited(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """From a report and from the campaign, on the terminal and into a file: address, field, reason, suggestion."""
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@gmail.con\n3,Cleo,reject@example.org\n")
@@ -753,6 +752,7 @@ def test_what_is_no_report_cannot_be_audited(source: str, message: str, letters:
     assert one_line(turbobatch("audit", source), 2).startswith(message)
 
 
+@pytest.mark.measured
 def test_rows_in_doubt_are_settled_by_hand(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """`resolve` settles the keys it is given, or all; an unknown key changes nothing and is one line."""
     rows = "".join(f"{n},Bea,reset-after+{n}@example.org\n" for n in (1, 2, 3))
@@ -838,6 +838,7 @@ def test_a_preview_shows_one_row(turbobatch: Command) -> None:
 FORMATS = ("text", "html", "eml", "wire")
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -855,6 +856,7 @@ def test_a_preview_that_cannot_be_is_one_line(arguments: list[str], message: str
 # The rest of the commands
 
 
+@pytest.mark.measured
 def test_a_new_campaign_is_ready(turbobatch: Command) -> None:
     """`init` makes a campaign that checks and previews well, and never writes over anything."""
     assert turbobatch("init", "mine").returncode == 0

@@ -208,7 +208,6 @@ def mutated(content: bytes, dice: random.Random) -> bytes:
     return bytes(spoilt)
 
 
-@pytest.mark.unmeasured
 def test_any_text_file_ends_in_rows_or_one_line(
     campaign: Callable[..., Path], call: Call, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -254,7 +253,6 @@ def check_sent(done: Done, problems: pd.DataFrame | None, folder: Path, sandbox:
 # Files that are too much, or not what their name says
 
 
-@pytest.mark.unmeasured
 def test_ten_thousand_columns(campaign: Callable[..., Path], call: Call, sandbox: Sandbox, tmp_path: Path) -> None:
     """They are merged and reported; a misspelt one is still told."""
     columns = ["id", "name", "email", *(f"c{number}" for number in range(9_997))]
@@ -274,7 +272,6 @@ def test_ten_thousand_columns(campaign: Callable[..., Path], call: Call, sandbox
     assert sandbox.requests_seen() == 0
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_a_cell_of_fifty_megabytes_in_a_text_file(
     quote: str, campaign: Callable[..., Path], call: Call, sandbox: Sandbox
@@ -286,7 +283,6 @@ def test_a_cell_of_fifty_megabytes_in_a_text_file(
     check_refused(campaign("people.csv", table.encode()), call, sandbox, message)
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("column", ["name", "email", "more"])
 def test_a_cell_of_fifty_megabytes_elsewhere(
     column: str, campaign: Callable[..., Path], call: Call, sandbox: Sandbox, tmp_path: Path
@@ -539,7 +535,6 @@ FIELDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("api", ["v1", "v2"])
 def test_no_cell_adds_a_recipient_or_a_header(api: str, sandbox: Sandbox, tmp_path: Path) -> None:
     """Whatever a cell holds and wherever it is printed: it stays where it is, or its row is invalid."""
