@@ -148,7 +148,7 @@ def test_check_lists_the_same_problems_and_sends_nothing(turbobatch: Command, sa
     with (turbobatch.folder / "big.bin").open("wb") as file:
         file.truncate(5 * 2**20)
     turbobatch.use(sandbox, "v1")  # whose limit the check goes by, since the credentials are its
-    done = turbobatch("check", ".")
+    done = turbobatch.here("check", ".")
     assert (done.returncode, done.stderr) == (1, "")
     *problems, last = done.stdout.splitlines()
     assert last == "6 rows can't be sent"
@@ -160,7 +160,7 @@ def test_check_lists_the_same_problems_and_sends_nothing(turbobatch: Command, sa
     assert ": column 'name' is blank; " in problems[1]
     assert "column file: email of" in problems[4]
     assert ": text: there is no column 'nosuch'; " in problems[6]
-    done = turbobatch("check", ".", "-o", "problems.csv")
+    done = turbobatch.here("check", ".", "-o", "problems.csv")
     assert (done.returncode, done.stderr) == (1, "")
     written = pd.read_csv(turbobatch.folder / "problems.csv", dtype=str)
     assert written["row"].tolist() == ["1", "2", "3", "4", "5", "6", "7"]
@@ -184,7 +184,7 @@ def test_check_tells_what_left_otherwise_than_it_reads_now(turbobatch: Command, 
     assert turbobatch("send", ".", "-o", "r.csv", "--yes", "--limit", "3").returncode == 0
     changed = table.read_text(encoding="utf-8").replace(",P0,", ",Q,").replace(",p1", ",p1@")
     table.write_text(changed, encoding="utf-8")
-    done = turbobatch("check", ".")
+    done = turbobatch.here("check", ".")
     lines = done.stdout.splitlines()
     bad = sum(",p1" in row for row in rows)
     assert len(lines) == bad + 2
@@ -243,7 +243,7 @@ def test_a_broken_campaign_is_one_line(
 ) -> None:
     """Whatever is wrong with a campaign: exit 2, one line that says what and where, nothing sent, no report."""
     change(letters())
-    said = one_line(turbobatch("send", "letters", "-o", "report.csv", "--yes"), 2)
+    said = one_line(turbobatch.here("send", "letters", "-o", "report.csv", "--yes"), 2)
     assert re.search(message, said), said
     assert sandbox.requests_seen() == 0
     assert not (turbobatch.folder / "report.csv").exists()
@@ -273,7 +273,7 @@ def test_bad_usage_is_one_line(
 ) -> None:
     """What can't be done is found out before anything is sent: exit 2 and one line."""
     folder = letters()
-    said = one_line(turbobatch("send", folder.name, *arguments), 2)
+    said = one_line(turbobatch.here("send", folder.name, *arguments), 2)
     assert re.search(message, said), said
     assert sandbox.requests_seen() == 0
     assert (folder / "people.csv").read_text(encoding="utf-8").startswith("id,name,email\n")
@@ -281,14 +281,14 @@ def test_bad_usage_is_one_line(
 
 def test_unknown_options_exit_with_2(turbobatch: Command) -> None:
     """Bad usage that the parser finds has the same exit code."""
-    assert turbobatch("send", "--colour").returncode == 2
-    assert turbobatch("sned").returncode == 2
+    assert turbobatch.here("send", "--colour").returncode == 2
+    assert turbobatch.here("sned").returncode == 2
 
 
 @pytest.mark.measured
 def test_no_credentials_is_one_line(letters: Letters, turbobatch: Command) -> None:
     """Without credentials in the environment nothing begins, and the line names the variables."""
-    said = one_line(turbobatch("send", letters(), "-o", "report.csv", "--yes"), 2)
+    said = one_line(turbobatch.here("send", letters(), "-o", "report.csv", "--yes"), 2)
     assert said.startswith("no credentials: set TURBOSMTP_CONSUMER_KEY and TURBOSMTP_CONSUMER_SECRET (v2), or ")
 
 
@@ -376,7 +376,7 @@ def test_a_second_ctrl_c_leaves_at_once(letters: Letters, turbobatch: Command, s
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
     assert err.splitlines()[-1].startswith("error: left at once; ")
-    status = json.loads(turbobatch("status", folder, "--json").stdout)
+    status = json.loads(turbobatch.here("status", folder, "--json").stdout)
     assert status["statuses"] == {"in_doubt": 1, "pending": 1}
     assert status["in_doubt"] == ["1"]
 
@@ -401,7 +401,7 @@ def test_a_journal_that_can_not_be_made_is_found_before_the_question(
     letters: Letters, turbobatch: Command, sandbox: Sandbox
 ) -> None:
     """Not after it, when somebody has said yes."""
-    said = one_line(turbobatch("send", letters(), "-o", "report.csv", "--journal", "missing/x.db"), 2)
+    said = one_line(turbobatch.here("send", letters(), "-o", "report.csv", "--journal", "missing/x.db"), 2)
     assert "missing/x.db can't be made" in said
     assert sandbox.inbox().empty
 
@@ -580,9 +580,9 @@ def test_a_test_that_gets_no_verdict_is_one_line(
 ) -> None:
     """Neither a refusal to answer nor an answer that was lost is a traceback; wrong credentials aren't either."""
     code, message = expected
-    assert message in one_line(turbobatch("send", letters(), "--test-to", address, "--yes"), code)
+    assert message in one_line(turbobatch.here("send", letters(), "--test-to", address, "--yes"), code)
     turbobatch.use(sandbox, password="wrong")
-    assert "refused the credentials: " in one_line(turbobatch("send", letters(), "--test-to", address, "--yes"), 3)
+    assert "refused the credentials: " in one_line(turbobatch.here("send", letters(), "--test-to", address, "--yes"), 3)
 
 
 def test_a_guessed_encoding_is_a_warning(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
@@ -605,11 +605,11 @@ def test_other_recipients_journal_and_rate(letters: Letters, turbobatch: Command
     assert sandbox.inbox()["to"].tolist() == ["Zoe <zoe@example.org>"]
     assert (turbobatch.folder / "others.db").exists()
     assert not list(folder.glob("*.journal.db"))
-    assert json.loads(turbobatch("status", folder, "--json", *others).stdout)["statuses"] == {"sent": 1}
-    assert turbobatch("report", folder, "-o", "again.csv", *others).returncode == 0
+    assert json.loads(turbobatch.here("status", folder, "--json", *others).stdout)["statuses"] == {"sent": 1}
+    assert turbobatch.here("report", folder, "-o", "again.csv", *others).returncode == 0
     first, again = ((turbobatch.folder / name).read_text("utf-8") for name in ("report.csv", "again.csv"))
     assert first == again
-    assert json.loads(turbobatch("status", folder, "--json").stdout)["statuses"] == {"pending": 3}
+    assert json.loads(turbobatch.here("status", folder, "--json").stdout)["statuses"] == {"pending": 3}
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".xlsx", ".html"])
@@ -643,7 +643,7 @@ def test_a_report_for_excel_runs_no_formula(letters: Letters, turbobatch: Comman
     assert safe.startswith("\ufeffid,")
     assert ",'=1+1," in safe
     assert ",-5," in safe
-    assert turbobatch("report", folder, "-o", "report0.csv", "--for-excel").returncode == 0
+    assert turbobatch.here("report", folder, "-o", "report0.csv", "--for-excel").returncode == 0
     assert (turbobatch.folder / "report0.csv").read_text(encoding="utf-8") == safe
 
 
@@ -654,11 +654,11 @@ def test_a_report_for_excel_runs_no_formula(letters: Letters, turbobatch: Comman
 def test_status_counts_from_the_journal(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """Before and after a run, in words and as JSON; looking makes no journal."""
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n3,Cleo,c@@\n")
-    assert json.loads(turbobatch("status", folder, "--json").stdout)["statuses"] == {"pending": 3}
+    assert json.loads(turbobatch.here("status", folder, "--json").stdout)["statuses"] == {"pending": 3}
     assert not list(folder.glob("*.journal.db"))
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
     assert sandbox.requests_seen() == 2
-    assert json.loads(turbobatch("status", folder, "--json").stdout) == {
+    assert json.loads(turbobatch.here("status", folder, "--json").stdout) == {
         "campaign": "letters",
         "journal": str(folder / "letters.journal.db"),
         "in_progress": False,
@@ -667,11 +667,11 @@ def test_status_counts_from_the_journal(letters: Letters, turbobatch: Command, s
         "in_doubt": ["2"],
         "in_doubt_elsewhere": [],
     }
-    said = turbobatch("status", folder).stdout
+    said = turbobatch.here("status", folder).stdout
     for line in ("1 sent ", "1 in_doubt ", "1 invalid ", "3 rows"):
         assert line in said
     assert "In doubt, by key: 2" in said
-    assert re.search(r"^  row 1 +in_doubt +key 2  ", turbobatch("audit", folder).stdout, re.MULTILINE)
+    assert re.search(r"^  row 1 +in_doubt +key 2  ", turbobatch.here("audit", folder).stdout, re.MULTILINE)
 
 
 def test_a_journal_that_is_not_there_is_told(letters: Letters, turbobatch: Command) -> None:
@@ -679,11 +679,11 @@ def test_a_journal_that_is_not_there_is_told(letters: Letters, turbobatch: Comma
     folder = letters()
     missing = "there is no journal at letters/letters.journal.db yet: nothing has been sent by it\n"
     for command in (["status", folder], ["report", folder, "-o", "report.csv"], ["audit", folder]):
-        done = turbobatch(*command)
+        done = turbobatch.here(*command)
         assert (done.returncode, done.stderr) == (0, missing)
     (turbobatch.folder / "report.csv").unlink()
     for command in (["status", folder], ["report", folder, "-o", "report.csv"]):
-        said = one_line(turbobatch(*command, "--journal", "mistyped.db"), 2)
+        said = one_line(turbobatch.here(*command, "--journal", "mistyped.db"), 2)
         assert said == "there is no journal at mistyped.db yet: nothing has been sent by it"
     assert not (turbobatch.folder / "report.csv").exists()
 
@@ -697,10 +697,10 @@ def test_doubts_whose_rows_have_left_are_told(letters: Letters, turbobatch: Comm
     for command, code in (("send", 1), ("report", 0)):
         done = turbobatch(command, folder, "-o", "report.csv", *(["--yes"] if command == "send" else []))
         assert (done.returncode, line in done.stdout) == (code, True), done.stdout
-    assert line in turbobatch("status", folder).stdout
-    status = json.loads(turbobatch("status", folder, "--json").stdout)
+    assert line in turbobatch.here("status", folder).stdout
+    status = json.loads(turbobatch.here("status", folder, "--json").stdout)
     assert (status["statuses"], status["in_doubt"], status["in_doubt_elsewhere"]) == ({"sent": 1}, ["2"], ["2"])
-    assert turbobatch("resolve", folder, "--as", "sent", "--key", "2").returncode == 0
+    assert turbobatch.here("resolve", folder, "--as", "sent", "--key", "2").returncode == 0
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 0
     assert sandbox.requests_seen() == 2
 
@@ -714,7 +714,7 @@ def test_no_output_takes_the_journals_place(
     (turbobatch.folder / "way").symlink_to(turbobatch.folder)
     options = {"send": ["--journal", "letters/kept.csv", "--yes"], "report": ["--journal", "letters/kept.csv"]}
     output = f"way/letters/{'letters.journal.db-wal' if command == 'preview' else 'kept.csv'}"
-    said = one_line(turbobatch(command, folder, "-o", output, *options.get(command, [])), 2)
+    said = one_line(turbobatch.here(command, folder, "-o", output, *options.get(command, [])), 2)
     assert said == f"{output} is a file of the campaign itself: give the output another name"
     assert sandbox.requests_seen() == 0
 
@@ -725,12 +725,12 @@ def test_failed_addresses_are_audited(letters: Letters, turbobatch: Command, san
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@gmail.con\n3,Cleo,reject@example.org\n")
     assert turbobatch("send", folder, "-o", "report.parquet", "--yes").returncode == 1
     assert len(sandbox.inbox()) == 1
-    said = [turbobatch("audit", source) for source in ("report.parquet", folder, folder / "campaign.toml")]
+    said = [turbobatch.here("audit", source) for source in ("report.parquet", folder, folder / "campaign.toml")]
     assert [done.returncode for done in said] == [0, 0, 0]
     assert len({done.stdout.partition("\n  turbobatch send ")[0] for done in said}) == 1  # but for the command to type
     assert "bea@@gmail.con  'bea@@gmail.con' 'to' email not valid (did you mean bea@gmail.com?)" in said[0].stdout
     assert "rejected on demand" in said[0].stdout
-    assert turbobatch("audit", "report.parquet", "-o", "failed.csv").returncode == 0
+    assert turbobatch.here("audit", "report.parquet", "-o", "failed.csv").returncode == 0
     failed = pd.read_csv(turbobatch.folder / "failed.csv", dtype=str)
     assert failed[["address", "field", "status", "row", "name"]].fillna("").to_numpy().tolist() == [
         ["bea@@gmail.con", "to", "invalid", "1", "Bea"],
@@ -749,7 +749,7 @@ def test_failed_addresses_are_audited(letters: Letters, turbobatch: Command, san
 def test_what_is_no_report_cannot_be_audited(source: str, message: str, letters: Letters, turbobatch: Command) -> None:
     """One line says what is wrong with the file."""
     letters()
-    assert one_line(turbobatch("audit", source), 2).startswith(message)
+    assert one_line(turbobatch.here("audit", source), 2).startswith(message)
 
 
 @pytest.mark.measured
@@ -761,23 +761,23 @@ def test_rows_in_doubt_are_settled_by_hand(letters: Letters, turbobatch: Command
     assert sandbox.requests_seen() == 4
 
     def statuses() -> dict[str, int]:
-        found: dict[str, int] = json.loads(turbobatch("status", folder, "--json").stdout)["statuses"]
+        found: dict[str, int] = json.loads(turbobatch.here("status", folder, "--json").stdout)["statuses"]
         return found
 
     resolve = ["resolve", folder, "--as"]
     for key, hint in (("7", "known are '1', '2', '3'"), ("9", "it is sent")):
-        said = one_line(turbobatch(*resolve, "sent", "--key", "1", "--key", key), 2)
+        said = one_line(turbobatch.here(*resolve, "sent", "--key", "1", "--key", key), 2)
         assert said == f"key '{key}' is not in doubt, nothing was settled: {hint}"
         assert statuses() == {"in_doubt": 3, "sent": 1}
-    assert turbobatch(*resolve, "sent", "--key", "1").stdout == "1 row in doubt settled as sent\n"
+    assert turbobatch.here(*resolve, "sent", "--key", "1").stdout == "1 row in doubt settled as sent\n"
     assert statuses() == {"in_doubt": 2, "sent": 2}
-    assert one_line(turbobatch(*resolve, "pending"), 2).startswith("there is no terminal to ask on: say --yes")
+    assert one_line(turbobatch.here(*resolve, "pending"), 2).startswith("there is no terminal to ask on: say --yes")
     assert statuses() == {"in_doubt": 2, "sent": 2}
     said_first = "2 emails may have been accepted: the next send posts them again, and they may arrive twice.\n"
-    done = turbobatch(*resolve, "pending", "--yes")
+    done = turbobatch.here(*resolve, "pending", "--yes")
     assert done.stdout == f"{said_first}2 rows in doubt settled as pending\n"
     assert statuses() == {"sent": 2, "pending": 2}
-    assert turbobatch(*resolve, "maybe").returncode == 2
+    assert turbobatch.here(*resolve, "maybe").returncode == 2
 
 
 def test_what_resolve_warns_of_is_in_doubt(letters: Letters, turbobatch: Command) -> None:
@@ -789,11 +789,11 @@ def test_what_resolve_warns_of_is_in_doubt(letters: Letters, turbobatch: Command
         assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
     pending = ("resolve", folder, "--as", "pending", "--yes")
     for keys in (["1"], ["7"], ["2", "7"]):
-        done = turbobatch(*pending, *(word for key in keys for word in ("--key", key)))
+        done = turbobatch.here(*pending, *(word for key in keys for word in ("--key", key)))
         assert (done.returncode, done.stdout) == (2, ""), done.stdout
         assert f"key '{keys[-1]}' is not in doubt, nothing was settled" in done.stderr
-    assert turbobatch(*pending, "--key", "3").stdout == "1 row in doubt settled as pending\n"
-    done = turbobatch(*pending, "--key", "2", "--key", "2")
+    assert turbobatch.here(*pending, "--key", "3").stdout == "1 row in doubt settled as pending\n"
+    done = turbobatch.here(*pending, "--key", "2", "--key", "2")
     said_first = "1 email may have been accepted: the next send posts it again, and it may arrive twice.\n"
     assert done.stdout == f"{said_first}1 row in doubt settled as pending\n"
 
@@ -815,7 +815,7 @@ def test_rows_in_doubt_are_sent_again_only_when_asked(letters: Letters, turbobat
 
 def test_a_preview_shows_one_row(turbobatch: Command) -> None:
     """As text, as a page, as a mail file and as what travels; to the terminal or into a file."""
-    shown = {form: turbobatch("preview", SAMPLES / "receipts", "--row", 7, "--format", form) for form in FORMATS}
+    shown = {form: turbobatch.here("preview", SAMPLES / "receipts", "--row", 7, "--format", form) for form in FORMATS}
     assert [(done.returncode, done.stderr) for done in shown.values()] == [(0, "")] * 4
     assert 'To: "Doe, Jane" <' in shown["text"].stdout
     assert "Subject: Your Acme receipt 0010417" in shown["text"].stdout
@@ -830,7 +830,7 @@ def test_a_preview_shows_one_row(turbobatch: Command) -> None:
     assert wire["reference_id"] == "0010417"
     assert 'src="cid:logo@acme.example"' in wire["html_content"]
     assert "characters of base64" in wire["attachments"][0]["content"]
-    done = turbobatch("preview", SAMPLES / "receipts", "-o", "seven.txt", "--row", 7)
+    done = turbobatch.here("preview", SAMPLES / "receipts", "-o", "seven.txt", "--row", 7)
     assert (done.returncode, done.stdout) == (0, "")
     assert (turbobatch.folder / "seven.txt").read_text(encoding="utf-8") + "\n" == shown["text"].stdout
 
@@ -850,7 +850,7 @@ FORMATS = ("text", "html", "eml", "wire")
 )
 def test_a_preview_that_cannot_be_is_one_line(arguments: list[str], message: str, turbobatch: Command) -> None:
     """No such row, a row that can't be merged, no such format, no such folder: exit 2."""
-    assert one_line(turbobatch("preview", SAMPLES / "receipts", *arguments), 2).startswith(message)
+    assert one_line(turbobatch.here("preview", SAMPLES / "receipts", *arguments), 2).startswith(message)
 
 
 # The rest of the commands
@@ -906,8 +906,10 @@ def test_a_sandbox_says_how_to_use_it(number: signal.Signals, letters: Letters, 
 def test_a_sandbox_that_cannot_start_is_one_line(turbobatch: Command, sandbox: Sandbox) -> None:
     """A port that is taken, or a fault that there isn't."""
     port = sandbox.url.rpartition(":")[2]
-    assert "can't listen on port" in one_line(turbobatch("sandbox", "--port", port), 2)
-    assert "unknown fault 'earthquake'" in one_line(turbobatch("sandbox", "--port", 0, "--fault", "earthquake:1"), 2)
+    assert "can't listen on port" in one_line(turbobatch.here("sandbox", "--port", port), 2)
+    assert "unknown fault 'earthquake'" in one_line(
+        turbobatch.here("sandbox", "--port", 0, "--fault", "earthquake:1"), 2
+    )
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
