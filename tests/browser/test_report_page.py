@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Open = Callable[..., Page]
 
-pytestmark = pytest.mark.xdist_group("report page")  # which share one report
+pytestmark = [pytest.mark.xdist_group("report page"), pytest.mark.unmeasured]  # which share one report
 
 PICTURE = {"width": 1400, "height": 1240}
 PHONE = {"width": 390, "height": 844}

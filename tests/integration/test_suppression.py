@@ -192,6 +192,7 @@ def test_a_validation_needs_the_list() -> None:
 # Hosts
 
 
+@pytest.mark.unmeasured
 def test_a_long_list_comes_in_many_pages() -> None:
     """All of it is fetched, from 2000 on and every source, however few rows the host gives to a page."""
     asked = []

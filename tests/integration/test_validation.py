@@ -394,12 +394,11 @@ def test_an_old_judgement_is_paid_for_again(folder: Path) -> None:
 
 LETTERS = "abcdefghijkl"
 CALLS = ("upload", "validate", "validateEmail", "emails")
-LETTERS = "abcdefghijkl"
-CALLS = ("upload", "validate", "validateEmail", "emails")
 TROUBLES = [{call: trouble} for call in CALLS for trouble in ("before", "after", 400)]
 SETS = st.lists(st.sets(st.sampled_from(LETTERS), min_size=2, max_size=3), min_size=6, max_size=6)
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(SETS, st.permutations(TROUBLES))
 def test_whatever_goes_wrong_nobody_pays_twice(sets: list[set[str]], troubles: list[dict[str, str | int]]) -> None:
