@@ -235,7 +235,7 @@ def test_the_database_is_killed(
             said += more[1]
         cluster.check(ROWS, 0 if comes_back else CONCURRENCY)
         assert "pa55Wx9Jd" not in said
-        assert "postgresql://postgres@" in turbobatch("status", "letters", "--journal", cluster.url).stdout
+        assert "postgresql://postgres@" in turbobatch.here("status", "letters", "--journal", cluster.url).stdout
     finally:
         cluster.close()
 
