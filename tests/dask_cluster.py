@@ -58,7 +58,7 @@ class DaskCluster:
         return self._start("dask_worker", self.address, *given, "--nanny" if nanny else "--no-nanny", **environment)
 
     def ready(self, workers: int) -> DaskCluster:
-        """Wait until so many workers have come, and no others are known any more."""
+        """Wait until there are so many workers."""
         deadline = time.monotonic() + _PATIENCE
         while len(self.client.nthreads()) != workers:
             assert time.monotonic() < deadline, self.log()
@@ -69,6 +69,10 @@ class DaskCluster:
         """The workers' process numbers, by their addresses; a nanny is none."""
         found: dict[str, int] = self.client.run(os.getpid)
         return found
+
+    def set(self, name: str, value: object) -> None:
+        """Change the environment of all workers."""
+        self.client.run(exec, f"import os; os.environ[{name!r}] = {str(value)!r}")
 
     def busy(self) -> dict[str, tuple[str, ...]]:
         """What each worker has to do."""

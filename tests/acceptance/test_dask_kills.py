@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from contextlib import ExitStack
+import subprocess
+from collections import Counter
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+import turbobatch as tb
 from tests.dask_cluster import DaskCluster
 from tests.database import Server
-from turbobatch.journal import journal_place, open_journal, read_journal
-from turbobatch.policy import Status
+from turbobatch.journal import journal_place, read_journal
 from turbobatch.sandbox import Sandbox
-from turbobatch.settlement import settle_by_hand
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PARTS, PART = 6, 20
 ROWS = PARTS * PART
+STOPPED_EARLY = 3  # the exit code
 CONCURRENCY = 4
 LEASE = 2.0  # seconds
 CREDENTIALS = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
@@ -98,14 +100,6 @@ class Campaign:
         assert counts.get("sent", 0) == ROWS - doubts
         assert ROWS - doubts <= len(ledger) <= ROWS
 
-    def settle(self) -> None:
-        """What the sandbox never got is sent again, what it got is not."""
-        arrived = {item["reference_id"] for item in self.sandbox.messages()}
-        with open_journal(journal_place(self.url), "letters") as journal:
-            for entry in list(journal.entries(Status.IN_DOUBT)):
-                verdict = Status.SENT if entry.key in arrived else Status.PENDING
-                assert settle_by_hand(journal, verdict, [entry.key]) == 1
-
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     """The exit code and what it said."""
@@ -127,27 +121,178 @@ def campaign(turbobatch: Command, ledger: Sandbox, database: str) -> Iterator[Ca
     made.close()
 
 
-@pytest.fixture
-def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
-    """A cluster of one scheduler, without workers yet."""
-    environment = {**CREDENTIALS, "TURBOBATCH_LEASE": str(LEASE)}
-    made = DaskCluster(tmp_path_factory.mktemp("dask"), environment)
+def cluster_of(folder: Path, **environment: str) -> DaskCluster:
+    return DaskCluster(folder, {**CREDENTIALS, "TURBOBATCH_LEASE": str(LEASE), **environment})
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """What most tests here have together, as it takes seconds to start."""
+    made = cluster_of(tmp_path_factory.mktemp("dask"))
     yield made
     made.close()
 
 
-@pytest.mark.parametrize("nanny", [True, False])
-def test_a_worker_is_killed(campaign: Campaign, dask: DaskCluster, until: Until, *, nanny: bool) -> None:
-    """Its part is sent by another, or by the one that takes its place; what it had in flight is in doubt."""
-    for _ in range(1 if nanny else 2):
-        dask.add(nanny=nanny)
-    dask.ready(1 if nanny else 2)
+@pytest.fixture
+def dask(shared: DaskCluster) -> DaskCluster:
+    """Two workers, the second one under a nanny, at least at the beginning."""
+    pids = shared.pids()
+    if not pids:
+        shared.add()
+        shared.add(nanny=True)
+    elif len(pids) == 1:
+        shared.add()
+    return shared.ready(2)
+
+
+def test_all_workers_are_killed(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
+    """The one that comes in their place sends the rest of their parts; what they had in flight is in doubt."""
     command = campaign.start(dask.address)
     until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
-    import os
-    os.kill(next(iter(dask.pids().values())), signal.SIGKILL)
+    for pid in dask.pids().values():
+        os.kill(pid, signal.SIGKILL)
     code, said = ended(command)
-    print(said)
     assert code in (0, 1), said
+    dask.ready(1)
     until(lambda: not campaign.in_progress)
-    campaign.check(CONCURRENCY)
+    campaign.check(2 * CONCURRENCY)
+
+
+def test_the_scheduler_is_killed(
+    campaign: Campaign, dask: DaskCluster, until: Until, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The command ends, its workers too; on another cluster the same command goes on."""
+    doomed = cluster_of(tmp_path_factory.mktemp("doomed"))
+    try:
+        worker = doomed.add()
+        command = campaign.start(doomed.ready(1).address)
+        until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+        doomed.scheduler.kill()
+        code, said = ended(command)
+        assert code == STOPPED_EARLY, said
+        assert (
+            "error: the workers are gone (Dask's scheduler can't be reached): the rest is pending; run the same" in said
+        )
+        assert "Traceback" not in said
+        worker.wait(60)
+        until(lambda: not campaign.in_progress)
+        before = campaign.sandbox.requests_seen()
+        assert before < ROWS
+        code, said = ended(campaign.start(dask.address))
+        assert code in (0, 1), said
+        campaign.check(CONCURRENCY)
+    finally:
+        doomed.close()
+
+
+def test_the_command_is_killed(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
+    """The workers stop by themselves, with nothing in doubt, and the same command goes on."""
+    command = campaign.start(dask.address)
+    until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+    command.kill()
+    until(lambda: not campaign.in_progress)
+    assert ROWS // 4 < campaign.sandbox.requests_seen() < ROWS
+    assert campaign.counts() == {"sent": campaign.sandbox.requests_seen()}
+    code, said = ended(campaign.start(dask.address))
+    assert code == 0, said
+    campaign.check(0)
+
+
+def test_ctrl_c(turbobatch: Command, campaign: Campaign, dask: DaskCluster, until: Until) -> None:
+    """All workers stop claiming, wait for what they have in flight and leave no doubts; the report says so."""
+    command = campaign.start(dask.address)
+    until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+    command.send_signal(signal.SIGINT)
+    code, said = ended(command)
+    assert code == STOPPED_EARLY, said
+    assert "error: stopped by the user: the rest is pending" in said
+    assert ROWS // 4 < campaign.sandbox.requests_seen() < ROWS
+    assert not campaign.in_progress
+    sent = campaign.sandbox.requests_seen()
+    assert campaign.counts() == {"sent": sent}
+    report = tb.read_report(turbobatch.folder / "report1.csv")
+    assert Counter(report["send_status"]) == {"sent": sent, "pending": ROWS - sent}
+    assert report["id"].tolist() == [f"{row:03}" for row in range(ROWS)]
+    code, said = ended(campaign.start(dask.address))
+    assert code == 0, said
+    campaign.check(0)
+
+
+def test_a_second_ctrl_c(turbobatch: Command, database: str, dask: DaskCluster, until: Until) -> None:
+    """The command leaves at once, the workers as soon as their POSTs have ended."""
+    with Sandbox(latency=3) as sandbox, closing(Campaign(turbobatch, sandbox, database)) as campaign:
+        command = campaign.start(dask.address)
+        until(sandbox.requests_seen)
+        command.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            command.wait(1)  # it waits for the answers
+        command.send_signal(signal.SIGINT)
+        code, said = ended(command)
+        assert code == STOPPED_EARLY, said
+        assert "error: left at once; the journal knows what was sent, and the same command goes on" in said
+        until(lambda: not campaign.in_progress)
+        assert campaign.counts() == {"sent": len(sandbox.inbox())}
+
+
+def test_a_worker_is_stopped_past_its_lease(
+    campaign: Campaign, until: Until, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Another sends its part; when it wakes it posts nothing more and commits nothing."""
+    dask = cluster_of(tmp_path_factory.mktemp("asleep"), DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="3s")
+    try:
+        sleeper = dask.add()
+        dask.add()
+        command = campaign.start(dask.ready(2).address)
+        until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+        sleeper.send_signal(signal.SIGSTOP)
+        code, said = ended(command)
+        assert code in (0, 1), said
+        until(lambda: not campaign.in_progress)
+        seen, before = campaign.sandbox.requests_seen(), campaign.counts()
+        sleeper.send_signal(signal.SIGCONT)
+        sleeper.wait(60)
+        assert campaign.counts() == before
+        assert campaign.sandbox.requests_seen() - seen <= CONCURRENCY  # intents were committed before it was stopped
+        campaign.check(CONCURRENCY)
+    finally:
+        dask.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A PostgreSQL that this test may kill."""
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_the_database_is_killed(
+    turbobatch: Command, ledger: Sandbox, dask: DaskCluster, until: Until, server: Server, *, comes_back: bool
+) -> None:
+    """Back at once, the run goes on; else it ends with exit code 3, and the same command goes on later."""
+    campaign = Campaign(turbobatch, ledger, server.url)
+    dask.set("TURBOBATCH_LEASE", 60 if comes_back else LEASE)
+    try:
+        command = campaign.start(dask.address)
+        until(lambda: ledger.requests_seen() > ROWS // 4)
+        server.kill()
+        if comes_back:
+            server.start()
+            code, said = ended(command)
+            assert code == 0, said
+            campaign.check(0)
+            return
+        code, said = ended(command)
+        assert code == STOPPED_EARLY, said
+        assert said.count("error: ") == 1
+        assert "the same command goes on" in said
+        assert ROWS // 4 < ledger.requests_seen() < ROWS
+        server.start()
+        until(lambda: not campaign.in_progress)
+        code, said = ended(campaign.start(dask.address))
+        assert code in (0, 1), said
+        campaign.check(2 * CONCURRENCY)
+    finally:
+        campaign.close()
+        dask.set("TURBOBATCH_LEASE", LEASE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,8 @@ class Dispatch:
             while self._turn(caller):
                 pass
         finally:
-            self.dask.unsubscribe_topic(topic)
+            with suppress(Exception):  # the scheduler may be gone
+                self.dask.unsubscribe_topic(topic)
             caller.close()
         if self._fault is not None:
             raise self._fault
