@@ -7,7 +7,7 @@ under a lease. Dask may run a part twice; its emails leave once.
 
 from turbobatch.cluster.dispatch import Dispatch
 from turbobatch.cluster.orders import Account, Orders, Sending, shared_journal
-from turbobatch.cluster.pool import check_workers, open_pool
+from turbobatch.cluster.pool import check_workers, open_pool, workers_of
 from turbobatch.cluster.survey import ClusterPlan, survey
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "open_pool",
     "shared_journal",
     "survey",
+    "workers_of",
 ]

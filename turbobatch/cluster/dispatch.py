@@ -9,9 +9,10 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.cluster.pool import addresses_of, workers_of
 from turbobatch.cluster.signals import BEAT, Caller, topic_of
 from turbobatch.cluster.work import Ended, send_part
 from turbobatch.engine import Control
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from turbobatch.cluster.orders import Part, Sending
-    from turbobatch.events import RunEvent
+    from turbobatch.events import RunEvent, Workers
 
 _TRIES = 3  # of a part whose worker lost its journal
 _GONE = 15.0  # seconds that the scheduler may be out of reach
@@ -78,6 +79,7 @@ class Dispatch:
     _news: queue.SimpleQueue[Future | dict[str, Any]] = field(default_factory=queue.SimpleQueue, init=False)
     _fault: Exception | None = field(default=None, init=False)
     _waiting: str = field(default="", init=False)
+    _workers: Workers | None = field(default=None, init=False)
     _seen_at: float = field(default_factory=time.monotonic, init=False)  # the scheduler
 
     def __post_init__(self) -> None:
@@ -121,8 +123,10 @@ class Dispatch:
         is_ending = self.stop_reason is not None or self._fault is not None
         if self._is_reached():
             caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
+            workers = addresses_of(self.dask)
+            self._tell_workers(len(workers))
             if not is_ending and not self.control.pause.is_set():
-                self._give_out()
+                self._give_out(workers)
         for item in self._arrived():
             if isinstance(item, dict):
                 self._note(item)
@@ -153,10 +157,10 @@ class Dispatch:
 
     # What goes out
 
-    def _give_out(self) -> None:
+    def _give_out(self, workers: Sequence[str]) -> None:
         """Give each worker that has none a part."""
         busy = {errand.worker for errand in self._errands.values()}
-        for worker in self.dask.scheduler_info()["workers"]:
+        for worker in workers:
             if worker not in busy and self._waits:
                 self._give(self._waits.popleft(), worker)
 
@@ -215,6 +219,12 @@ class Dispatch:
     def _stop(self, reason: StopReason, message: str) -> None:
         if self.stop_reason is None:
             self.stop_reason, self.stop_message = reason, message
+
+    def _tell_workers(self, count: int) -> None:
+        before = self._workers
+        self._workers = workers_of(self.dask) if before is None else replace(before, count=count)
+        if self._workers != before:
+            self.emit(self._workers)
 
     def _tell_waiting(self) -> None:
         """Tell what all workers wait for."""
