@@ -10,9 +10,10 @@ import queue
 import time
 from collections import Counter, deque
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.cluster.pool import addresses_of, workers_of
 from turbobatch.cluster.signals import BEAT, Caller, topic_of
 from turbobatch.cluster.work import Ended, send_part
 from turbobatch.engine import Control
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from turbobatch.cluster.orders import Part, Sending
-    from turbobatch.events import RunEvent
+    from turbobatch.events import RunEvent, Workers
 
 _TRIES = 3  # of a part whose worker lost its journal
 _LOSSES = 3  # workers that may be gone before a part was sent; it may be what ends them
@@ -82,6 +83,7 @@ class Dispatch:
     _news: queue.SimpleQueue[Future | dict[str, Any]] = field(default_factory=queue.SimpleQueue, init=False)
     _fault: Exception | None = field(default=None, init=False)
     _waiting: str = field(default="", init=False)
+    _workers: Workers | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._waits = deque(map(_Errand, self.parts))
@@ -145,7 +147,8 @@ class Dispatch:
         """Say what is to be done, and hand out parts; where the scheduler is gone, nothing more is waited for."""
         try:
             caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
-            workers = self.dask.nthreads()
+            workers = addresses_of(self.dask)
+            self._tell_workers(len(workers))
             for key, errand in list(self._errands.items()):
                 if errand.worker not in workers:
                     del self._errands[key]
@@ -243,6 +246,12 @@ class Dispatch:
     def _stop(self, reason: StopReason, message: str) -> None:
         if self.stop_reason is None:
             self.stop_reason, self.stop_message = reason, message
+
+    def _tell_workers(self, count: int) -> None:
+        before = self._workers
+        self._workers = workers_of(self.dask) if before is None else replace(before, count=count)
+        if self._workers != before:
+            self.emit(self._workers)
 
     def _tell_waiting(self) -> None:
         """Tell what all workers wait for."""
