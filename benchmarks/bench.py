@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import pacing, parts, startup, streaming, whole_job
+from benchmarks import cluster, pacing, parts, shared_journal, startup, streaming, whole_job
 from benchmarks.section import merged
 
 if TYPE_CHECKING:
@@ -23,14 +23,22 @@ if TYPE_CHECKING:
     from benchmarks.section import Section
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-ORDER = (whole_job.TITLE, pacing.TITLE, startup.TITLE, streaming.TITLE, parts.TITLE)
+ORDER = (
+    whole_job.TITLE,
+    pacing.TITLE,
+    startup.TITLE,
+    streaming.TITLE,
+    parts.TITLE,
+    cluster.TITLE,
+    shared_journal.TITLE,
+)
 
 _HEADING = """\
 # Results
 
 Written by `make bench`; each part names the machine and the day. Everything of a part ran in turn on that machine, in
 one run, over the loopback. CONTRIBUTING.md says how to run one part."""
-_PARTS = ("whole", "rate", "startup", "tables", "parts")
+_PARTS = ("whole", "rate", "startup", "tables", "parts", "cluster", "journal")
 _LIBRARIES = ("requests", "pycurl", "aiohttp", "mailmerge", "aiosmtpd", "pandas", "pyarrow", "jinja2")
 
 
@@ -45,6 +53,8 @@ def main() -> int:
             given.rows, endings=tuple(given.tables), is_filled=given.filled, without=given.without
         ),
         "parts": parts.measure,
+        "cluster": lambda: cluster.measure(*((0.1, 1) if given.quick else (1.0, 3))),
+        "journal": lambda: shared_journal.measure(given.rows),
     }
     print(_machine(), flush=True)
     for name in given.only or measures:

@@ -1,34 +1,51 @@
-"""Fill a journal as if a table of receipts had been sent: `python -m benchmarks.fill_journal FILE ROWS`."""
+"""Fill a journal as if a table of receipts had been sent: `python -m benchmarks.fill_journal FILE|URL ROWS`."""
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from turbobatch.journal import Intent, Outcome, open_journal
+from turbobatch.journal import Intent, Outcome, journal_place, open_journal
 from turbobatch.policy import Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from turbobatch.journal import JournalUrl
 
 _AT_ONCE = 10_000
 
 
-def fill(path: Path, rows: int) -> None:
-    """Note the keys of the first `rows` receipts as sent, through the journal's own door."""
+def fill(place: Path | JournalUrl, rows: int, *, first: int = 0, at_once: int = _AT_ONCE) -> None:
+    """Note the keys of some receipts as sent, through the journal's own door.
+
+    A commit has the intents of `at_once` of them and the outcomes of those before, as an engine's has.
+    """
     now = time.time()
-    with open_journal(path, "benchmark") as journal:
-        for start in range(0, rows, _AT_ONCE):
-            keys = [f"{number:07}" for number in range(start, min(start + _AT_ONCE, rows))]
-            journal.commit([Intent(key=key, digest=f"{key:0>32}", time=now) for key in keys], [])
-            journal.commit(
-                [],
-                [
-                    Outcome(
-                        key=key, status=Status.SENT, message="OK", time=now, posted=True, http_status=200, seconds=0.1
-                    )
-                    for key in keys
-                ],
-            )
+    with open_journal(place, "benchmark") as journal:
+        outcomes: list[Outcome] = []
+        for start in range(first, first + rows, at_once):
+            keys = [f"{number:07}" for number in range(start, min(start + at_once, first + rows))]
+            intents = [Intent(key=key, digest=f"{key:0>32}", time=now, recipients=f"{key:0>32}") for key in keys]
+            journal.commit(intents, outcomes)
+            outcomes = [
+                Outcome(key=key, status=Status.SENT, message="OK", time=now, posted=True, http_status=200, seconds=0.1)
+                for key in keys
+            ]
+        journal.commit([], outcomes)
+
+
+def main() -> None:
+    """Parse and fill."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("place", help="a file, or the URL of a PostgreSQL database")
+    parser.add_argument("rows", type=int)
+    parser.add_argument("--first", type=int, default=0, help="the first receipt's number")
+    parser.add_argument("--at-once", type=int, default=_AT_ONCE, help="emails of a commit")
+    given = parser.parse_args()
+    fill(journal_place(given.place), given.rows, first=given.first, at_once=given.at_once)
 
 
 if __name__ == "__main__":
-    fill(Path(sys.argv[1]), int(sys.argv[2]))
+    main()

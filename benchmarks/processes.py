@@ -82,9 +82,10 @@ def turbobatch(*arguments: str | Path) -> list[str | Path]:
 
 @dataclass(frozen=True, slots=True)
 class Responder:
-    """A running responder."""
+    """A running responder, and its process."""
 
     port: int
+    process: int
 
     @property
     def url(self) -> str:
@@ -116,7 +117,7 @@ class Responder:
 def responder() -> Iterator[Responder]:
     """Start the bare asyncio server."""
     with _server(sys.executable, "-m", "benchmarks.responder") as process:
-        yield Responder(_port(process))
+        yield Responder(_port(process), process.pid)
 
 
 @contextmanager

