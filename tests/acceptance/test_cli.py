@@ -22,8 +22,8 @@ import pytest
 
 from turbobatch.campaign import Campaign
 from turbobatch.report import read_report
+from turbobatch.reported import Counts
 from turbobatch.sandbox import Sandbox
-from turbobatch.sending import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from turbobatch.campaign import Campaign, On
+    from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
+    from turbobatch.cluster.campaign import On
     from turbobatch.console.state import State
     from turbobatch.console.view import View
     from turbobatch.journal import Place

@@ -26,8 +26,9 @@ from turbobatch.trial import send_trial
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from turbobatch.campaign import Campaign, On
+    from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
+    from turbobatch.cluster.campaign import On
     from turbobatch.console.desk import Recipients
     from turbobatch.console.work import Job
     from turbobatch.plan import Plan

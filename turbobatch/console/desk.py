@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import dask.dataframe as dd
     import pandas as pd
 
-    from turbobatch.campaign import Campaign, On
+    from turbobatch.campaign import Campaign
+    from turbobatch.cluster.campaign import On
     from turbobatch.console.work import Job
     from turbobatch.recipients import Table
     from turbobatch.units import Source

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from distributed import Client as DaskClient
 
-    from turbobatch.campaign import Campaign, On
+    from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
+    from turbobatch.cluster.campaign import On
     from turbobatch.run import Run
 
 
