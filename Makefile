@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# One worker more than there are cores: many a test waits.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 BENCH_INSTALLED := $(VENV)/.installed-bench
 
 .PHONY: demo test pictures torture bench lint format clean
@@ -13,7 +15,7 @@ demo: $(INSTALLED) ## the main job on sample data, through a local sandbox
 
 test: $(INSTALLED) ## every test, with branch coverage
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest --numprocesses auto --dist loadgroup $(TESTS)
+	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist loadgroup $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

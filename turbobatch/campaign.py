@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from turbobatch.check import any_account, checking, whole
 from turbobatch.client import TurboClient
+from turbobatch.cluster.campaign import Clustered
 from turbobatch.definition import absolute
 from turbobatch.descriptors import affordable, shortage
 from turbobatch.engine import Engine
 from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation
-from turbobatch.journal import open_journal
+from turbobatch.journal import open_journal, open_pacer
 from turbobatch.journal.neighbours import sent_by_neighbours
-from turbobatch.outcomes import Outcomes
 from turbobatch.plan import Plan, make_plan
 from turbobatch.preview import Preview, preview_row
 from turbobatch.progress import log, reading, start_and_watch
-from turbobatch.rates import Pacer
+from turbobatch.rates import JITTER, Pacer
 from turbobatch.run import Asked, Run, active_run, start_run
 from turbobatch.suppression import Suppressed, load_for_a_look, load_suppressed, looking
 from turbobatch.trial import send_trial
@@ -29,34 +29,31 @@ from turbobatch.validation import Validating, account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import dask.dataframe as dd
     import pandas as pd
-    from distributed import Client as DaskClient
 
     from turbobatch.check import Checked
     from turbobatch.client import SendResult
-    from turbobatch.cluster import Dispatch, Orders
+    from turbobatch.cluster.campaign import On
+    from turbobatch.cluster.dispatch import Dispatch
     from turbobatch.progress import Tick
     from turbobatch.recipients import Table
     from turbobatch.sendapi import SendApi
     from turbobatch.units import Source
     from turbobatch.validation import Need
 
-    On: TypeAlias = DaskClient | str
     Recipients = pd.DataFrame | dd.DataFrame | Table | str | Path
 
-_JITTER = 0.02  # seconds; measured: threads and commits move POSTs by 11 to 16 ms at most
 
-
-class Campaign(Outcomes):
+class Campaign(Clustered):
     """A message, and how and how often it may leave. The name and its journal are what makes it the same campaign.
 
     Args:
         name: a key is sent at most once per name.
         message: the templates.
-        recipients: the table, where the methods aren't given one.
+        recipients: the table, where the methods aren't given one: a DataFrame, a Dask DataFrame, a file, or a folder of
+            CSV or Parquet files that are one table.
         key: the column(s) that tell emails apart; without one, a digest of each email's content does.
         group_by: the column(s) whose equal values make one email of several rows.
         rate: "20/second, 5000/day"; without one, `concurrency` is the only bound.
@@ -182,7 +179,7 @@ class Campaign(Outcomes):
             if on is None:
                 plan = make_plan(*source, journal, resend=resend, sender=sender, tick=tick)
             else:
-                from turbobatch.cluster import survey
+                from turbobatch.cluster.survey import survey
 
                 dask, orders = held.enter_context(self.cluster(on)), self._orders(resend=resend)
                 plan = survey(dask, orders, source, journal, sender=sender, tick=tick)
@@ -212,7 +209,8 @@ class Campaign(Outcomes):
             progress: show a tqdm bar.
             on: a cluster that sends, instead of this process: a Dask Client, a scheduler's address (tcp://HOST:8786),
                 or "local:4" for so many processes here. The journal must be in PostgreSQL, the campaign's files at the
-                same place on every machine, and the credentials in each worker's environment.
+                same place on every machine, and the credentials in each worker's environment. The results of a Dask
+                DataFrame are another one: what the journal says when it is computed.
 
         Raises:
             CampaignError: the table, a template or the cluster can't be used, or the emails look like ones that have
@@ -224,11 +222,18 @@ class Campaign(Outcomes):
             KeyboardInterrupt: stopped by Ctrl-C or Interrupt, after the POSTs in flight have ended.
         """
         say = log.warning if progress else log.info
-        run = self.run_to_end(
-            recipients, client, limit=limit, resend=resend, accept_changes=accept_changes, bar=progress, say=say, on=on
-        )
+        with ExitStack() as held:
+            given: Recipients | Plan | None = recipients
+            if on is not None:
+                client = client or TurboClient.from_env(api=self.api)
+                on = held.enter_context(self.cluster(on, client))
+                given = self._told(self.plan(recipients, resend=resend, progress=progress, on=on))
+            run = self.run_to_end(
+                given, client, limit=limit, resend=resend, accept_changes=accept_changes, bar=progress, say=say, on=on
+            )
         run.raise_if_stopped()
-        return self.results(recipients)
+        lazy = self.lazy_results(given) if isinstance(given, Plan) else None
+        return self.results(recipients) if lazy is None else lazy
 
     def run_to_end(
         self,
@@ -298,9 +303,7 @@ class Campaign(Outcomes):
             if isinstance(recipients, Plan):
                 plan = recipients
             else:
-                plan = self.plan(given, resend=resend, progress=progress, on=on)
-                for warning in plan.warnings:
-                    log.warning("%s", warning)
+                plan = self._told(self.plan(given, resend=resend, progress=progress, on=on))
             source = self._checked(plan, accept_changes=accept_changes)
             self.sent_version = source.table.version
             if on is None:
@@ -317,53 +320,10 @@ class Campaign(Outcomes):
 
             return start_run(self._identity, asked, begin, total=plan.rows)
 
-    @contextmanager
-    def cluster(self, on: On, client: TurboClient | None = None) -> Iterator[DaskClient]:
-        """The cluster that `on` names; processes that are started for it here have the client's credentials.
-
-        Raises:
-            CampaignError: the journal isn't in PostgreSQL, Dask isn't installed, or the cluster can't be reached.
-        """
-        from turbobatch.cluster import open_pool, shared_journal
-
-        credentials = client.environment() if client is not None else {}
-        with open_pool(on, credentials | shared_journal(self.journal_place).environment()) as dask:
-            yield dask
-
-    def _orders(self, *, resend: bool) -> Orders:
-        from turbobatch.cluster import Orders, shared_journal
-
-        return Orders(
-            run=uuid.uuid4().hex[:12],
-            campaign=self.name,
-            message=self.message,
-            key=self._key,
-            group_by=self._group_by,
-            journal=shared_journal(self.journal_place).without_password(),
-            resend=resend,
-        )
-
-    def _dispatch(
-        self, plan: Plan, client: TurboClient, dask: DaskClient, *, resend: bool, limit: int | None
-    ) -> Dispatch:
-        from turbobatch.cluster import Account, ClusterPlan, Dispatch, Sending, check_workers
-
-        if not isinstance(plan, ClusterPlan):
-            raise CampaignError("the plan was made for this process alone: plan with on= too")
-        sending = Sending(
-            orders=self._orders(resend=resend),
-            account=Account.of(client),
-            suppress=self._suppress,
-            limits=self.limits,
-            concurrency=self.concurrency,
-            window=self.window,
-            policy=self.policy,
-        )
-        check_workers(dask, sending)
-        with self._journal() as journal:
-            sent = plan.rows if plan.is_done_by(journal) else 0
-        parts = () if sent else plan.limited(limit)
-        return Dispatch(dask=dask, sending=sending, parts=parts, sent=sent, emit=self.emit)
+    def _told(self, plan: Plan) -> Plan:
+        for warning in plan.warnings:
+            log.warning("%s", warning)
+        return plan
 
     def _checked(self, plan: Plan, *, accept_changes: bool) -> Source:
         """The plan's own table, so that what is sent is what was counted.
@@ -385,16 +345,48 @@ class Campaign(Outcomes):
         concurrency = affordable(self.concurrency)
         journal = open_journal(*self._identity)
         held.callback(journal.close)
+        pacer = open_pacer(journal, self.limits, jitter=JITTER)
+        held.callback(pacer.close)
         return Engine(
             feed=iter(make_feed(journal=journal, sent=plan.rows if plan.is_done_by(journal) else 0)),
             journal=journal,
             transport=client.open_transport(concurrency),
-            pacer=Pacer(self.limits, jitter=_JITTER),
+            pacer=pacer,
             concurrency=concurrency,
             window=self.window,
             policy=self.policy,
             emit=self.emit,
         )
+
+    def report(
+        self,
+        path: str | Path,
+        recipients: Recipients | None = None,
+        *,
+        for_excel: bool = False,
+        progress: bool = True,
+        on: On | None = None,
+    ) -> Path:
+        """Write the report from the journal, at any time, without holding the table; see `write_report`.
+
+        With `on` the workers of a cluster write it in parts: `path` is a folder then, the same one for all of them.
+
+        Raises:
+            CampaignError: the table can't be read, or the report not written.
+            JournalError: the journal can't be used.
+        """
+        from turbobatch.report import write_report
+        from turbobatch.report.parts import is_folder
+
+        if on is None:
+            return write_report(self.result_chunks(recipients), path, for_excel=for_excel)
+        if Path(path).suffix and not is_folder(path):
+            raise CampaignError(f"{path}: workers write a report in parts: name a folder, such as report/")
+        with self.cluster(on) as dask:
+            plan = self.plan(recipients, progress=progress, on=dask)
+            with reading("report", bar=progress, rows=plan.rows) as tick:
+                self.report_by(dask, plan, path, tick)
+        return Path(path)
 
     def send_test(
         self, address: str, recipients: Recipients | None = None, client: TurboClient | None = None, *, rows: int = 1
@@ -407,7 +399,7 @@ class Campaign(Outcomes):
         """
         source = self.source(recipients)
         client = client or TurboClient.from_env(api=self.api)
-        pacer = Pacer(self.limits, jitter=_JITTER)
+        pacer = Pacer(self.limits, jitter=JITTER)
         return send_trial(source.find(), source.merger, client, pacer, to=address, campaign=self.name, emails=rows)
 
     def _suppressed(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from turbobatch.events import RunEvent
     from turbobatch.journal import Entry, Journal
     from turbobatch.policy import Decision
-    from turbobatch.rates import Pacer, Window
+    from turbobatch.rates import Pacing, Window
     from turbobatch.sendapi import Request, Verdict
     from turbobatch.transport import Completion, Transport
 
@@ -125,7 +125,7 @@ class Engine:
     feed: Iterator[FeedItem]
     journal: Journal
     transport: Transport
-    pacer: Pacer
+    pacer: Pacing
     concurrency: int
     window: Window | None = None
     policy: Policy = field(default_factory=Policy)
@@ -165,7 +165,7 @@ class Engine:
         while self._turn():
             pass
         if self._outcomes:  # the journal didn't take them; there may be room by now
-            self._commit([])
+            self._commit()
         if lost := [item.key for item in self._outcomes if item.posted and item.status is not Status.IN_DOUBT]:
             raise JournalError(f"{self._broken}; {_described(lost)}") from self._broken
         if self._broken is not None:
@@ -193,23 +193,25 @@ class Engine:
             self._stop(StopReason.USER, "")
         if not self._is_ending():
             self._read_feed(outcomes, events)
-        self._commit([] if self._is_ending() else self._claim(events))
+        self._commit()
         if self._is_ending():
             return bool(self.in_flight)
         return bool(self.in_flight or self._retries or self._ready or not self._fed)
 
-    def _commit(self, tries: Sequence[_Try]) -> None:
+    def _commit(self) -> None:
         """Make intents and outcomes durable; only then post and tell. What another process has claimed is its own.
 
-        What the journal doesn't take ends the run. The outcomes stay, for the next commit.
+        What the journal doesn't take, or a rate that can't be asked for, ends the run. The outcomes stay for later.
         """
         try:
+            tries = [] if self._is_ending() else self._claim(self._events)
             taken = self.journal.commit([self._intent(item) for item in tries], self._outcomes)
         except JournalError as error:
             if not isinstance(self._broken, JournalError):
                 self._broken = error
             return
         events, self._outcomes, self._events = self._events, [], []
+        self.pacer.give_back(len(taken))
         self._post([item for item in tries if item.candidate.key not in taken])
         events += [_left_to_another(item.candidate, taken) for item in tries if item.candidate.key in taken]
         for event in events:
@@ -326,20 +328,17 @@ class Engine:
             if not granted and (until := self.pacer.next_at(now)) > now + _WORTH_TELLING:
                 reason = f"the rate of {self.pacer.waiting_for(now)}"
         self._tell_waiting(reason, until - now, events)
-        claimed = [self._next_try(now) for _ in range(granted)]
-        for item in claimed:
-            item.began = now
-            item.is_probe = self._breaker.is_open
-        return claimed
+        return [self._next_try(now) for _ in range(granted)]
 
     def _fresh(self) -> int:
         # While many rows wait for another try, no new ones are begun: memory and trouble stay bounded.
         return len(self._ready) if len(self._retries) < self.concurrency else 0
 
     def _next_try(self, now: float) -> _Try:
-        if self._retries and self._retries[0][0] <= now:
-            return heapq.heappop(self._retries)[2]
-        return _Try(self._ready.popleft())
+        is_due = bool(self._retries) and self._retries[0][0] <= now
+        item = heapq.heappop(self._retries)[2] if is_due else _Try(self._ready.popleft())
+        item.began, item.is_probe = now, self._breaker.is_open
+        return item
 
     def _intent(self, item: _Try) -> Intent:
         candidate = item.candidate

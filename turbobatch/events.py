@@ -68,7 +68,25 @@ class Told:
     event: Settled | Retrying
 
 
-RunEvent = Settled | Known | Retrying | Waiting | Moved | Told
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many workers of a cluster send now, in a run that isn't sent by this process.
+
+    Attributes:
+        count: of the workers.
+        cluster: its scheduler's address.
+        dashboard: the address of Dask's own page about it, if it has one.
+    """
+
+    count: int
+    cluster: str
+    dashboard: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.count} worker{'' if self.count == 1 else 's'} of {self.cluster}"
+
+
+RunEvent = Settled | Known | Retrying | Waiting | Moved | Told | Workers
 
 
 def ignore_event(_event: RunEvent) -> None:

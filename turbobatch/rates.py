@@ -12,7 +12,7 @@ from array import array
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from turbobatch.errors import CampaignError
@@ -29,6 +29,9 @@ CATCH_UP = 0.05
 A loop that commits to disk between two looks at the clock is late by milliseconds, rarely by tens of them: with 50 ms
 that costs no throughput. It lets at most 1 + 50 ms' worth of permits go together: 6 at 100/second, below 20/second 1.
 """
+
+JITTER = 0.02
+"""How many seconds a POST reaches the server later than its permit: threads and commits take 11 to 16 ms at most."""
 
 _MAX_PER_SECOND = 100_000
 _MAX_PERIOD = 366 * 86400
@@ -123,6 +126,43 @@ def _bad_rate(text: str, reason: str) -> CampaignError:
     return CampaignError(f'rate {text!r}: {reason} (example: "20/second, 5000/day")')
 
 
+class Pacing(Protocol):
+    """What grants permits: a Pacer, for one process, or what several processes share. Closed by who has made it."""
+
+    @property
+    def longest(self) -> float:
+        """How many seconds back `seed` needs to look."""
+        ...
+
+    def seed(self, times: Iterable[float]) -> None:
+        """Count earlier POSTs, before the first `take`."""
+        ...
+
+    def take(self, now: float, want: int) -> int:
+        """Grant up to `want` permits, to be used at once.
+
+        Raises:
+            JournalError: the rate lies in the journal's database, which can't be reached.
+        """
+        ...
+
+    def give_back(self, count: int) -> None:
+        """Have so many of the last `take` again, for which nothing was posted: another process was faster."""
+        ...
+
+    def next_at(self, now: float) -> float:
+        """Tell the earliest time at which `take` may grant a permit; `now` itself for at once."""
+        ...
+
+    def waiting_for(self, now: float) -> Limit | None:
+        """Tell which limit holds the next permit back; None when it may be granted at once."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        ...
+
+
 class Pacer:
     """Grants permits to POST so that no limit is ever exceeded, in no sliding window.
 
@@ -171,6 +211,9 @@ class Pacer:
                 gate.book(now, missed_since)
         return max(want, 0)
 
+    def give_back(self, count: int) -> None:
+        """Leave it: a permit for which nothing was posted counts too. One process alone has hardly any."""
+
     def next_at(self, now: float) -> float:
         """Tell the earliest time at which `take` will grant a permit: `now` itself when it would at once."""
         ready = self._ready()
@@ -180,6 +223,9 @@ class Pacer:
         """Tell which limit holds the next permit back; None when it would be granted at once."""
         last = max(self._gates, key=lambda gate: gate.ready, default=None)
         return last.limit if last and last.ready > max(now, self._latest) else None
+
+    def close(self) -> None:
+        """Do nothing: it holds nothing."""
 
     def _ready(self) -> float:
         return max((gate.ready for gate in self._gates), default=-math.inf)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from turbobatch.errors import AuthenticationError, CampaignError, NotSentError
-from turbobatch.events import Known, Moved, Settled, Waiting
+from turbobatch.events import Known, Moved, Settled, Waiting, Workers
 from turbobatch.markup import Html, badge, box, line
 from turbobatch.policy import Status, StopReason
 from turbobatch.recipients import Table, is_dask
@@ -49,6 +49,7 @@ class Progress:
     known: int = 0  # rows that were settled before this run
     seconds: float = 0.0
     waiting: str = ""  # what the run waits for, if anything
+    workers: Workers | None = None  # who sends, if this process doesn't
 
     @property
     def done(self) -> int:
@@ -119,6 +120,7 @@ class Run:
         self._rows: Counter[Status] = Counter()
         self._known = 0
         self._waiting = ""
+        self._workers: Workers | None = None
         self._began = time.monotonic()
         self._ended: float | None = None
         self._finished = threading.Event()
@@ -146,6 +148,7 @@ class Run:
                 known=self._known,
                 seconds=(self._ended or time.monotonic()) - self._began,
                 waiting="" if self._finished.is_set() else self._waiting,
+                workers=self._workers,
             )
 
     @property
@@ -208,8 +211,9 @@ class Run:
         pace = f"{now.rows_per_second:,.1f} rows/s" if now.rows_per_second else ""
         left = f"{now.seconds_left:,.0f} s left" if now.seconds_left and not self._finished.is_set() else ""
         waits = f"waiting for {now.waiting}" if now.waiting else ""
+        by = f"by {now.workers}" if now.workers is not None and not self._finished.is_set() else ""
         why = describe_stop(self.stop_reason, self.stop_message) if self.stop_reason else str(self._error or "")
-        told = [line(*filter(None, some)) for some in (counts, (pace, left, waits), (why,)) if any(some)]
+        told = [line(*filter(None, some)) for some in (counts, (pace, left, waits), (by,), (why,)) if any(some)]
         return box(line(badge(now.state), bar, f"{now.done:,} of {now.total:,} rows"), *told)
 
     def _state(self) -> RunState:
@@ -234,6 +238,8 @@ class Run:
                     self._known += known
                 case Waiting(reason=reason):
                     self._waiting = reason
+                case Workers():
+                    self._workers = event
 
     def _work(self) -> None:
         with self._lock:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -14,16 +13,16 @@ from turbobatch.policy import SETTLED_WELL, Status
 from turbobatch.terminal import SOME_ROWS_NOT_SENT, STOPPED_EARLY, ask, fail, is_terminal, tell, warn
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
-    import pandas as pd
+    from distributed import Client as DaskClient
 
-    from turbobatch.campaign import Campaign, On
+    from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
+    from turbobatch.cluster.campaign import On
     from turbobatch.delivery import Deliveries
     from turbobatch.plan import Plan
-    from turbobatch.results import Results
     from turbobatch.run import Run
 
 
@@ -94,63 +93,39 @@ def run_to_end(
         fail("; ".join(said), STOPPED_EARLY)
 
 
-@dataclass(slots=True)
-class Counts:
-    """A table's rows by status, counted chunk by chunk, and the emails in doubt that none of its rows tells of."""
-
-    rows: Counter[str] = field(default_factory=Counter)
-    _in_doubt: set[str] = field(default_factory=set)
-
-    def add(self, chunk: pd.DataFrame) -> Counter[str]:
-        """Count some rows of the results; tells these counts."""
-        found = Counter(chunk["send_status"].tolist())
-        self.rows.update(found)
-        if found[Status.IN_DOUBT]:
-            self._in_doubt.update(chunk.loc[chunk["send_status"] == Status.IN_DOUBT, "send_key"])
-        return found
-
-    def elsewhere(self, in_doubt: Iterable[str]) -> list[str]:
-        """Of the keys in doubt at the same moment, those whose rows have left the table."""
-        return [key for key in in_doubt if key not in self._in_doubt]
-
-
 def write(
     campaign: Campaign,
-    output: Path,
+    output: str,
     *,
     for_excel: bool,
     deliveries: Deliveries | None = None,
     warned: bool = True,
+    by: tuple[DaskClient, Plan] | None = None,
 ) -> tuple[Counter[str], list[str]]:
     """Write the report chunk by chunk and print what it says; rows by status, and doubts that no row tells of.
 
-    With `deliveries` each sent row has its delivery. What the table warns of is told unless it was (`warned`).
+    With `deliveries` each sent row has its delivery. What the table warns of is told unless it was (`warned`). A report
+    in parts is written `by` the workers of a cluster, if given, who know the parts from a plan.
     """
-    from turbobatch.audit import audit as find_failures
-    from turbobatch.failures import LEFT_OUT
     from turbobatch.progress import reading, ticking
     from turbobatch.report import write_report
-    from turbobatch.wording import IN_PROGRESS, Failures, counts_text, deliveries_text, doubts_text
+    from turbobatch.report.parts import is_folder
+    from turbobatch.reported import Reported
+    from turbobatch.wording import IN_PROGRESS, counts_text, deliveries_text, doubts_text
 
-    seen = Counts()
-    failures = Failures()
-
-    def looked_at(results: Results) -> Iterable[pd.DataFrame]:
-        with reading("report", bar=is_terminal(sys.stderr), rows=results.table.about) as tick:
-            frames = results.frames() if deliveries is None else map(deliveries.joined, results.frames())
-            for chunk in ticking(frames, tick):
-                start = seen.rows.total()
-                if not seen.add(chunk).keys() <= LEFT_OUT or deliveries is not None:
-                    failures.add(find_failures(chunk, start=start))
-                yield chunk
-
+    told = Reported(with_sent=deliveries is not None)
     with campaign.look() as results:
         for warning in () if warned else results.table.warnings:
             warn(f"warning: {warning}")
-        write_report(looked_at(results), output, for_excel=for_excel)
-        elsewhere, in_use = seen.elsewhere(results.in_doubt()), results.in_use
-    tell(counts_text(seen.rows))
-    tell(failures.text())
+        with reading("report", bar=is_terminal(sys.stderr), rows=results.table.about) as tick:
+            if by is not None and is_folder(output) and by[0].status == "running":
+                told = campaign.report_by(*by, output, tick)
+            else:
+                frames = results.frames() if deliveries is None else map(deliveries.joined, results.frames())
+                write_report(told.counted(ticking(frames, tick)), output, for_excel=for_excel)
+        elsewhere, in_use = told.counts.elsewhere(results.in_doubt()), results.in_use
+    tell(counts_text(told.counts.rows))
+    tell(told.failures.text())
     if deliveries is not None:
         tell(deliveries_text(deliveries))
     if elsewhere:
@@ -158,12 +133,12 @@ def write(
     if in_use:
         tell(IN_PROGRESS)
     tell(f"Report: {output}")
-    return seen.rows, elsewhere
+    return told.counts.rows, elsewhere
 
 
-def unwritten(output: Path, command: str) -> str:
+def unwritten(output: str, command: str) -> str:
     """What the report's file is where it couldn't be written, and the command that writes it."""
-    state = "is still the old one" if output.exists() else "wasn't written"
+    state = "is still the old one" if Path(output).exists() else "wasn't written"
     return f"the report {output} {state}: write it with {command}"
 
 

@@ -250,11 +250,19 @@ def shown(path: Place) -> Place:
 
 
 def is_one_of(path: Path, files: Sequence[Path]) -> bool:
-    """Whether a path leads to one of these files, also before they exist and by whatever way it is written."""
+    """Whether a path leads to one of these files, also before they exist and by whatever way it is written.
+
+    A folder among them is a table in parts: all that is in it counts, and whatever would be new there.
+    """
     # Not pathlib's resolve and exists: they raise for a link to itself, and for a name that no file can have.
-    if os.path.realpath(path) in map(os.path.realpath, files):
+    real = os.path.realpath(path)
+    if real in map(os.path.realpath, files):
         return True
-    there = [item for item in files if os.path.exists(item)]  # noqa: PTH110
+    folders = [item for item in files if os.path.isdir(item)]  # noqa: PTH112
+    if os.path.dirname(real) in map(os.path.realpath, folders):  # noqa: PTH120
+        return True
+    parts = [item / name for item in folders for name in os.listdir(item)]  # noqa: PTH208
+    there = [item for item in (*files, *parts) if os.path.exists(item)]  # noqa: PTH110
     return os.path.exists(path) and any(path.samefile(item) for item in there)  # noqa: PTH110
 
 

@@ -74,6 +74,12 @@ class Failures:
             line = f"  row {item.row:<5} {kind:<9} {address}  {item.reason}{guess}"
             self._lines.append(CONTROL.sub(" ", line))
 
+    def merge(self, other: Failures) -> None:
+        """Count what the next part of the table has."""
+        self.kinds.update(other.kinds)
+        self.statuses.update(other.statuses)
+        self._lines += other._lines[: _SHOWN - len(self._lines)]
+
     def text(self) -> str:
         """How many of each kind, then one line per failed address, the first ones."""
         asking = self._told(kind for kind in Category if kind not in AS_MEANT)

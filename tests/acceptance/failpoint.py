@@ -201,7 +201,7 @@ def watch_wire(failpoint: Failpoint) -> None:
 
 def watch_report(failpoint: Failpoint) -> None:
     """Failpoints while the report is written, in chunks of a few rows."""
-    original, original_replacing = results.Results.frames, report.replacing
+    original, original_replacing = results.Results.frames, vars(report)["replacing"]
 
     def frames(*args: Any) -> Iterator[Any]:
         for chunk in original(*args):

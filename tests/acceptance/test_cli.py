@@ -22,8 +22,8 @@ import pytest
 
 from turbobatch.campaign import Campaign
 from turbobatch.report import read_report
+from turbobatch.reported import Counts
 from turbobatch.sandbox import Sandbox
-from turbobatch.sending import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,7 +113,6 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 # Bad rows
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".xlsx"])
 @pytest.mark.parametrize(("api", "megabytes"), [("v1", 5), ("v2", 20)])
 def test_bad_rows_are_named_and_the_good_ones_sent(
@@ -141,6 +140,7 @@ def test_bad_rows_are_named_and_the_good_ones_sent(
     assert set(sandbox.inbox()["to"]) == {"Ana <ana@example.org>", "Ida <ida@example.org>"}
 
 
+@pytest.mark.measured
 def test_check_lists_the_same_problems_and_sends_nothing(turbobatch: Command, sandbox: Sandbox) -> None:
     """One line per problem with row, column and cure; `-o` writes them as a table; a clean campaign exits 0."""
     for name, text in BAD_ROWS.items():
@@ -148,7 +148,7 @@ def test_check_lists_the_same_problems_and_sends_nothing(turbobatch: Command, sa
     with (turbobatch.folder / "big.bin").open("wb") as file:
         file.truncate(5 * 2**20)
     turbobatch.use(sandbox, "v1")  # whose limit the check goes by, since the credentials are its
-    done = turbobatch("check", ".")
+    done = turbobatch.here("check", ".")
     assert (done.returncode, done.stderr) == (1, "")
     *problems, last = done.stdout.splitlines()
     assert last == "6 rows can't be sent"
@@ -160,7 +160,7 @@ def test_check_lists_the_same_problems_and_sends_nothing(turbobatch: Command, sa
     assert ": column 'name' is blank; " in problems[1]
     assert "column file: email of" in problems[4]
     assert ": text: there is no column 'nosuch'; " in problems[6]
-    done = turbobatch("check", ".", "-o", "problems.csv")
+    done = turbobatch.here("check", ".", "-o", "problems.csv")
     assert (done.returncode, done.stderr) == (1, "")
     written = pd.read_csv(turbobatch.folder / "problems.csv", dtype=str)
     assert written["row"].tolist() == ["1", "2", "3", "4", "5", "6", "7"]
@@ -184,7 +184,7 @@ def test_check_tells_what_left_otherwise_than_it_reads_now(turbobatch: Command, 
     assert turbobatch("send", ".", "-o", "r.csv", "--yes", "--limit", "3").returncode == 0
     changed = table.read_text(encoding="utf-8").replace(",P0,", ",Q,").replace(",p1", ",p1@")
     table.write_text(changed, encoding="utf-8")
-    done = turbobatch("check", ".")
+    done = turbobatch.here("check", ".")
     lines = done.stdout.splitlines()
     bad = sum(",p1" in row for row in rows)
     assert len(lines) == bad + 2
@@ -243,7 +243,7 @@ def test_a_broken_campaign_is_one_line(
 ) -> None:
     """Whatever is wrong with a campaign: exit 2, one line that says what and where, nothing sent, no report."""
     change(letters())
-    said = one_line(turbobatch("send", "letters", "-o", "report.csv", "--yes"), 2)
+    said = one_line(turbobatch.here("send", "letters", "-o", "report.csv", "--yes"), 2)
     assert re.search(message, said), said
     assert sandbox.requests_seen() == 0
     assert not (turbobatch.folder / "report.csv").exists()
@@ -273,7 +273,7 @@ def test_bad_usage_is_one_line(
 ) -> None:
     """What can't be done is found out before anything is sent: exit 2 and one line."""
     folder = letters()
-    said = one_line(turbobatch("send", folder.name, *arguments), 2)
+    said = one_line(turbobatch.here("send", folder.name, *arguments), 2)
     assert re.search(message, said), said
     assert sandbox.requests_seen() == 0
     assert (folder / "people.csv").read_text(encoding="utf-8").startswith("id,name,email\n")
@@ -281,16 +281,18 @@ def test_bad_usage_is_one_line(
 
 def test_unknown_options_exit_with_2(turbobatch: Command) -> None:
     """Bad usage that the parser finds has the same exit code."""
-    assert turbobatch("send", "--colour").returncode == 2
-    assert turbobatch("sned").returncode == 2
+    assert turbobatch.here("send", "--colour").returncode == 2
+    assert turbobatch.here("sned").returncode == 2
 
 
+@pytest.mark.measured
 def test_no_credentials_is_one_line(letters: Letters, turbobatch: Command) -> None:
     """Without credentials in the environment nothing begins, and the line names the variables."""
-    said = one_line(turbobatch("send", letters(), "-o", "report.csv", "--yes"), 2)
+    said = one_line(turbobatch.here("send", letters(), "-o", "report.csv", "--yes"), 2)
     assert said.startswith("no credentials: set TURBOSMTP_CONSUMER_KEY and TURBOSMTP_CONSUMER_SECRET (v2), or ")
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("api", ["v1", "v2"])
 def test_wrong_credentials_stop_the_run(api: str, letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """Exit 3, every row pending in the report, nothing accepted, and no secret in what is said."""
@@ -312,7 +314,6 @@ def test_each_transport_does_the_job(transport: str, letters: Letters, turbobatc
     assert subjects(sandbox) == all_letters(sandbox.requests_seen())
 
 
-@pytest.mark.unmeasured
 def test_a_second_run_sends_nothing(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """A finished campaign is finished: the same command posts nothing, reports the same and exits the same."""
     table = "id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@\n1,Ana,ana@example.org\n3,Cleo,reject@example.org\n"
@@ -329,7 +330,6 @@ def test_a_second_run_sends_nothing(letters: Letters, turbobatch: Command, sandb
     assert f"4 rows (1 sent already): up to 2 emails to send; {refused}\n" in second.stdout
 
 
-@pytest.mark.unmeasured
 def test_a_limit_leaves_the_rest_pending_until_the_same_command_without_it(
     letters: Letters, turbobatch: Command, sandbox: Sandbox
 ) -> None:
@@ -342,7 +342,6 @@ def test_a_limit_leaves_the_rest_pending_until_the_same_command_without_it(
     assert subjects(sandbox) == all_letters(12)
 
 
-@pytest.mark.unmeasured
 @pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_is_completed_by_the_same_command(
@@ -363,6 +362,7 @@ def test_a_stopped_run_is_completed_by_the_same_command(
     assert subjects(slow_sandbox) == all_letters(16)
 
 
+@pytest.mark.measured
 @pytest.mark.usefixtures("signals")
 def test_a_second_ctrl_c_leaves_at_once(letters: Letters, turbobatch: Command, sandbox: Sandbox, until: Until) -> None:
     """With an answer that never comes, a second Ctrl-C ends the process; the row in flight is in doubt."""
@@ -376,12 +376,11 @@ def test_a_second_ctrl_c_leaves_at_once(letters: Letters, turbobatch: Command, s
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3, err
     assert err.splitlines()[-1].startswith("error: left at once; ")
-    status = json.loads(turbobatch("status", folder, "--json").stdout)
+    status = json.loads(turbobatch.here("status", folder, "--json").stdout)
     assert status["statuses"] == {"in_doubt": 1, "pending": 1}
     assert status["in_doubt"] == ["1"]
 
 
-@pytest.mark.unmeasured
 def test_without_credit_the_rest_stays_pending(letters: Letters, turbobatch: Command) -> None:
     """`nocredit` stops the run (exit 3); with new credit the same command completes it."""
     folder = letters(9)
@@ -402,12 +401,11 @@ def test_a_journal_that_can_not_be_made_is_found_before_the_question(
     letters: Letters, turbobatch: Command, sandbox: Sandbox
 ) -> None:
     """Not after it, when somebody has said yes."""
-    said = one_line(turbobatch("send", letters(), "-o", "report.csv", "--journal", "missing/x.db"), 2)
+    said = one_line(turbobatch.here("send", letters(), "-o", "report.csv", "--journal", "missing/x.db"), 2)
     assert "missing/x.db can't be made" in said
     assert sandbox.inbox().empty
 
 
-@pytest.mark.unmeasured
 @pytest.mark.usefixtures("signals")
 def test_while_a_run_goes_on(letters: Letters, turbobatch: Command, slow_sandbox: Sandbox, until: Until) -> None:
     """What would write its journal is refused in one line, before any question; what only looks sees how far it is."""
@@ -462,7 +460,7 @@ def test_looks_at_a_run_invent_no_doubts(
     assert ("turbobatch resolve" in killed) == ("In doubt, by key" in killed)
 
 
-@pytest.mark.parametrize("is_there", [pytest.param(True, marks=pytest.mark.unmeasured), False])
+@pytest.mark.parametrize("is_there", [True, False])
 def test_a_run_that_breaks_can_be_gone_on_with(
     is_there: bool, letters: Letters, turbobatch: Command, sandbox: Sandbox, until: Until
 ) -> None:
@@ -508,6 +506,7 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> None:
             process.wait(timeout=5)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 2), ("y\n", 0), ("", 3)])
 @pytest.mark.usefixtures("signals")
 def test_send_asks_on_a_terminal(
@@ -558,6 +557,7 @@ def test_a_test_goes_to_one_address_only(
     assert not list(folder.glob("*.journal.db"))
 
 
+@pytest.mark.measured
 def test_a_test_tells_of_bad_rows_and_refusals(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """A row that can't be merged is named and doesn't count; a refusal makes exit 1."""
     folder = letters(table="id,name,email\n1,,ana@example.org\n2,Bea,bea@example.org\n")
@@ -580,9 +580,9 @@ def test_a_test_that_gets_no_verdict_is_one_line(
 ) -> None:
     """Neither a refusal to answer nor an answer that was lost is a traceback; wrong credentials aren't either."""
     code, message = expected
-    assert message in one_line(turbobatch("send", letters(), "--test-to", address, "--yes"), code)
+    assert message in one_line(turbobatch.here("send", letters(), "--test-to", address, "--yes"), code)
     turbobatch.use(sandbox, password="wrong")
-    assert "refused the credentials: " in one_line(turbobatch("send", letters(), "--test-to", address, "--yes"), 3)
+    assert "refused the credentials: " in one_line(turbobatch.here("send", letters(), "--test-to", address, "--yes"), 3)
 
 
 def test_a_guessed_encoding_is_a_warning(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
@@ -595,7 +595,6 @@ def test_a_guessed_encoding_is_a_warning(letters: Letters, turbobatch: Command, 
     assert sandbox.inbox()["to"].tolist() == ["Zo\u00eb <zoe@example.org>"]
 
 
-@pytest.mark.unmeasured
 def test_other_recipients_journal_and_rate(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """`--recipients`, `--journal` and `--rate` go before what the campaign says, also for status and report."""
     folder = letters()
@@ -606,14 +605,13 @@ def test_other_recipients_journal_and_rate(letters: Letters, turbobatch: Command
     assert sandbox.inbox()["to"].tolist() == ["Zoe <zoe@example.org>"]
     assert (turbobatch.folder / "others.db").exists()
     assert not list(folder.glob("*.journal.db"))
-    assert json.loads(turbobatch("status", folder, "--json", *others).stdout)["statuses"] == {"sent": 1}
-    assert turbobatch("report", folder, "-o", "again.csv", *others).returncode == 0
+    assert json.loads(turbobatch.here("status", folder, "--json", *others).stdout)["statuses"] == {"sent": 1}
+    assert turbobatch.here("report", folder, "-o", "again.csv", *others).returncode == 0
     first, again = ((turbobatch.folder / name).read_text("utf-8") for name in ("report.csv", "again.csv"))
     assert first == again
-    assert json.loads(turbobatch("status", folder, "--json").stdout)["statuses"] == {"pending": 3}
+    assert json.loads(turbobatch.here("status", folder, "--json").stdout)["statuses"] == {"pending": 3}
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".parquet", ".xlsx", ".html"])
 def test_the_ending_picks_the_format(ending: str, letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """Each format that `-o` knows is written, by send and by report alike."""
@@ -633,7 +631,6 @@ def test_the_ending_picks_the_format(ending: str, letters: Letters, turbobatch: 
         assert one["send_status"].tolist() == ["sent"] * 3
 
 
-@pytest.mark.unmeasured
 def test_a_report_for_excel_runs_no_formula(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """`--for-excel` writes a byte order mark and makes formulas harmless; without it the cell is verbatim."""
     folder = letters(table="id,name,email,note\n1,Ana,ana@example.org,=1+1\n2,Bea,bea@example.org,-5\n")
@@ -646,21 +643,22 @@ def test_a_report_for_excel_runs_no_formula(letters: Letters, turbobatch: Comman
     assert safe.startswith("\ufeffid,")
     assert ",'=1+1," in safe
     assert ",-5," in safe
-    assert turbobatch("report", folder, "-o", "report0.csv", "--for-excel").returncode == 0
+    assert turbobatch.here("report", folder, "-o", "report0.csv", "--for-excel").returncode == 0
     assert (turbobatch.folder / "report0.csv").read_text(encoding="utf-8") == safe
 
 
 # Looking
 
 
+@pytest.mark.measured
 def test_status_counts_from_the_journal(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """Before and after a run, in words and as JSON; looking makes no journal."""
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n3,Cleo,c@@\n")
-    assert json.loads(turbobatch("status", folder, "--json").stdout)["statuses"] == {"pending": 3}
+    assert json.loads(turbobatch.here("status", folder, "--json").stdout)["statuses"] == {"pending": 3}
     assert not list(folder.glob("*.journal.db"))
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
     assert sandbox.requests_seen() == 2
-    assert json.loads(turbobatch("status", folder, "--json").stdout) == {
+    assert json.loads(turbobatch.here("status", folder, "--json").stdout) == {
         "campaign": "letters",
         "journal": str(folder / "letters.journal.db"),
         "in_progress": False,
@@ -669,11 +667,11 @@ def test_status_counts_from_the_journal(letters: Letters, turbobatch: Command, s
         "in_doubt": ["2"],
         "in_doubt_elsewhere": [],
     }
-    said = turbobatch("status", folder).stdout
+    said = turbobatch.here("status", folder).stdout
     for line in ("1 sent ", "1 in_doubt ", "1 invalid ", "3 rows"):
         assert line in said
     assert "In doubt, by key: 2" in said
-    assert re.search(r"^  row 1 +in_doubt +key 2  ", turbobatch("audit", folder).stdout, re.MULTILINE)
+    assert re.search(r"^  row 1 +in_doubt +key 2  ", turbobatch.here("audit", folder).stdout, re.MULTILINE)
 
 
 def test_a_journal_that_is_not_there_is_told(letters: Letters, turbobatch: Command) -> None:
@@ -681,11 +679,11 @@ def test_a_journal_that_is_not_there_is_told(letters: Letters, turbobatch: Comma
     folder = letters()
     missing = "there is no journal at letters/letters.journal.db yet: nothing has been sent by it\n"
     for command in (["status", folder], ["report", folder, "-o", "report.csv"], ["audit", folder]):
-        done = turbobatch(*command)
+        done = turbobatch.here(*command)
         assert (done.returncode, done.stderr) == (0, missing)
     (turbobatch.folder / "report.csv").unlink()
     for command in (["status", folder], ["report", folder, "-o", "report.csv"]):
-        said = one_line(turbobatch(*command, "--journal", "mistyped.db"), 2)
+        said = one_line(turbobatch.here(*command, "--journal", "mistyped.db"), 2)
         assert said == "there is no journal at mistyped.db yet: nothing has been sent by it"
     assert not (turbobatch.folder / "report.csv").exists()
 
@@ -699,10 +697,10 @@ def test_doubts_whose_rows_have_left_are_told(letters: Letters, turbobatch: Comm
     for command, code in (("send", 1), ("report", 0)):
         done = turbobatch(command, folder, "-o", "report.csv", *(["--yes"] if command == "send" else []))
         assert (done.returncode, line in done.stdout) == (code, True), done.stdout
-    assert line in turbobatch("status", folder).stdout
-    status = json.loads(turbobatch("status", folder, "--json").stdout)
+    assert line in turbobatch.here("status", folder).stdout
+    status = json.loads(turbobatch.here("status", folder, "--json").stdout)
     assert (status["statuses"], status["in_doubt"], status["in_doubt_elsewhere"]) == ({"sent": 1}, ["2"], ["2"])
-    assert turbobatch("resolve", folder, "--as", "sent", "--key", "2").returncode == 0
+    assert turbobatch.here("resolve", folder, "--as", "sent", "--key", "2").returncode == 0
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 0
     assert sandbox.requests_seen() == 2
 
@@ -716,22 +714,23 @@ def test_no_output_takes_the_journals_place(
     (turbobatch.folder / "way").symlink_to(turbobatch.folder)
     options = {"send": ["--journal", "letters/kept.csv", "--yes"], "report": ["--journal", "letters/kept.csv"]}
     output = f"way/letters/{'letters.journal.db-wal' if command == 'preview' else 'kept.csv'}"
-    said = one_line(turbobatch(command, folder, "-o", output, *options.get(command, [])), 2)
+    said = one_line(turbobatch.here(command, folder, "-o", output, *options.get(command, [])), 2)
     assert said == f"{output} is a file of the campaign itself: give the output another name"
     assert sandbox.requests_seen() == 0
 
 
+@pytest.mark.measured
 def test_failed_addresses_are_audited(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """From a report and from the campaign, on the terminal and into a file: address, field, reason, suggestion."""
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@gmail.con\n3,Cleo,reject@example.org\n")
     assert turbobatch("send", folder, "-o", "report.parquet", "--yes").returncode == 1
     assert len(sandbox.inbox()) == 1
-    said = [turbobatch("audit", source) for source in ("report.parquet", folder, folder / "campaign.toml")]
+    said = [turbobatch.here("audit", source) for source in ("report.parquet", folder, folder / "campaign.toml")]
     assert [done.returncode for done in said] == [0, 0, 0]
     assert len({done.stdout.partition("\n  turbobatch send ")[0] for done in said}) == 1  # but for the command to type
     assert "bea@@gmail.con  'bea@@gmail.con' 'to' email not valid (did you mean bea@gmail.com?)" in said[0].stdout
     assert "rejected on demand" in said[0].stdout
-    assert turbobatch("audit", "report.parquet", "-o", "failed.csv").returncode == 0
+    assert turbobatch.here("audit", "report.parquet", "-o", "failed.csv").returncode == 0
     failed = pd.read_csv(turbobatch.folder / "failed.csv", dtype=str)
     assert failed[["address", "field", "status", "row", "name"]].fillna("").to_numpy().tolist() == [
         ["bea@@gmail.con", "to", "invalid", "1", "Bea"],
@@ -750,9 +749,10 @@ def test_failed_addresses_are_audited(letters: Letters, turbobatch: Command, san
 def test_what_is_no_report_cannot_be_audited(source: str, message: str, letters: Letters, turbobatch: Command) -> None:
     """One line says what is wrong with the file."""
     letters()
-    assert one_line(turbobatch("audit", source), 2).startswith(message)
+    assert one_line(turbobatch.here("audit", source), 2).startswith(message)
 
 
+@pytest.mark.measured
 def test_rows_in_doubt_are_settled_by_hand(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """`resolve` settles the keys it is given, or all; an unknown key changes nothing and is one line."""
     rows = "".join(f"{n},Bea,reset-after+{n}@example.org\n" for n in (1, 2, 3))
@@ -761,23 +761,23 @@ def test_rows_in_doubt_are_settled_by_hand(letters: Letters, turbobatch: Command
     assert sandbox.requests_seen() == 4
 
     def statuses() -> dict[str, int]:
-        found: dict[str, int] = json.loads(turbobatch("status", folder, "--json").stdout)["statuses"]
+        found: dict[str, int] = json.loads(turbobatch.here("status", folder, "--json").stdout)["statuses"]
         return found
 
     resolve = ["resolve", folder, "--as"]
     for key, hint in (("7", "known are '1', '2', '3'"), ("9", "it is sent")):
-        said = one_line(turbobatch(*resolve, "sent", "--key", "1", "--key", key), 2)
+        said = one_line(turbobatch.here(*resolve, "sent", "--key", "1", "--key", key), 2)
         assert said == f"key '{key}' is not in doubt, nothing was settled: {hint}"
         assert statuses() == {"in_doubt": 3, "sent": 1}
-    assert turbobatch(*resolve, "sent", "--key", "1").stdout == "1 row in doubt settled as sent\n"
+    assert turbobatch.here(*resolve, "sent", "--key", "1").stdout == "1 row in doubt settled as sent\n"
     assert statuses() == {"in_doubt": 2, "sent": 2}
-    assert one_line(turbobatch(*resolve, "pending"), 2).startswith("there is no terminal to ask on: say --yes")
+    assert one_line(turbobatch.here(*resolve, "pending"), 2).startswith("there is no terminal to ask on: say --yes")
     assert statuses() == {"in_doubt": 2, "sent": 2}
     said_first = "2 emails may have been accepted: the next send posts them again, and they may arrive twice.\n"
-    done = turbobatch(*resolve, "pending", "--yes")
+    done = turbobatch.here(*resolve, "pending", "--yes")
     assert done.stdout == f"{said_first}2 rows in doubt settled as pending\n"
     assert statuses() == {"sent": 2, "pending": 2}
-    assert turbobatch(*resolve, "maybe").returncode == 2
+    assert turbobatch.here(*resolve, "maybe").returncode == 2
 
 
 def test_what_resolve_warns_of_is_in_doubt(letters: Letters, turbobatch: Command) -> None:
@@ -789,11 +789,11 @@ def test_what_resolve_warns_of_is_in_doubt(letters: Letters, turbobatch: Command
         assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
     pending = ("resolve", folder, "--as", "pending", "--yes")
     for keys in (["1"], ["7"], ["2", "7"]):
-        done = turbobatch(*pending, *(word for key in keys for word in ("--key", key)))
+        done = turbobatch.here(*pending, *(word for key in keys for word in ("--key", key)))
         assert (done.returncode, done.stdout) == (2, ""), done.stdout
         assert f"key '{keys[-1]}' is not in doubt, nothing was settled" in done.stderr
-    assert turbobatch(*pending, "--key", "3").stdout == "1 row in doubt settled as pending\n"
-    done = turbobatch(*pending, "--key", "2", "--key", "2")
+    assert turbobatch.here(*pending, "--key", "3").stdout == "1 row in doubt settled as pending\n"
+    done = turbobatch.here(*pending, "--key", "2", "--key", "2")
     said_first = "1 email may have been accepted: the next send posts it again, and it may arrive twice.\n"
     assert done.stdout == f"{said_first}1 row in doubt settled as pending\n"
 
@@ -815,7 +815,7 @@ def test_rows_in_doubt_are_sent_again_only_when_asked(letters: Letters, turbobat
 
 def test_a_preview_shows_one_row(turbobatch: Command) -> None:
     """As text, as a page, as a mail file and as what travels; to the terminal or into a file."""
-    shown = {form: turbobatch("preview", SAMPLES / "receipts", "--row", 7, "--format", form) for form in FORMATS}
+    shown = {form: turbobatch.here("preview", SAMPLES / "receipts", "--row", 7, "--format", form) for form in FORMATS}
     assert [(done.returncode, done.stderr) for done in shown.values()] == [(0, "")] * 4
     assert 'To: "Doe, Jane" <' in shown["text"].stdout
     assert "Subject: Your Acme receipt 0010417" in shown["text"].stdout
@@ -830,7 +830,7 @@ def test_a_preview_shows_one_row(turbobatch: Command) -> None:
     assert wire["reference_id"] == "0010417"
     assert 'src="cid:logo@acme.example"' in wire["html_content"]
     assert "characters of base64" in wire["attachments"][0]["content"]
-    done = turbobatch("preview", SAMPLES / "receipts", "-o", "seven.txt", "--row", 7)
+    done = turbobatch.here("preview", SAMPLES / "receipts", "-o", "seven.txt", "--row", 7)
     assert (done.returncode, done.stdout) == (0, "")
     assert (turbobatch.folder / "seven.txt").read_text(encoding="utf-8") + "\n" == shown["text"].stdout
 
@@ -838,6 +838,7 @@ def test_a_preview_shows_one_row(turbobatch: Command) -> None:
 FORMATS = ("text", "html", "eml", "wire")
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -849,12 +850,13 @@ FORMATS = ("text", "html", "eml", "wire")
 )
 def test_a_preview_that_cannot_be_is_one_line(arguments: list[str], message: str, turbobatch: Command) -> None:
     """No such row, a row that can't be merged, no such format, no such folder: exit 2."""
-    assert one_line(turbobatch("preview", SAMPLES / "receipts", *arguments), 2).startswith(message)
+    assert one_line(turbobatch.here("preview", SAMPLES / "receipts", *arguments), 2).startswith(message)
 
 
 # The rest of the commands
 
 
+@pytest.mark.measured
 def test_a_new_campaign_is_ready(turbobatch: Command) -> None:
     """`init` makes a campaign that checks and previews well, and never writes over anything."""
     assert turbobatch("init", "mine").returncode == 0
@@ -904,8 +906,10 @@ def test_a_sandbox_says_how_to_use_it(number: signal.Signals, letters: Letters, 
 def test_a_sandbox_that_cannot_start_is_one_line(turbobatch: Command, sandbox: Sandbox) -> None:
     """A port that is taken, or a fault that there isn't."""
     port = sandbox.url.rpartition(":")[2]
-    assert "can't listen on port" in one_line(turbobatch("sandbox", "--port", port), 2)
-    assert "unknown fault 'earthquake'" in one_line(turbobatch("sandbox", "--port", 0, "--fault", "earthquake:1"), 2)
+    assert "can't listen on port" in one_line(turbobatch.here("sandbox", "--port", port), 2)
+    assert "unknown fault 'earthquake'" in one_line(
+        turbobatch.here("sandbox", "--port", 0, "--fault", "earthquake:1"), 2
+    )
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])

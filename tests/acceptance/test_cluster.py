@@ -42,10 +42,10 @@ class Cluster:
         turbobatch.use(sandbox)
         turbobatch.environment["TURBOBATCH_LEASE"] = str(LEASE)
 
-    def start(self) -> subprocess.Popen[str]:
-        """One more process that sends it, which doesn't outlive the test."""
+    def start(self, *more: str) -> subprocess.Popen[str]:
+        """One more process that sends it, with more options, which doesn't outlive the test."""
         self._started += 1
-        options = ("--yes", "--concurrency", CONCURRENCY, "--journal", self.url)
+        options = ("--yes", "--concurrency", CONCURRENCY, "--journal", self.url, *more)
         process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options)
         self._held.callback(process.communicate)
         self._held.callback(process.kill)
@@ -125,6 +125,40 @@ def test_two_at_once_send_each_email_once(cluster: Cluster, letters: Letters) ->
     assert len(shares) == 2
 
 
+def test_a_rate_holds_over_all_that_send(cluster: Cluster, letters: Letters) -> None:
+    """By the times that the journal keeps, which one machine's clock gave: that POSTs travel is no rate's doing."""
+    letters(ROWS)
+    processes = [cluster.start("--rate", "20/second") for _ in range(2)]
+    for code, said in map(ended, processes):
+        assert code in (0, 1), said
+    assert len(cluster.ledger()) == len(set(cluster.ledger())) == ROWS
+    with psycopg.connect(cluster.url) as connection:
+        posts = connection.execute("SELECT p.time, s.worker FROM turbobatch_post p JOIN turbobatch_send s USING (key)")
+        times, workers = zip(*sorted(posts.fetchall()), strict=True)
+    assert len(set(workers)) == 2
+    assert all(beyond - first >= 1.0 for first, beyond in zip(times, times[20:], strict=False))
+
+
+def test_another_rate_at_the_same_time_is_refused(
+    cluster: Cluster, letters: Letters, until: Until, signals: None
+) -> None:
+    """With exit code 2, and nothing of it is sent; once the run in progress has ended, it is taken."""
+    del signals
+    letters(3)
+    first = cluster.start("--rate", "1/hour")
+    until(lambda: cluster.counts() == {"sent": 1})
+    for options, named in ((("--rate", "30/second"), "30/second"), ((), "no rate")):
+        code, said = ended(cluster.start(*options))
+        assert code == 2
+        assert f"another process sends this campaign at 1/hour, this one would at {named}" in said
+        assert "Traceback" not in said
+    first.send_signal(signal.SIGINT)
+    assert ended(first)[0] == 3
+    assert len(cluster.ledger()) == 1
+    assert ended(cluster.start("--rate", "30/second"))[0] == 0
+    assert len(cluster.ledger()) == len(set(cluster.ledger())) == 3
+
+
 def test_one_of_two_is_killed(cluster: Cluster, letters: Letters, until: Until) -> None:
     """What it had in flight is in doubt, and once its lease has ended it can be settled; the other sends the rest."""
     letters(ROWS)
@@ -201,7 +235,7 @@ def test_the_database_is_killed(
             said += more[1]
         cluster.check(ROWS, 0 if comes_back else CONCURRENCY)
         assert "pa55Wx9Jd" not in said
-        assert "postgresql://postgres@" in turbobatch("status", "letters", "--journal", cluster.url).stdout
+        assert "postgresql://postgres@" in turbobatch.here("status", "letters", "--journal", cluster.url).stdout
     finally:
         cluster.close()
 

@@ -28,6 +28,7 @@ class Command(Protocol):
 
     def use(self, sandbox: Sandbox) -> None: ...
     def __call__(self, *arguments: object) -> Done: ...
+    def here(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
     def start(self, *arguments: object, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]: ...
 
 
@@ -109,12 +110,12 @@ def test_settling_all_as_pending_is_asked(
     assert done.returncode == code
     if code:
         assert done.stderr.splitlines()[-1].endswith("nothing was settled")
-    assert json.loads(turbobatch("status", folder, "--json").stdout)["statuses"] == {left: 1}
+    assert json.loads(turbobatch.here("status", folder, "--json").stdout)["statuses"] == {left: 1}
 
 
 def test_without_a_journal_nothing_is_settled(letters: Letters, turbobatch: Command) -> None:
     """A wrong path isn't taken for an answer."""
     for options in ([], ["--journal", "nowhere.db"]):
-        done = turbobatch("resolve", letters(), "--as", "sent", *options)
+        done = turbobatch.here("resolve", letters(), "--as", "sent", *options)
         assert done.returncode == 2
         assert re.fullmatch(r"error: there is no journal at .*\.db: nothing is in doubt\n", done.stderr)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         folder: Path
 
         def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
+        def here(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
         def start(self, *arguments: object, stdin: int = ...) -> subprocess.Popen[str]: ...
 
 
@@ -54,17 +55,17 @@ def test_failed_addresses_are_corrected_and_sent(letters: Letters, turbobatch: C
     """What each command says leads to the next one, and all reports tell the same in the end."""
     folder = letters(table=people(8, 3))
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
-    told = turbobatch("audit", "report.csv").stdout
+    told = turbobatch.here("audit", "report.csv").stdout
     assert told.startswith("Failed addresses (3): 3 domain typo\n")
     assert "(did you mean p2@gmail.com?)" in told
     assert "turbobatch send CAMPAIGN --recipients failed.csv -o mended.csv" in told
-    written = turbobatch("audit", folder, "-o", "failed.csv")
+    written = turbobatch.here("audit", folder, "-o", "failed.csv")
     assert f"\n  turbobatch send {folder} --recipients failed.csv -o mended.csv\n" in written.stdout
     assert written.stdout.startswith("3 failed addresses, written to failed.csv\nCorrect the table's own columns")
 
     correct(turbobatch.folder / "failed.csv")
     command = ("send", folder, "--recipients", "failed.csv", "-o", "second.csv", "--yes")
-    assert turbobatch("check", folder, "--recipients", "failed.csv").stdout == "Every row can be sent.\n"
+    assert turbobatch.here("check", folder, "--recipients", "failed.csv").stdout == "Every row can be sent.\n"
     first = turbobatch(*command)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.startswith("3 rows: up to 3 emails to send\n")
@@ -74,7 +75,7 @@ def test_failed_addresses_are_corrected_and_sent(letters: Letters, turbobatch: C
     inbox = sandbox.inbox()
     assert sorted(inbox["subject"]) == [f"Letter {number:04}" for number in range(8)]
     for recipients, rows in ((["--recipients", "failed.csv"], 3), ([], 8)):
-        assert turbobatch("report", folder, *recipients, "-o", "now.csv").returncode == 0
+        assert turbobatch.here("report", folder, *recipients, "-o", "now.csv").returncode == 0
         report = read_report(turbobatch.folder / "now.csv")
         assert report["send_status"].tolist() == ["sent"] * rows
         assert list(report.columns[:3]) == ["id", "name", "email"]
@@ -87,9 +88,9 @@ def test_what_is_still_wrong_is_told_by_the_files_lines(
     folder = letters(table=people(4, 3))
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
     path = turbobatch.folder / "failed.csv"
-    assert turbobatch("audit", folder, "-o", path).returncode == 0
+    assert turbobatch.here("audit", folder, "-o", path).returncode == 0
     correct(path, "p1@gmial.con.", "p1@x.example")
-    checked = turbobatch("check", folder, "--recipients", path)
+    checked = turbobatch.here("check", folder, "--recipients", path)
     assert checked.returncode == 1
     assert [line[:28] for line in checked.stdout.splitlines()] == [
         "row 0 (line 2 of failed.csv)", "row 2 (line 4 of failed.csv)", "2 rows can't be sent"
@@ -110,9 +111,9 @@ def test_a_new_campaigns_addresses_are_its_keys(turbobatch: Command, sandbox: Sa
     table = turbobatch.folder / "first" / "recipients.csv"
     table.write_text(table.read_text("utf-8") + "Zoe,zoe@@gmial.com,Nice\n", "utf-8")
     assert turbobatch("send", "first", "-o", "report.csv", "--yes").returncode == 1
-    assert turbobatch("audit", "first", "-o", "failed.csv").returncode == 0
+    assert turbobatch.here("audit", "first", "-o", "failed.csv").returncode == 0
     correct(turbobatch.folder / "failed.csv", "zoe@@gmial.com", "zoe@gmail.com")
-    assert turbobatch("check", "first", "--recipients", "failed.csv").stdout == "Every row can be sent.\n"
+    assert turbobatch.here("check", "first", "--recipients", "failed.csv").stdout == "Every row can be sent.\n"
     sent = turbobatch("send", "first", "--recipients", "failed.csv", "-o", "mended.csv", "--yes")
     assert (sent.returncode, sent.stderr) == (0, "")
     for recipients in (["--recipients", "failed.csv"], []):
@@ -132,7 +133,7 @@ def test_a_killed_resend_goes_on_where_it_was(
     """Nobody gets two, and what was under way at the kill is held and named."""
     folder = letters(table=people(24, 20))
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
-    assert turbobatch("audit", folder, "-o", "failed.csv").returncode == 0
+    assert turbobatch.here("audit", folder, "-o", "failed.csv").returncode == 0
     correct(turbobatch.folder / "failed.csv")
     given = f"failed{ending}"
     if ending == ".xlsx":
@@ -162,7 +163,7 @@ def test_an_email_that_bounced_has_left(letters: Letters, turbobatch: Command) -
     """Each command that reads its corrected row says that it isn't sent again, and how it can be."""
     folder = letters(table="id,name,email\n1,Ana,bounce@x.example\n2,Bea,bea@@x.example\n")
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
-    told = turbobatch("audit", folder, "--delivery", "-o", "failed.csv").stdout
+    told = turbobatch.here("audit", folder, "--delivery", "-o", "failed.csv").stdout
     assert "1 of the 2 can be sent again. Correct " in told
     left = "1 has left: to send it again takes another campaign name, and a table without the audit's own columns.\n"
     assert told.endswith(left)
@@ -173,9 +174,9 @@ def test_an_email_that_bounced_has_left(letters: Letters, turbobatch: Command) -
         "warning: failed.csv: 1 row has left, or may have, and isn't sent again, corrected or not; "
         "to send it with another campaign, delete the audit's own columns\n"
     )
-    checked = turbobatch("check", folder, *given)
+    checked = turbobatch.here("check", folder, *given)
     sent = turbobatch("send", folder, *given, "-o", "second.csv", "--yes")
-    reported = turbobatch("report", folder, *given, "-o", "now.csv")
+    reported = turbobatch.here("report", folder, *given, "-o", "now.csv")
     assert [checked.stderr, sent.stderr, reported.stderr] == [said] * 3
     assert sent.stdout.startswith("2 rows (1 sent already): up to 1 emails to send\n")
     assert read_report(turbobatch.folder / "now.csv")["send_status"].tolist() == ["sent", "sent"]
@@ -186,8 +187,8 @@ def test_nothing_is_advised_of_what_cant_be_given_back(letters: Letters, turboba
     """A page is for people; of what has left nothing can be sent under the same name."""
     folder = letters(table="id,name,email\n1,Ana,bounce@x.example\n")
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 0
-    assert "turbobatch send" not in turbobatch("audit", folder, "--delivery").stdout
-    page = turbobatch("audit", folder, "--delivery", "-o", "failed.html").stdout
+    assert "turbobatch send" not in turbobatch.here("audit", folder, "--delivery").stdout
+    page = turbobatch.here("audit", folder, "--delivery", "-o", "failed.html").stdout
     assert page == "1 failed addresses, written to failed.html\nDeliveries, by row:\n        1 bounced\n\n"
 
 
@@ -199,13 +200,13 @@ def test_an_audit_is_not_replaced_unasked(letters: Letters, turbobatch: Command)
     path = turbobatch.folder / "failed.csv"
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     audit = ("audit", folder, "-o", "failed.csv")
-    assert turbobatch(*audit).returncode == 0
+    assert turbobatch.here(*audit).returncode == 0
     written = path.read_text("utf-8")
     correct(path)
     without = path.read_text("utf-8").replace("row,", "line,")
     for kept in (path.read_text("utf-8"), without):  # also where a column was lost
         path.write_text(kept, "utf-8")
-        done = turbobatch(*audit)
+        done = turbobatch.here(*audit)
         assert (done.returncode, done.stdout, path.read_text("utf-8")) == (2, "", kept)
         assert done.stderr == (
             "error: failed.csv is an audit already, and may have been corrected by hand: "
@@ -221,9 +222,9 @@ def test_an_audit_is_not_replaced_unasked(letters: Letters, turbobatch: Command)
         assert (process.returncode, path.read_text("utf-8")) == (code, text)
         assert "Replace it? [y/N]: " in out
     correct(path)
-    assert turbobatch(*audit, "--yes").returncode == 0
+    assert turbobatch.here(*audit, "--yes").returncode == 0
     assert path.read_text("utf-8") == written
-    assert turbobatch("audit", folder).returncode == 0
+    assert turbobatch.here("audit", folder).returncode == 0
 
 
 @pytest.mark.usefixtures("sandbox")
@@ -233,14 +234,14 @@ def test_an_audit_of_another_table_and_journal(letters: Letters, turbobatch: Com
     (turbobatch.folder / "other.csv").write_text(people(2, 1), encoding="utf-8")
     given, journal = ("--recipients", "other.csv"), ("--journal", "other.db")
     assert turbobatch("send", folder, "-o", "report.csv", "--yes", *given, *journal).returncode == 1
-    told = turbobatch("audit", folder, *given, *journal).stdout
+    told = turbobatch.here("audit", folder, *given, *journal).stdout
     assert told.startswith("Failed addresses (1): 1 domain typo\n")
     assert f"\n  turbobatch send {folder} --recipients failed.csv -o mended.csv --journal other.db\n" in told
-    assert turbobatch("audit", folder, *given).stdout == "No address failed.\n\n"
-    missing = turbobatch("audit", folder, "--journal", "mistyped.db")
+    assert turbobatch.here("audit", folder, *given).stdout == "No address failed.\n\n"
+    missing = turbobatch.here("audit", folder, "--journal", "mistyped.db")
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
     for options in (given, journal):
-        done = turbobatch("audit", "report.csv", *options)
+        done = turbobatch.here("audit", "report.csv", *options)
         assert (done.returncode, done.stdout) == (2, "")
         said = "report.csv is taken for a report, which has its rows: --recipients and --journal go with a campaign"
         assert done.stderr == f"error: {said}\n"

@@ -5,24 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import os
 import random
 import re
-import signal
-import sys
 import zipfile
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import openpyxl
 import pandas as pd
 import pytest
 
 from turbobatch import Campaign, CampaignError, MailMerge, write_report
-from turbobatch.cli import main
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
@@ -47,18 +44,10 @@ text = "letter.txt"
 GOOD = {"id": ["1", "2"], "name": ["Ana", "Bea"], "email": ["ana@example.org", "bea@example.org"]}
 
 
-class Done(NamedTuple):
-    """What a command in this process left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
 class Call(Protocol):
     """Runs the command line in this process."""
 
-    def __call__(self, *arguments: object) -> Done: ...
+    def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
 
 
 @pytest.fixture(scope="module")
@@ -76,26 +65,10 @@ def sandbox(vendor: Sandbox) -> Sandbox:
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], vendor: Sandbox) -> Iterator[Call]:
+def call(turbobatch: Command, vendor: Sandbox) -> Call:
     """The command line in this process, pointed at the sandbox; a process for each of many would take a second."""
-    monkeypatch.setenv("TURBOSMTP_BASE_URL", vendor.base_url("v2"))
-    monkeypatch.setenv("TURBOSMTP_CONSUMER_KEY", "sandbox")
-    monkeypatch.setenv("TURBOSMTP_CONSUMER_SECRET", "sandbox")
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["turbobatch", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return Done(int(left.value.code or 0), said.out, said.err)
-
-    before = signal.getsignal(signal.SIGTERM)
-    level, handlers = logging.root.level, logging.root.handlers[:]
-    yield run
-    signal.signal(signal.SIGTERM, before)
-    logging.root.setLevel(level)
-    logging.root.handlers[:] = handlers
+    turbobatch.use(vendor)
+    return turbobatch.here
 
 
 @pytest.fixture
@@ -116,11 +89,10 @@ def campaign(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def refusal(done: Any) -> str:
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
     """The one line that a refused command leaves; exit code 2."""
-    code, err = (done.code, done.err) if isinstance(done, Done) else (done.returncode, done.stderr)
-    lines = err.split("\n")
-    assert (code, len(lines), lines[-1]) == (2, 2, ""), err
+    lines = done.stderr.split("\n")
+    assert (done.returncode, len(lines), lines[-1]) == (2, 2, ""), done.stderr
     assert lines[0].startswith("error: ")
     assert lines[0].isprintable()
     return lines[0].removeprefix("error: ")
@@ -208,7 +180,6 @@ def mutated(content: bytes, dice: random.Random) -> bytes:
     return bytes(spoilt)
 
 
-@pytest.mark.unmeasured
 def test_any_text_file_ends_in_rows_or_one_line(
     campaign: Callable[..., Path], call: Call, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -233,7 +204,9 @@ def checked(folder: Path) -> tuple[pd.DataFrame | None, str | None]:
         return None, str(error)
 
 
-def check_sent(done: Done, problems: pd.DataFrame | None, folder: Path, sandbox: Sandbox) -> None:
+def check_sent(
+    done: subprocess.CompletedProcess[str], problems: pd.DataFrame | None, folder: Path, sandbox: Sandbox
+) -> None:
     """A run does what the check before it foretold."""
     report = folder / "report.csv"
     if problems is None:
@@ -241,8 +214,8 @@ def check_sent(done: Done, problems: pd.DataFrame | None, folder: Path, sandbox:
         assert sandbox.requests_seen() == 0
         assert not report.exists()
         return
-    assert done.code == (1 if "invalid" in set(problems["status"]) else 0), done
-    assert all(said.startswith("warning: ") for said in done.err.splitlines()), done.err
+    assert done.returncode == (1 if "invalid" in set(problems["status"]) else 0), done
+    assert all(said.startswith("warning: ") for said in done.stderr.splitlines()), done.stderr
     written = pd.read_csv(report, dtype=str, keep_default_na=False)
     statuses = {int(row): status for row, status in zip(problems["row"], problems["status"], strict=True)}
     expected = [statuses.get(row, "sent") for row in range(len(written))]
@@ -254,15 +227,14 @@ def check_sent(done: Done, problems: pd.DataFrame | None, folder: Path, sandbox:
 # Files that are too much, or not what their name says
 
 
-@pytest.mark.unmeasured
 def test_ten_thousand_columns(campaign: Callable[..., Path], call: Call, sandbox: Sandbox, tmp_path: Path) -> None:
     """They are merged and reported; a misspelt one is still told."""
     columns = ["id", "name", "email", *(f"c{number}" for number in range(9_997))]
     rows = [columns, ["1", "Ana", "ana@example.org", *["x"] * 9_996, "last"]]
     content = "\n".join(map(",".join, rows)).encode()
     folder = campaign("people.csv", content, letter="{{ name }} {{ c9996 }}")
-    assert call("check", folder).code == 0
-    assert call("send", folder, "-o", tmp_path / "report.csv", "--yes").code == 0
+    assert call("check", folder).returncode == 0
+    assert call("send", folder, "-o", tmp_path / "report.csv", "--yes").returncode == 0
     assert sandbox.inbox()["content"].tolist() == ["Ana last"]
     with (tmp_path / "report.csv").open(encoding="utf-8") as file:
         header, row = csv.reader(file)
@@ -274,7 +246,6 @@ def test_ten_thousand_columns(campaign: Callable[..., Path], call: Call, sandbox
     assert sandbox.requests_seen() == 0
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_a_cell_of_fifty_megabytes_in_a_text_file(
     quote: str, campaign: Callable[..., Path], call: Call, sandbox: Sandbox
@@ -286,7 +257,6 @@ def test_a_cell_of_fifty_megabytes_in_a_text_file(
     check_refused(campaign("people.csv", table.encode()), call, sandbox, message)
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("column", ["name", "email", "more"])
 def test_a_cell_of_fifty_megabytes_elsewhere(
     column: str, campaign: Callable[..., Path], call: Call, sandbox: Sandbox, tmp_path: Path
@@ -297,9 +267,9 @@ def test_a_cell_of_fifty_megabytes_elsewhere(
     table.loc[0, column] = "x" * 50_000_000
     table.to_parquet(folder / "people.parquet", compression="zstd")
     done = call("check", folder)
-    assert (done.code, done.err) == (1, "")
-    assert "over 16 MB" in done.out
-    assert call("send", folder, "-o", tmp_path / "report.parquet", "--yes").code == 1
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "over 16 MB" in done.stdout
+    assert call("send", folder, "-o", tmp_path / "report.parquet", "--yes").returncode == 1
     report = pd.read_parquet(tmp_path / "report.parquet")
     assert report["send_status"].tolist() == ["invalid", "sent"]
     assert report["send_message"].str.len().max() < 1000
@@ -313,9 +283,9 @@ def test_a_long_text_for_an_address_is_not_told_in_full(
     row = "1,Ana," + "x" * 1_000_000
     folder = campaign("people.csv", f"id,name,email\n{row}\n2,Bea,bea@example.org\n".encode())
     done = call("check", folder)
-    assert (done.code, len(done.out) < 5000) == (1, True)
-    assert re.search(r"column email: 'x+…' 'to' email not valid", done.out)
-    assert call("send", folder, "-o", tmp_path / "report.csv", "--yes").code == 1
+    assert (done.returncode, len(done.stdout) < 5000) == (1, True)
+    assert re.search(r"column email: 'x+…' 'to' email not valid", done.stdout)
+    assert call("send", folder, "-o", tmp_path / "report.csv", "--yes").returncode == 1
     assert sandbox.requests_seen() == 1
     assert sum(path.stat().st_size for path in folder.glob("*.journal.db*")) < 100_000
 
@@ -539,7 +509,6 @@ FIELDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.unmeasured
 @pytest.mark.parametrize("api", ["v1", "v2"])
 def test_no_cell_adds_a_recipient_or_a_header(api: str, sandbox: Sandbox, tmp_path: Path) -> None:
     """Whatever a cell holds and wherever it is printed: it stays where it is, or its row is invalid."""
@@ -635,11 +604,9 @@ def test_a_name_that_is_too_long_is_one_line(
     campaign: Callable[..., Path],
     call: Call,
     sandbox: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Wherever it is given; nothing is sent."""
-    folder = campaign("people.csv", b"id,name,email\n1,Ana,ana@example.org\n")
-    monkeypatch.chdir(folder.parent)
+    campaign("people.csv", b"id,name,email\n1,Ana,ana@example.org\n")
     assert LONG in refusal(call(*command))
     assert sandbox.requests_seen() == 0
 
@@ -668,7 +635,7 @@ def test_a_name_in_the_campaign_that_is_too_long_is_told(
 
 
 def test_an_unexpected_error_is_no_verdict_on_rows(
-    campaign: Callable[..., Path], call: Call, monkeypatch: pytest.MonkeyPatch
+    campaign: Callable[..., Path], call: Call, turbobatch: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line with its kind and place, not its text, which may be anything; the traceback is there for the asking."""
 
@@ -678,11 +645,11 @@ def test_an_unexpected_error_is_no_verdict_on_rows(
     folder = campaign("people.csv", b"id,name,email\n1,Ana,ana@example.org\n")
     monkeypatch.setattr("turbobatch.campaign.checking", broken)
     done = call("check", folder)
-    assert done.code == 3
+    assert done.returncode == 3
     assert re.fullmatch(
         r"error: unexpected ZeroDivisionError in campaign\.py, line \d+: please report it, with what "
         r"TURBOBATCH_DEBUG=1 shows; the journal knows what was sent, and the same command goes on\n",
-        done.err,
+        done.stderr,
     )
-    monkeypatch.setenv("TURBOBATCH_DEBUG", "1")
-    assert "Traceback (most recent call last)" in call("check", folder).err
+    turbobatch.environment["TURBOBATCH_DEBUG"] = "1"
+    assert "Traceback (most recent call last)" in call("check", folder).stderr

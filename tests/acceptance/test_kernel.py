@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Until
 
-pytestmark = pytest.mark.unmeasured
-
 ROWS = 40
 CONCURRENCY = 4
 LATENCY = 0.3  # seconds for each answer: a campaign takes three

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
 from turbobatch.policy import Policy
 from turbobatch.sandbox import Sandbox
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
         def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
 
 
-@pytest.mark.unmeasured
 def test_each_restart_costs_few_rows(letters: Callable[..., Path], turbobatch: Command) -> None:
     """However many POSTs may be in flight, a run that never gets a healthy answer begins one after the other."""
     folder = letters(200)

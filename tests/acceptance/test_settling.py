@@ -29,7 +29,7 @@ def test_reconcile_settles_what_the_vendor_has_and_names_what_remains(
     """What was found is sent, with its message id; the rest is the user's, and resolve says how. Then all is sent."""
     folder = letters(table=TABLE)
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
-    done = turbobatch("reconcile", folder, "--grace", "0")
+    done = turbobatch.here("reconcile", folder, "--grace", "0")
     assert (done.returncode, done.stderr) == (1, "")
     assert "2 in doubt, 1 of them found and settled as sent:" in done.stdout
     assert (
@@ -38,13 +38,13 @@ def test_reconcile_settles_what_the_vendor_has_and_names_what_remains(
     )
     assert "missing   key 3  not in the analytics" in done.stdout
     assert f"turbobatch resolve {folder} --as sent|pending" in done.stdout
-    assert f"by hand: turbobatch resolve {folder} --as sent|pending\n" in turbobatch("status", folder).stdout
+    assert f"by hand: turbobatch resolve {folder} --as sent|pending\n" in turbobatch.here("status", folder).stdout
 
-    assert turbobatch("resolve", folder, "--as", "pending", "--key", "3").returncode == 0
+    assert turbobatch.here("resolve", folder, "--as", "pending", "--key", "3").returncode == 0
     (folder / "people.csv").write_text(TABLE.replace("reset-before", "cleo"))
     assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 0
     assert sorted(sandbox.inbox()["reference_id"]) == ["1", "2", "3"]
-    done = turbobatch("reconcile", folder)
+    done = turbobatch.here("reconcile", folder)
     assert (done.returncode, done.stdout) == (0, "No email is in doubt.\n\n")
 
 
@@ -58,12 +58,12 @@ def test_commands_that_are_suggested_name_the_same_table_and_journal(letters: Le
     reconcile = f"turbobatch reconcile {folder} --recipients 'other people.csv' --journal other.db"
     resolve = f"turbobatch resolve {folder} --journal other.db --as sent|pending"
     assert f"Settle them with: {reconcile} (v2), or by hand: {resolve}\n" in (
-        turbobatch("status", folder, *given, *journal).stdout
+        turbobatch.here("status", folder, *given, *journal).stdout
     )
-    done = turbobatch(*shlex.split(reconcile)[1:], "--grace", "0")
+    done = turbobatch.here(*shlex.split(reconcile)[1:], "--grace", "0")
     assert (done.returncode, done.stderr) == (1, "")
     assert f"\n  {resolve} " in done.stdout
-    told = turbobatch("audit", folder, *given, *journal).stdout
+    told = turbobatch.here("audit", folder, *given, *journal).stdout
     assert told.startswith("Failed addresses (1): 1 in doubt\n  row 2 ")
     assert told.endswith("1 in doubt: not sent again before settled, by `turbobatch reconcile` or `resolve`.\n")
 
@@ -90,13 +90,13 @@ def test_a_vendor_that_cant_be_asked_settles_nothing(
         turbobatch.use(sandbox, password="not-this-one")
     if prepare == "away":
         sandbox.stop()
-    done = turbobatch("reconcile", folder)
+    done = turbobatch.here("reconcile", folder)
     assert (done.returncode, done.stdout) == (expected[0], "")
     assert expected[1] in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "not-this-one" not in done.stderr
     if prepare != "no journal":
-        assert turbobatch("report", folder, "-o", "again.csv").returncode == 0
+        assert turbobatch.here("report", folder, "-o", "again.csv").returncode == 0
         report = pd.read_csv(turbobatch.folder / "again.csv")
         assert report["send_status"].tolist() == ["sent", "in_doubt", "in_doubt"]
 
@@ -108,7 +108,7 @@ def test_the_audit_and_the_report_tell_of_deliveries(letters: Letters, turbobatc
     folder = letters(table=table)
     assert turbobatch("send", folder, "-o", "report.parquet", "--yes").returncode == 1
     for source in (folder, "report.parquet"):
-        done = turbobatch("audit", source, "--delivery", "-o", "failed.csv", "--yes")
+        done = turbobatch.here("audit", source, "--delivery", "-o", "failed.csv", "--yes")
         assert (done.returncode, done.stderr) == (0, "")
         assert "Deliveries, by row:\n        1 bounced\n        1 delivered\n        1 opened\n" in done.stdout
         failed = pd.read_csv(turbobatch.folder / "failed.csv")
@@ -116,6 +116,6 @@ def test_the_audit_and_the_report_tell_of_deliveries(letters: Letters, turbobatc
             ["bounce@x.example", "bounced", "Bea"],
             ["broken", "syntax", "Dan"],
         ]
-    assert turbobatch("report", folder, "-o", "again.parquet", "--delivery").returncode == 0
+    assert turbobatch.here("report", folder, "-o", "again.parquet", "--delivery").returncode == 0
     report = read_report(turbobatch.folder / "again.parquet")
     assert report["delivery_status"].fillna("").tolist() == ["delivered", "bounced", "opened", ""]

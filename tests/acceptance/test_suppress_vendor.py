@@ -30,7 +30,7 @@ def test_check_and_send_leave_them_out(campaign: Path, turbobatch: Command, sand
     client = sandbox.client()
     client.import_suppressions(["P1@example.org"], "asked us to stop")
     client.close()
-    checked = turbobatch("check", campaign)
+    checked = turbobatch.here("check", campaign)
     assert checked.returncode == 0
     assert "p1@example.org is suppressed (by the vendor since " in checked.stdout
     assert turbobatch("send", campaign, "-o", "report.csv", "--yes").returncode == 0
@@ -44,15 +44,15 @@ def test_a_check_asks_the_host_it_is_given(campaign: Path, turbobatch: Command) 
         client = other.client()
         client.import_suppressions(["p1@example.org"], "asked us to stop")
         client.close()
-        assert turbobatch("check", campaign).stdout == "Every row can be sent.\n"
-        checked = turbobatch("check", campaign, "--base-url", other.base_url("v2"))
+        assert turbobatch.here("check", campaign).stdout == "Every row can be sent.\n"
+        checked = turbobatch.here("check", campaign, "--base-url", other.base_url("v2"))
         assert checked.stdout.startswith("row 1 (line 3 of people.csv): ")
-        assert turbobatch("check", campaign, "--base-url", "nowhere").returncode == 2
+        assert turbobatch.here("check", campaign, "--base-url", "nowhere").returncode == 2
 
 
 def test_a_check_needs_no_account(campaign: Path, turbobatch: Command) -> None:
     """It says in one line what it didn't look at."""
-    done = turbobatch("check", campaign)
+    done = turbobatch.here("check", campaign)
     assert (done.returncode, done.stdout) == (0, "Every row can be sent.\n")
     (line,) = done.stderr.splitlines()
     assert line.startswith("warning: the vendor's suppression list wasn't looked at: no credentials: ")
@@ -75,7 +75,7 @@ def test_a_vendor_out_of_reach_sends_nothing(campaign: Path, turbobatch: Command
     """The same command goes on when it is back."""
     with Sandbox() as sandbox:
         turbobatch.use(sandbox)  # type: ignore[attr-defined]  # conftest's
-    checked = turbobatch("check", campaign)
+    checked = turbobatch.here("check", campaign)
     assert (checked.returncode, checked.stdout) == (0, "Every row can be sent.\n")
     (line,) = checked.stderr.splitlines()
     assert line.startswith("warning: the vendor's suppression list wasn't looked at: 127.0.0.1:")

@@ -40,6 +40,7 @@ class Command(Protocol):
 
     def use(self, sandbox: Sandbox) -> None: ...
     def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
+    def here(self, *arguments: object) -> subprocess.CompletedProcess[str]: ...
     def start(self, *arguments: object, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]: ...
 
 
@@ -48,7 +49,7 @@ def test_what_the_vendor_judges_is_told_and_written(
 ) -> None:
     """Row by row what isn't fine, the rest as counts; the rows can be sent."""
     folder = letters(table=TABLE)
-    done = turbobatch("check", folder, "--validate", "--yes")
+    done = turbobatch.here("check", folder, "--validate", "--yes")
     assert done.returncode == 0
     assert done.stdout == (
         "The vendor is asked to judge 3 addresses, 3 credits.\n"
@@ -58,18 +59,18 @@ def test_what_the_vendor_judges_is_told_and_written(
         "Every row can be sent.\n"
     )
     assert sandbox.validations() == 3
-    again = turbobatch("check", folder, "--validate", "-o", "problems.csv")  # nothing to pay: no question
+    again = turbobatch.here("check", folder, "--validate", "-o", "problems.csv")  # nothing to pay: no question
     assert again.returncode == 0
     with (turbobatch.folder / "problems.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["row"], row["status"], row["field"], row["columns"]) == ("1", "warning", "to", "name, email")
     assert sandbox.validations() == 3
-    assert turbobatch("check", folder).stdout == "Every row can be sent.\n"
+    assert turbobatch.here("check", folder).stdout == "Every row can be sent.\n"
 
 
 def test_without_a_terminal_it_wants_a_yes(letters: Callable[..., Path], turbobatch: Command, sandbox: Sandbox) -> None:
     """Nothing is paid."""
-    done = turbobatch("check", letters(), "--validate")
+    done = turbobatch.here("check", letters(), "--validate")
     assert done.returncode == 2
     assert (
         done.stderr.splitlines()[-1] == "error: there is no terminal to ask on: say --yes to go on without a question"
@@ -95,7 +96,7 @@ def test_it_is_asked_what_it_may_cost(
 
 def test_without_v2_nothing_is_checked(letters: Callable[..., Path], turbobatch: Command) -> None:
     """One line says which credentials it takes."""
-    done = turbobatch("check", letters(), "--validate", "--yes")
+    done = turbobatch.here("check", letters(), "--validate", "--yes")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: no credentials: set TURBOSMTP_CONSUMER_KEY and")
 
@@ -125,7 +126,7 @@ def test_killed_anywhere_an_address_is_paid_for_once(
     killed(turbobatch, point, 2 if point == "after-look" else 1, folder)
     if point == "after-note-list":  # never started, which is known when it hasn't moved for a day
         age(folder / "letters.validated.db", 100_000)
-    done = turbobatch("check", folder, "--validate", "--yes")
+    done = turbobatch.here("check", folder, "--validate", "--yes")
     assert done.returncode == 0, done.stderr
     told = f"{rows} {'unknown' if point in {'after-note', 'after-post'} else 'valid'}"
     assert f"Addresses that the vendor has judged: {told}\n" in done.stdout
@@ -156,5 +157,5 @@ def test_ctrl_c_leaves_the_list_to_the_next_check(
         _, err = process.communicate(timeout=60)
         assert process.returncode == 3
         assert err.splitlines()[-1].startswith("error: stopped by the user: list 1 goes on at the vendor; the same")
-        assert turbobatch("check", folder, "--validate").returncode == 0
+        assert turbobatch.here("check", folder, "--validate").returncode == 0
         assert sandbox.validations() == ROWS

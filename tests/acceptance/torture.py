@@ -37,7 +37,7 @@ from torture_cases import FATES, MOMENTS, Case, Kill, make_table, write_campaign
 
 from turbobatch.campaign import Campaign
 from turbobatch.report import read_report
-from turbobatch.sending import Counts
+from turbobatch.reported import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

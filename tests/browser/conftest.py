@@ -74,9 +74,12 @@ def lab(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jup
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Chromium, new for each test: playwright leaves an event loop in this thread for as long as it runs."""
+    """Chromium, new for each file; its tests have contexts of their own, which share nothing.
+
+    No longer: playwright leaves an event loop in this thread for as long as it runs.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
     Open = Callable[..., Page]
 
-pytestmark = pytest.mark.xdist_group("report page")  # which share one report
+pytestmark = [pytest.mark.xdist_group("report page"), pytest.mark.unmeasured]  # which share one report
 
 PICTURE = {"width": 1400, "height": 1240}
 PHONE = {"width": 390, "height": 844}
@@ -37,9 +37,11 @@ def open_page(browser: Browser) -> Iterator[Open]:
     """Open a report: `open_page(path, dark=True, …)`. It may ask for nothing, and complain of nothing."""
     asked: list[str] = []
     said: list[str] = []
+    contexts: list[BrowserContext] = []
 
     def open_(path: Path, *, dark: bool = False, size: Any = PICTURE, **options: Any) -> Page:
         context = browser.new_context(viewport=size, color_scheme="dark" if dark else "light", **options)
+        contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text))
@@ -50,6 +52,8 @@ def open_page(browser: Browser) -> Iterator[Open]:
         return page
 
     yield open_
+    for context in contexts:
+        context.close()
     assert said == []
     assert len(asked) <= 1
 

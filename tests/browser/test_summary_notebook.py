@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.browser.conftest import Open
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.unmeasured]
 
 
 def test_plots_and_tables_stay(open_notebook: Open, page: Page, tmp_path: Path) -> None:

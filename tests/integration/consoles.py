@@ -39,8 +39,8 @@ def campaign(**changes: Any) -> tb.Campaign:
 class Opened:
     """A console, and the hands and eyes of its user."""
 
-    def __init__(self, *args: Any) -> None:
-        self.console = tb.Console(*args)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.console = tb.Console(*args, **options)
         self.view: View = self.console.view
         self.sees(lambda now: now.results.phase is not Phase.BUSY and now.preview.counting is not Phase.BUSY)
 

@@ -45,18 +45,11 @@ if TYPE_CHECKING:
     from turbobatch.console.state import State
     from turbobatch.transport import Completion
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 SAMPLES = Path(__file__).parents[2] / "sample_data"
 A_LINE = 5  # models of a closed console: its frame, what it says, their layouts and a style
 SLOWLY = "10/second"  # a run takes four seconds, unless it is stopped
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, without credentials in the environment."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("AUTHUSER", "AUTHPASS", "CONSUMER_KEY", "CONSUMER_SECRET", "BASE_URL", "REGION"):
-        monkeypatch.delenv(f"TURBOSMTP_{name}", raising=False)
-    return tmp_path
 
 
 @pytest.fixture

@@ -23,17 +23,10 @@ if TYPE_CHECKING:
 
     from turbobatch.console.state import State
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 PATIENT = Policy(first_wait=0.01, longest_wait=0.02, first_patience=60, patience=60, threshold=10_000)
 LOST = ["ana@example.org", "reset-after@example.org", "reset-before@example.org"]  # the second one has arrived
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, without credentials in the environment."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("AUTHUSER", "AUTHPASS", "CONSUMER_KEY", "CONSUMER_SECRET", "BASE_URL", "REGION"):
-        monkeypatch.delenv(f"TURBOSMTP_{name}", raising=False)
-    return tmp_path
 
 
 def sent(emails: Sequence[str | None], client: tb.TurboClient, **changes: Any) -> tuple[tb.Campaign, pd.DataFrame]:

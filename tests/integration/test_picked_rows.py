@@ -15,12 +15,9 @@ if TYPE_CHECKING:
 
     from turbobatch.sandbox import Sandbox
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 MESSAGE = tb.MailMerge(from_="shop@acme.example", to="{{ email }}", subject="Order {{ id }}", text="Hi")
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def sent(sandbox: Sandbox, table: pd.DataFrame | Path) -> pd.DataFrame:

@@ -10,31 +10,13 @@ import pytest
 
 import turbobatch as tb
 from turbobatch.journal import read_journal
-from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from turbobatch.sandbox import Sandbox
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, where a Campaign made in Python has its journal."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> Iterator[tb.TurboClient]:
-    made = sandbox.client()
-    yield made
-    made.close()
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def campaign(text: str = "Dear {{ name }}", name: str = "news", **changes: Any) -> tb.Campaign:

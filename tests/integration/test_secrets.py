@@ -12,13 +12,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import traceback
 import urllib.parse
 import warnings
 import zipfile
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -26,6 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import turbobatch as tb
+from tests.integration.hosts import served
 from turbobatch.engine import Engine
 from turbobatch.policy import Policy
 from turbobatch.report import read_report
@@ -160,19 +160,6 @@ def ear(tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCap
 def vendor() -> Iterator[Sandbox]:
     with Sandbox(**V1, **V2) as running:
         yield running
-
-
-@contextmanager
-def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A host on loopback that answers so; its URL."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @contextmanager

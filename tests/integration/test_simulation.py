@@ -135,6 +135,7 @@ def test_never_twice_never_lost(block: int) -> None:
             world.journal.close()
 
 
+@pytest.mark.unmeasured
 def test_the_simulation_has_seen_trouble() -> None:
     """The worlds above are none of endless sunshine: every status and many an early end occur in them."""
     seen: Counter[Status] = Counter()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,6 +14,7 @@ import pandas as pd
 import pytest
 
 import turbobatch as tb
+from tests.integration.hosts import Answering, account_at
 from turbobatch.suppression import VENDOR, load_suppressed
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ def people(rows: int = 3) -> pd.DataFrame:
 def host(answer: Answer) -> Iterator[tb.TurboClient]:
     """A client of a host that gives an `answer` (status and JSON) to the queries of /suppressions."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Answering, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
             status, content = answer(query)
@@ -58,22 +56,8 @@ def host(answer: Answer) -> Iterator[tb.TurboClient]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        client = tb.TurboClient(
-            consumer_key="k", consumer_secret="s", base_url=f"http://127.0.0.1:{server.server_port}/api/v2"
-        )
-        try:
-            yield client
-        finally:
-            client.close()
-            server.shutdown()
-            thread.join()
+    with account_at(Handler) as client:
+        yield client
 
 
 def row(recipient: str, **more: str) -> dict[str, str]:
@@ -208,6 +192,7 @@ def test_a_validation_needs_the_list() -> None:
 # Hosts
 
 
+@pytest.mark.unmeasured
 def test_a_long_list_comes_in_many_pages() -> None:
     """All of it is fetched, from 2000 on and every source, however few rows the host gives to a page."""
     asked = []

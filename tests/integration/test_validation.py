@@ -6,9 +6,8 @@ import json
 import sqlite3
 import stat
 import tempfile
-import threading
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import turbobatch as tb
+from tests.integration.hosts import Answering, account_at
 from turbobatch.check import VALIDATED
 from turbobatch.validation import ListGoesOn
 from turbobatch.validation.asking import GIVEN_UP, Asking
@@ -206,9 +206,7 @@ class Host:
 def serving(host: Host) -> Iterator[tb.TurboClient]:
     """A client of the host."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Answering, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
             found = host.answer(self.path, body)
@@ -223,21 +221,8 @@ def serving(host: Host) -> Iterator[tb.TurboClient]:
 
         do_POST = do_GET  # noqa: N815 - http.server's name
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/api/v2"
-        client = tb.TurboClient(consumer_key="k", consumer_secret="s", base_url=url)
-        try:
-            yield client
-        finally:
-            client.close()
-            server.shutdown()
-            thread.join()
+    with account_at(Handler) as client:
+        yield client
 
 
 class Clock:
@@ -409,12 +394,11 @@ def test_an_old_judgement_is_paid_for_again(folder: Path) -> None:
 
 LETTERS = "abcdefghijkl"
 CALLS = ("upload", "validate", "validateEmail", "emails")
-LETTERS = "abcdefghijkl"
-CALLS = ("upload", "validate", "validateEmail", "emails")
 TROUBLES = [{call: trouble} for call in CALLS for trouble in ("before", "after", 400)]
 SETS = st.lists(st.sets(st.sampled_from(LETTERS), min_size=2, max_size=3), min_size=6, max_size=6)
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(SETS, st.permutations(TROUBLES))
 def test_whatever_goes_wrong_nobody_pays_twice(sets: list[set[str]], troubles: list[dict[str, str | int]]) -> None:

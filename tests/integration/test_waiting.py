@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import pytest
 
+from tests.integration.hosts import Answering, served
 from turbobatch import Campaign, MailMerge, Run, TurboClient
 from turbobatch.policy import Policy, StopReason
 from turbobatch.run import RunState
@@ -60,9 +60,7 @@ def healthy() -> Iterator[Host]:
 def asking_for_a_pause() -> Iterator[Host]:
     """A host that answers 429 and wants an hour's pause."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Answering, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(429)
@@ -70,17 +68,8 @@ def asking_for_a_pause() -> Iterator[Host]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        server.block_on_close = False  # a kept connection has no end of its own
-        thread = threading.Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        yield Host(f"http://127.0.0.1:{server.server_port}/api/v2", list)
-        server.shutdown()
-        thread.join()
+    with served(Handler) as url:
+        yield Host(f"{url}/api/v2", list)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Run the notebooks from top to bottom, each in a copy of its surroundings, and keep outputs that are fit to be shared.
 
-    python -m tests.notebooks.execute [NAME …]      writes them into notebooks/
+python -m tests.notebooks.execute [NAME …]      writes them into notebooks/
 """
 
 from __future__ import annotations
@@ -9,15 +9,19 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+DATABASE = "TURBOBATCH_POSTGRES"  # where a notebook looks for its database
 PATIENCE = 300  # seconds that a cell may take
 
 
@@ -28,8 +32,15 @@ def read(path: Path) -> NotebookNode:
     return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def executed(path: Path, folder: Path) -> NotebookNode:
+def wants_database(path: Path) -> bool:
+    """Whether a notebook has a journal in PostgreSQL."""
+    return DATABASE in path.read_text(encoding="utf-8")
+
+
+def executed(path: Path, folder: Path, database: str = "") -> NotebookNode:
     """The notebook after a run in an empty `folder`, which gets copies of notebooks/ and sample_data/.
+
+    `database`: the URL of an empty PostgreSQL schema, for one that wants it.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell ends with an error.
@@ -37,10 +48,14 @@ def executed(path: Path, folder: Path) -> NotebookNode:
     from nbclient import NotebookClient
 
     for name in ("notebooks", "sample_data"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.journal.db*", ".ipynb_checkpoints", "receipts-demo"))
+        shutil.copytree(
+            ROOT / name,
+            folder / name,
+            ignore=shutil.ignore_patterns("*.journal.db*", ".ipynb_checkpoints", "receipts-demo"),
+        )
     secrets = [name for name in os.environ if name.startswith("TURBOSMTP_")]
     environment = {name: value for name, value in os.environ.items() if name not in secrets}
-    environment |= {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": str(ROOT)}
+    environment |= {"IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": str(ROOT), DATABASE: database}
     notebook = read(folder / "notebooks" / path.name)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -101,8 +116,23 @@ def main(names: list[str]) -> None:
     """Execute the notebooks named, or all of them, and save them in their place."""
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         if not names or path.name in names or path.stem in names:
-            with tempfile.TemporaryDirectory() as folder:
-                write(cleaned(executed(path, Path(folder))), path)
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                _database() if wants_database(path) else nullcontext("") as url,
+            ):
+                write(cleaned(executed(path, Path(folder), url)), path)
+
+
+@contextmanager
+def _database() -> Iterator[str]:
+    """A PostgreSQL for one run."""
+    from tests.database import Server
+
+    server = Server()
+    try:
+        yield server.url
+    finally:
+        server.close()
 
 
 if __name__ == "__main__":

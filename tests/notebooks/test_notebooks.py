@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.notebooks.execute import NOTEBOOKS, ROOT, cleaned, executed, read, shown, text_of
+from tests.notebooks.execute import NOTEBOOKS, ROOT, cleaned, executed, read, shown, text_of, wants_database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,10 +48,11 @@ def same(cell: Any) -> str:
 
 @pytest.mark.unmeasured
 @every_notebook
-def test_a_notebook_runs_and_shows_what_was_saved(path: Path, tmp_path: Path) -> None:
+def test_a_notebook_runs_and_shows_what_was_saved(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Without an account, without an error, without a word on stderr; the cells tagged `same` say the very same."""
     saved = code_of(read(path))
-    fresh = code_of(cleaned(executed(path, tmp_path)))
+    database = request.getfixturevalue("database") if wants_database(path) else ""  # not started for the others
+    fresh = code_of(cleaned(executed(path, tmp_path, database)))
     for before, after in zip(saved, fresh, strict=True):
         said = [output for output in after.outputs if output.output_type == "error" or output.get("name") == "stderr"]
         assert said == [], after.source

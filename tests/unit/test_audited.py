@@ -178,6 +178,7 @@ TABLES = st.integers(1, 4).flatmap(
 )
 
 
+@pytest.mark.unmeasured
 @given(TABLES, st.randoms(use_true_random=False))
 def test_an_audit_in_which_nothing_was_corrected_comes_back_as_it_was(
     table: tuple[list[str], list[tuple[list[str], Status, list[str]]]], dice: Any

@@ -89,6 +89,7 @@ def test_a_message_with_a_picture_alone_is_not_empty() -> None:
     assert badges_in(subject="x", html_content="<img src='https://x.example/a.png'>") == (Badge.TEXT,)
 
 
+@pytest.mark.unmeasured
 @given(st.text(), st.text(), st.text(alphabet="<>!-/ ,\"'={}%*|nNaoTe&;stylcrip:d\n"), st.lists(st.text(), max_size=3))
 def test_any_text_is_judged(subject: str, content: str, markup: str, names: list[str]) -> None:
     found = badges_in(subject=subject, content=content, html_content=markup, names=names)

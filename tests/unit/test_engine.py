@@ -112,12 +112,12 @@ class Scene:
             "journal": self.journal,
             "emit": self.events.append,
             "dice": SteadyDice(),
+            "pacer": Pacer(limits),
             **options,
         }
         self.engine = Engine(
             feed=iter(feed),
             transport=self.transport,
-            pacer=Pacer(limits),
             concurrency=concurrency,
             clock=self.clock,
             control=self.control,
@@ -262,12 +262,19 @@ class TestOrder:
         assert sorted(seen) == sorted([*keys(10), "x"])
 
     def test_what_another_process_has_claimed_is_not_posted(self, scene: Scene, database: str) -> None:
-        """Its rows are told as the journal has them, and the run goes on with the rest."""
+        """Its rows are told as the journal has them, the run goes on with the rest, and no permit is lost."""
         place = journal_place(database)
+        back = []
+
+        class Noting(Pacer):
+            def give_back(self, count: int) -> None:
+                back.append(count)
+
         with open_journal(place, "receipts") as other, open_journal(place, "receipts") as journal:
             other.commit([Intent(key=key, digest="d", time=1.0) for key in ("k2", "k5")], [])
             other.commit([], [Outcome(key="k5", status=Status.SENT, message="OK", time=2.0, posted=True)])
-            scene.run(rows(9), concurrency=3, slots=3, journal=journal)
+            scene.run(rows(9), concurrency=3, slots=3, journal=journal, pacer=Noting(()))
+            assert sum(back) == 2
             assert [item["reference_id"] for item in scene.transport.requests] == [
                 key for key in keys(9) if key not in ("k2", "k5")
             ]
@@ -306,6 +313,23 @@ class TestOrder:
             assert len(scene.transport.requests) == failing * 2
             assert len(scene.of(Settled)) == failing * 2
             assert journal.counts() == ({Status.SENT: failing * 2} if failing else {})
+
+    @pytest.mark.parametrize("failing", [0, 1, 3])
+    def test_a_rate_that_can_not_be_asked_for_stops_everything(self, scene: Scene, failing: int) -> None:
+        """It may lie in the journal's database: nothing more is posted, and what comes back is written."""
+        takes = itertools.count()
+
+        class Failing(Pacer):
+            def take(self, now: float, want: int) -> int:
+                if next(takes) == failing:
+                    raise JournalError("no connection")
+                return super().take(now, want)
+
+        with pytest.raises(JournalError, match="no connection"):
+            scene.run(rows(40), concurrency=2, slots=2, pacer=Failing(()))
+        assert len(scene.transport.requests) == failing * 2
+        assert len(scene.of(Settled)) == failing * 2
+        assert scene.journal.counts() == ({Status.SENT: failing * 2} if failing else {})
 
     def test_a_key_that_was_sent_is_never_posted(self, scene: Scene) -> None:
         """Even a feed at fault can't send twice: the journal refuses before the POST."""

@@ -75,6 +75,7 @@ ORDER = (
     "settings",
     "descriptors",
     "wording",
+    "reported",
     "overlay",
     "corrections",
     "definition",

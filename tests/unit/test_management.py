@@ -168,6 +168,7 @@ class TestReading:
         with pytest.raises(UnreadableAnswer, match="no status"):
             answers.one_validation(read({"email": "a@x.example"}), "a@x.example")
 
+    @pytest.mark.unmeasured
     @given(JSON | OBJECTS | st.lists(OBJECTS, max_size=3) | st.fixed_dictionaries({"results": st.lists(OBJECTS)}))
     def test_any_answer_is_read_or_refused(self, answer: Any) -> None:
         """Whatever comes, it ends in data that can be written to a file, or in one refusal."""

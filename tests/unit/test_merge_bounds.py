@@ -120,6 +120,7 @@ def test_large_texts_and_formats_pass() -> None:
     )
 
 
+@pytest.mark.unmeasured
 def test_an_ordinary_newsletter_is_not_too_deep() -> None:
     """300 KB, tables 60 deep, paragraphs and list items that are never closed, conditional comments."""
     row = (
@@ -201,6 +202,7 @@ TEMPLATES = st.recursive(
 )
 
 
+@pytest.mark.unmeasured
 @given(template=TEMPLATES)
 @settings(max_examples=150, deadline=None)
 def test_any_template_gives_an_email_or_problems(template: str) -> None:

@@ -285,6 +285,7 @@ VERDICTS = st.builds(
 TABLES = st.lists(st.tuples(st.sampled_from(["", "a@x.example", "b@Y.example", "@@"]), VERDICTS), max_size=30)
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=150)
 @given(TABLES, st.integers(1, 8))
 def test_chunks_make_no_difference_and_sums_add_up(rows: list[tuple[str, RowVerdict]], size: int) -> None:

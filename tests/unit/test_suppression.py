@@ -102,6 +102,7 @@ def test_the_first_reason_stays(lists: list[list[str]]) -> None:
     assert bool(found) == bool(first)
 
 
+@pytest.mark.unmeasured
 def test_a_long_list_stays_out_of_memory() -> None:
     """What is held doesn't grow with the list."""
     found = Suppressed()

@@ -17,8 +17,22 @@ if TYPE_CHECKING:
     from turbobatch.client import TurboClient
 
 CampaignPath = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="A campaign.toml or its folder.")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="The report: .csv .tsv .parquet .xlsx .html")]
-OptionalOutput = Annotated[Path | None, typer.Option("-o", "--output", help="A file to write.")]
+# Texts, since a Path loses the slash that tells a folder of Parquet files.
+Output = Annotated[
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE|FOLDER/",
+        help="The report: .csv .tsv .parquet .xlsx .html, or NAME/ for a folder of Parquet files.",
+    ),
+]
+OptionalOutput = Annotated[
+    str | None,
+    typer.Option(
+        "-o", "--output", metavar="FILE|FOLDER/", help="A file to write, or NAME/ for a folder of Parquet files."
+    ),
+]
 JournalPlace = Annotated[
     str | None,
     typer.Option(
@@ -27,8 +41,23 @@ JournalPlace = Annotated[
         help="Another journal than the campaign's own; postgresql://USER@HOST/DATABASE for several processes at once.",
     ),
 ]
-Recipients = Annotated[Path | None, typer.Option("--recipients", help="Another table than the campaign's own.")]
+Recipients = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipients",
+        metavar="FILE|FOLDER",
+        help="Another table than the campaign's own: a file, or a folder of its parts.",
+    ),
+]
 BaseUrl = Annotated[str | None, typer.Option("--base-url", help="The URL up to and without /mail/send.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="CLUSTER",
+        help="Have the workers of a Dask cluster do it: tcp://HOST:8786, or local:4 for so many processes here.",
+    ),
+]
 ApiName = Annotated[str | None, typer.Option("--api", help="v1 or v2; else by the credentials found.")]
 
 
@@ -84,7 +113,7 @@ def command_text(
     name: str,
     campaign: Path | str,
     *,
-    recipients: Path | None = None,
+    recipients: Path | str | None = None,
     output: Path | str | None = None,
     journal: str | None = None,
 ) -> str:
@@ -94,7 +123,7 @@ def command_text(
     return shlex.join(["turbobatch", name, str(campaign), *options])
 
 
-def check_output(campaign: Campaign, output: Path) -> None:
+def check_output(campaign: Campaign, output: str) -> None:
     """Find out before a run what would keep its report from being written, or make it overwrite what it is made of."""
     from turbobatch.report import check_report_path
 
@@ -102,7 +131,7 @@ def check_output(campaign: Campaign, output: Path) -> None:
     check_not_own(campaign, output)
 
 
-def check_not_own(campaign: Campaign, output: Path) -> None:
+def check_not_own(campaign: Campaign, output: str) -> None:
     """Refuse to overwrite what the campaign is made of."""
-    if campaign.reads(output):
+    if campaign.reads(Path(output)):
         raise CampaignError(f"{output} is a file of the campaign itself: give the output another name")

@@ -14,6 +14,7 @@ import typer
 from turbobatch.cli.common import (
     BaseUrl,
     CampaignPath,
+    Cluster,
     JournalPlace,
     OptionalOutput,
     Output,
@@ -26,7 +27,7 @@ from turbobatch.cli.common import (
     make_client,
 )
 from turbobatch.errors import CampaignError
-from turbobatch.sending import Counts, write
+from turbobatch.sending import write
 from turbobatch.terminal import ask, is_terminal, tell
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def status(
 
     loaded = load(campaign, recipients, journal=journal)
     check_journal(loaded, journal)
+    from turbobatch.reported import Counts
+
     counts = Counts()
     with loaded.look() as results:
         with reading(bar=is_terminal(sys.stderr), rows=results.table.about) as tick:
@@ -90,17 +93,32 @@ def report(
     for_excel: Annotated[bool, typer.Option("--for-excel", help="Make a CSV or TSV report safe for Excel.")] = False,
     delivery: WithDelivery = False,
     base_url: BaseUrl = None,
+    on: Cluster = None,
 ) -> None:
     """Write the report from the journal, at any time."""
+    from turbobatch.report.parts import is_folder
+
     loaded = load(campaign, recipients, journal=journal)
     check_output(loaded, output)
     check_journal(loaded, journal)
+    if on is not None:
+        if delivery or not is_folder(output):
+            raise CampaignError("--on writes a report in parts, without deliveries: name a folder, such as -o report/")
+        with loaded.cluster(on) as dask:
+            plan = loaded.plan(progress=is_terminal(sys.stderr), on=dask)
+            write(loaded, output, for_excel=for_excel, warned=False, by=(dask, plan))
+        return
     found = _deliveries(loaded.result_chunks, base_url, loaded.name) if delivery else None
     write(loaded, output, for_excel=for_excel, deliveries=found, warned=False)
 
 
 def audit(
-    source: Annotated[Path, typer.Argument(metavar="REPORT|CAMPAIGN", help="A report, or a campaign.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REPORT|CAMPAIGN", help="A report (a file, or a folder of Parquet files), or a campaign."
+        ),
+    ],
     output: OptionalOutput = None,
     recipients: Recipients = None,
     journal: JournalPlace = None,
@@ -131,21 +149,22 @@ def audit(
         tell(failures.text())
     else:
         write_report(found, output)
-        tell(failures.written_text(output))
+        tell(failures.written_text(Path(output)))
     if deliveries is not None:
         tell(deliveries_text(deliveries))
-    campaign, corrected = source if loaded is not None else "CAMPAIGN", output or Path(CORRECTED)
+    campaign, corrected = source if loaded is not None else "CAMPAIGN", output or CORRECTED
     send = command_text("send", campaign, recipients=corrected, output=MENDED, journal=journal)
-    if advice := correcting_text(failures, output, send):
+    if advice := correcting_text(failures, Path(output) if output is not None else None, send):
         tell(advice)
 
 
 def _campaign_at(source: Path, recipients: Path | None, journal: str | None) -> Campaign | None:
     """The campaign, if it is one and no report."""
     from turbobatch.recipients.table import file_errors
+    from turbobatch.report.parts import is_report_folder
 
     with file_errors(source):
-        if source.is_dir() or source.suffix == ".toml":
+        if (source.is_dir() and not is_report_folder(source)) or source.suffix == ".toml":
             return load(source, recipients, journal=journal)
     if recipients is not None or journal is not None:
         raise CampaignError(
@@ -154,7 +173,7 @@ def _campaign_at(source: Path, recipients: Path | None, journal: str | None) -> 
     return None
 
 
-def _check_audits_path(output: Path, campaign: Campaign | None, *, yes: bool) -> None:
+def _check_audits_path(output: str, campaign: Campaign | None, *, yes: bool) -> None:
     """Find out before the work what would keep an audit from being written, and ask before one is replaced."""
     from turbobatch.recipients import open_table
     from turbobatch.recipients.audited import is_audit
@@ -163,7 +182,7 @@ def _check_audits_path(output: Path, campaign: Campaign | None, *, yes: bool) ->
     check_report_path(output)
     if campaign is not None:
         check_not_own(campaign, output)
-    if yes or not output.exists():
+    if yes or not Path(output).exists():
         return
     try:
         table = open_table(output)
@@ -208,7 +227,7 @@ def _about(campaign: Campaign | None, source: Path) -> int | None:
 
     if campaign is not None:
         return campaign.source().table.about
-    if source.suffix.lower() not in {".csv", ".tsv", ".parquet"}:
+    if source.suffix.lower() not in {".csv", ".tsv", ".parquet"} and not source.is_dir():
         return None
     try:
         return open_table(source).about

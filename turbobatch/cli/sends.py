@@ -14,6 +14,7 @@ from turbobatch.cli.common import (
     ApiName,
     BaseUrl,
     CampaignPath,
+    Cluster,
     JournalPlace,
     OptionalOutput,
     Recipients,
@@ -30,6 +31,7 @@ from turbobatch.sending import confirm, exit_code, run_to_end, send_test, unwrit
 from turbobatch.terminal import SOME_ROWS_NOT_SENT, Interrupted, ask, fail, interruptible, is_terminal, tell, warn
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
 
     from turbobatch.campaign import Campaign
@@ -66,7 +68,7 @@ def check(
 def _checked(
     loaded: Campaign,
     client: TurboClient | None,
-    output: Path | None,
+    output: str | None,
     api: str | None,
     validate: Callable[[Need], object] | Literal[False],
 ) -> Problems:
@@ -113,7 +115,7 @@ def preview(
     campaign: CampaignPath,
     row: Annotated[int, typer.Option(min=0, help="Counted from 0.")] = 0,
     form: Annotated[str, typer.Option("--format", help="text, html, eml or wire")] = "text",
-    output: OptionalOutput = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file to write.")] = None,
     recipients: Recipients = None,
     api: ApiName = None,
 ) -> None:
@@ -123,16 +125,21 @@ def preview(
     if output is None:
         tell(text)
         return
-    from turbobatch.report import replacing
+    from turbobatch.report.atomic import replacing
 
-    check_not_own(loaded, output)
+    check_not_own(loaded, str(output))
     with replacing(output) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def send(
     campaign: CampaignPath,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The report to write.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE|FOLDER/", help="The report, or NAME/ for a folder of Parquet files."
+        ),
+    ] = None,
     recipients: Recipients = None,
     rate: Annotated[str | None, typer.Option(help='Such as "20/second, 5000/day".')] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="POSTs in flight at most.")] = None,
@@ -142,14 +149,7 @@ def send(
     base_url: BaseUrl = None,
     transport: Annotated[str | None, typer.Option(help="requests, or curl (faster, the default).")] = None,
     journal: JournalPlace = None,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            "--on",
-            metavar="CLUSTER",
-            help="Send by the workers of a Dask cluster, tcp://HOST:8786, or of this machine, local:4.",
-        ),
-    ] = None,
+    on: Cluster = None,
     in_doubt: Annotated[
         Literal["hold", "resend"], typer.Option(help="Rows in doubt: leave them, or post them again.")
     ] = "hold",
@@ -175,16 +175,22 @@ def send(
         accepted = confirm(plan, client, limit, resend=resend, changes=accept_changes, yes=yes)
         with interruptible("left at once; the journal knows what was sent, and the same command goes on"):
             start = partial(run_to_end, loaded, plan, client, limit, resend=resend, accept_changes=accepted, on=dask)
-            code = _sent_and_reported(loaded, start, output, again, for_excel=for_excel, limited=limit is not None)
+            report = partial(write, loaded, output, for_excel=for_excel, by=(dask, plan) if dask is not None else None)
+            code = _sent_and_reported(
+                loaded, start, report, partial(unwritten, output, again), limited=limit is not None
+            )
     raise typer.Exit(code)
 
 
 def _sent_and_reported(
-    loaded: Campaign, start: Callable[..., Run], output: Path, again: str, *, for_excel: bool, limited: bool
+    loaded: Campaign,
+    start: Callable[..., Run],
+    report: Callable[[], tuple[Counter[str], list[str]]],
+    not_written: Callable[[], str],
+    *,
+    limited: bool,
 ) -> int:
-    """Run to the end, write the report, and tell the exit code; `again` is the command that writes it."""
-    report = partial(write, loaded, output, for_excel=for_excel)
-    not_written = partial(unwritten, output, again)
+    """Run to the end, write the report, and tell the exit code."""
     run = start(report=report, unwritten=not_written)
     if loaded.sent_version is not None and (change := loaded.sent_version.change()):
         warn(f"warning: {change}")

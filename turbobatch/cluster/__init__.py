@@ -4,20 +4,3 @@ The table is cut into parts, and each worker sends one after the other, with the
 What makes it safe is the journal in PostgreSQL: every email is claimed there before its POST, by whoever comes first,
 under a lease. Dask may run a part twice; its emails leave once.
 """
-
-from turbobatch.cluster.dispatch import Dispatch
-from turbobatch.cluster.orders import Account, Orders, Sending, shared_journal
-from turbobatch.cluster.pool import check_workers, open_pool
-from turbobatch.cluster.survey import ClusterPlan, survey
-
-__all__ = [
-    "Account",
-    "ClusterPlan",
-    "Dispatch",
-    "Orders",
-    "Sending",
-    "check_workers",
-    "open_pool",
-    "shared_journal",
-    "survey",
-]

@@ -1,7 +1,7 @@
 """Dispatch: hands the parts of a table out to Dask's workers, and is to a Run what an Engine is.
 
-One part at a time goes to each worker, so that a stop finds little begun and a worker that joins finds work. Dask runs
-a part again where its worker died; whether an email of it is posted again, the journal's claims decide.
+One part at a time goes to each worker, so that a stop finds little begun and a worker that joins finds work. A part
+whose worker is gone goes to another; whether an email of it is posted again, the journal's claims decide.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.cluster.pool import addresses_of, workers_of
 from turbobatch.cluster.signals import BEAT, Caller, topic_of
 from turbobatch.cluster.work import Ended, send_part
 from turbobatch.engine import Control
@@ -20,16 +22,17 @@ from turbobatch.events import Moved, Retrying, Settled, Told, Waiting, ignore_ev
 from turbobatch.policy import Status, StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from distributed import Client, Future
 
     from turbobatch.cluster.orders import Part, Sending
-    from turbobatch.events import RunEvent
+    from turbobatch.events import RunEvent, Workers
 
 _TRIES = 3  # of a part whose worker lost its journal
-_GONE = 15.0  # seconds that the scheduler may be out of reach
+_LOSSES = 3  # workers that may be gone before a part was sent; it may be what ends them
 _NO_WORKERS = "workers"
+_AGAIN = "run the same command again to go on"
 
 
 @dataclass(slots=True)
@@ -38,7 +41,9 @@ class _Errand:
 
     part: Part
     tries: int = 0
-    worker: str = ""  # whom it was given to; Dask may have passed it on since
+    faults: int = 0
+    losses: int = 0
+    worker: str = ""  # whom it was given to
     begun: list[str] = field(default_factory=list)  # Dask's tries, the newest last
     rows: Counter[Status] = field(default_factory=Counter)
     known: int = 0
@@ -78,7 +83,7 @@ class Dispatch:
     _news: queue.SimpleQueue[Future | dict[str, Any]] = field(default_factory=queue.SimpleQueue, init=False)
     _fault: Exception | None = field(default=None, init=False)
     _waiting: str = field(default="", init=False)
-    _seen_at: float = field(default_factory=time.monotonic, init=False)  # the scheduler
+    _workers: Workers | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._waits = deque(map(_Errand, self.parts))
@@ -106,7 +111,8 @@ class Dispatch:
             while self._turn(caller):
                 pass
         finally:
-            self.dask.unsubscribe_topic(topic)
+            with suppress(Exception):  # the scheduler may be gone
+                self.dask.unsubscribe_topic(topic)
             caller.close()
         if self._fault is not None:
             raise self._fault
@@ -119,16 +125,13 @@ class Dispatch:
         if self.control.stop.is_set():
             self._stop(StopReason.USER, "")
         is_ending = self.stop_reason is not None or self._fault is not None
-        if self._is_reached():
-            caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
-            if not is_ending and not self.control.pause.is_set():
-                self._give_out()
+        self._reach(caller, is_ending=is_ending)
+        self._tell_waiting()
         for item in self._arrived():
             if isinstance(item, dict):
                 self._note(item)
             else:
                 self._conclude(item)
-        self._tell_waiting()
         return bool(self._errands or (self._waits and not is_ending))
 
     def _arrived(self) -> Iterator[Future | dict[str, Any]]:
@@ -140,23 +143,35 @@ class Dispatch:
         except queue.Empty:
             return
 
-    def _is_reached(self) -> bool:
-        """Whether the scheduler is there; where it is gone, what its workers had begun isn't waited for."""
-        now = time.monotonic()
-        if self.dask.status == "running":
-            self._seen_at = now
-            return True
-        if self.dask.status == "closed" or now - self._seen_at > _GONE:
-            self._stop(StopReason.CLUSTER, "Dask's scheduler can't be reached")
-            self._errands.clear()
-        return False
+    def _reach(self, caller: Caller, *, is_ending: bool) -> None:
+        """Say what is to be done, and hand out parts; where the scheduler is gone, nothing more is waited for."""
+        try:
+            caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
+            workers = addresses_of(self.dask)
+            self._tell_workers(len(workers))
+            for key, errand in list(self._errands.items()):
+                if errand.worker not in workers:
+                    del self._errands[key]
+                    self._futures.pop(key).cancel()
+                    self._lose(errand)
+            if not is_ending and not self.control.pause.is_set():
+                self._give_out(workers)
+        except Exception as error:
+            if not isinstance(error, OSError) and self.dask.status == "running":
+                raise
+            self._is_cut_off()
+
+    def _is_cut_off(self) -> None:
+        # A client that has lost its scheduler has lost its futures too, even if it finds it again.
+        self._stop(StopReason.CLUSTER, "Dask's scheduler can't be reached")
+        self._errands.clear()
 
     # What goes out
 
-    def _give_out(self) -> None:
+    def _give_out(self, workers: Iterable[str]) -> None:
         """Give each worker that has none a part."""
         busy = {errand.worker for errand in self._errands.values()}
-        for worker in self.dask.scheduler_info()["workers"]:
+        for worker in workers:
             if worker not in busy and self._waits:
                 self._give(self._waits.popleft(), worker)
 
@@ -165,10 +180,8 @@ class Dispatch:
         errand.tries += 1
         key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.tries}"
         self._errands[key] = errand
-        # Not for this worker alone, or Dask would wait for one that has died.
-        future = self.dask.submit(
-            send_part, self.sending, errand.part, key=key, workers=[worker], allow_other_workers=True, pure=False
-        )
+        # For this worker alone: what Dask passes on from a dead one never runs where no other was there at that moment.
+        future = self.dask.submit(send_part, self.sending, errand.part, key=key, workers=[worker], pure=False)
         self._futures[key] = future
         future.add_done_callback(self._news.put)
 
@@ -193,17 +206,35 @@ class Dispatch:
         errand = self._errands.pop(future.key, None)
         if errand is None:
             return
-        if future.status != "finished":
-            self._break(CampaignError(f"{self._named(errand)} {_trouble(future)}; run the same command again to go on"))
-            return
-        ended: Ended = future.result()
+        if future.status == "finished":
+            self._take(errand, future.result())
+        elif future.status == "error":
+            self._break(CampaignError(f"{self._named(errand)} failed on its worker ({_trouble(future)}); {_AGAIN}"))
+        elif self.dask.status == "running":  # somebody restarted the cluster
+            self._lose(errand)
+        else:
+            self._is_cut_off()
+
+    def _take(self, errand: _Errand, ended: Ended) -> None:
         self.emit(errand.moved(ended.rows, ended.known))
-        if ended.fault and ended.is_journal and errand.tries < _TRIES and self.stop_reason is None:
-            self._waits.append(errand)
-        elif ended.fault:
-            self._break((JournalError if ended.is_journal else CampaignError)(ended.fault))
+        if ended.fault:
+            errand.faults += 1
+            if ended.is_journal and errand.faults < _TRIES and self.stop_reason is None:
+                self._waits.append(errand)
+            else:
+                self._break((JournalError if ended.is_journal else CampaignError)(ended.fault))
+        elif ended.stop_reason is StopReason.USER and self.stop_reason is None and self._fault is None:
+            self._lose(errand)  # nobody told it to stop: its worker retires, or has heard nothing for a while
         elif ended.stop_reason is not None:
             self._stop(ended.stop_reason, ended.stop_message)
+
+    def _lose(self, errand: _Errand) -> None:
+        """Its worker is gone: another is to send the rest of its part."""
+        errand.losses += 1
+        if errand.losses > _LOSSES:
+            self._break(CampaignError(f"{self._named(errand)} has lost {errand.losses} workers; {_AGAIN}"))
+        else:
+            self._waits.appendleft(errand)
 
     def _named(self, errand: _Errand) -> str:
         return f"part {errand.part.number} (rows from {errand.part.first} on)"
@@ -215,6 +246,12 @@ class Dispatch:
     def _stop(self, reason: StopReason, message: str) -> None:
         if self.stop_reason is None:
             self.stop_reason, self.stop_message = reason, message
+
+    def _tell_workers(self, count: int) -> None:
+        before = self._workers
+        self._workers = workers_of(self.dask) if before is None else replace(before, count=count)
+        if self._workers != before:
+            self.emit(self._workers)
 
     def _tell_waiting(self) -> None:
         """Tell what all workers wait for."""
@@ -234,9 +271,7 @@ def _settled(number: int, size: int, status: str, message: str) -> Settled:
 
 
 def _trouble(future: Future) -> str:
-    """Why Dask gave a part up, in one line."""
-    if future.status in ("cancelled", "lost"):
-        return "was lost by Dask's scheduler"
+    """Why a part failed, in one line."""
     error = future.exception()
-    said = " ".join(str(error).split()) or type(error).__name__
-    return f"failed on its worker ({type(error).__name__}: {said})"
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from turbobatch._version import __version__
 from turbobatch.errors import CampaignError, TurboBatchError
+from turbobatch.events import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,6 +81,27 @@ def _local_cluster(workers: int | None, environment: Mapping[str, str]) -> Any:
         preload=["turbobatch.cluster.preload"],
         silence_logs=logging.CRITICAL,
     )
+
+
+def addresses_of(dask: Client) -> list[str]:
+    """The workers that there are now."""
+    # All of them: left to itself, Dask told of the first five alone from 2025.4 until 2026.6.
+    return list(dask.scheduler_info(n_workers=-1)["workers"])
+
+
+def workers_of(dask: Client) -> Workers:
+    """How many workers there are now, where, and where Dask shows them."""
+    link = ""
+    with suppress(Exception):  # no dashboard, or a link of its own making that this environment has no values for
+        link = str(dask.dashboard_link or "")
+    return Workers(len(addresses_of(dask)), dask.scheduler.address, link if _may_be_shown(link) else "")
+
+
+def _may_be_shown(link: str) -> bool:
+    """Whether a notebook may show it: a page, and no secret that some services put into it."""
+    parts = urlsplit(link)
+    is_page = parts.scheme in ("http", "https") or (not parts.scheme and not parts.netloc and link.startswith("/"))
+    return is_page and not (parts.query or parts.fragment or "@" in parts.netloc)
 
 
 def check_workers(dask: Client, sending: Sending) -> None:

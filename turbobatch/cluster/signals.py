@@ -57,6 +57,7 @@ class _Hearing:
     variable: Any
     worker: Worker
     control: Control
+    task: str
     last: int = -1
     silent: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
@@ -69,12 +70,18 @@ class _Hearing:
             word, number = "stop", self.last
         self.silent = self.silent + 1 if number == self.last else 0
         self.last = number
-        if word == "stop" or self.silent > _SILENCE or self.worker.status.name not in ("running", "paused"):
+        if word == "stop" or self.silent > _SILENCE or not self._is_wanted():
             self.control.stop.set()
         elif word == "pause":
             self.control.pause.set()
         else:
             self.control.pause.clear()
+
+    def _is_wanted(self) -> bool:
+        """Whether this worker stays, and Dask still wants what it does: not where who dispatches is gone."""
+        task = self.worker.state.tasks.get(self.task)
+        leaves = self.worker.status.name not in ("running", "paused")
+        return not leaves and task is not None and task.state != "cancelled"
 
 
 @contextmanager
@@ -82,7 +89,8 @@ def line(run: str, control: Control, told: Callable[[], dict[str, Any]]) -> Iter
     """Hear and tell, in a worker's task, as long as a part is sent; heard once before it begins."""
     from distributed import Variable, get_client, get_worker
 
-    hearing = _Hearing(Variable(f"turbobatch-{run}", client=get_client()), get_worker(), control)
+    worker = get_worker()
+    hearing = _Hearing(Variable(f"turbobatch-{run}", client=get_client()), worker, control, worker.get_current_task())
     hearing.hear()
 
     def go_on() -> None:

@@ -12,6 +12,7 @@ from itertools import accumulate, count
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.orders import Part
+from turbobatch.cluster.pool import addresses_of
 from turbobatch.errors import CampaignError
 from turbobatch.feed import look_up
 from turbobatch.journal import read_journal
@@ -82,7 +83,7 @@ def survey(
             can't read the table.
         JournalError: the journal can't be used.
     """
-    workers = max(len(dask.scheduler_info()["workers"]), 1)
+    workers = max(len(addresses_of(dask)), 1)
     about = source.table.about  # None where only counting tells
     wanted = _PARTS * workers if about is None else max(1, min(_PARTS * workers, about // _ROWS))
     cut = portions(source.table, wanted, whole_files=bool(orders.group_by))

@@ -15,9 +15,9 @@ from turbobatch.engine import Control, Engine
 from turbobatch.errors import JournalError, TurboBatchError
 from turbobatch.events import Known, Retrying, Settled, Waiting
 from turbobatch.feed import Feed, Preparation
-from turbobatch.journal import open_journal
+from turbobatch.journal import open_journal, open_pacer
 from turbobatch.policy import Status, StopReason
-from turbobatch.rates import Pacer
+from turbobatch.rates import JITTER
 from turbobatch.suppression import Suppressed, load_suppressed
 
 if TYPE_CHECKING:
@@ -88,12 +88,14 @@ def _engine(sending: Sending, part: Part, control: Control, report: Report, held
         limit=part.limit,
         elsewhere=part.elsewhere,
     )
+    pacer = open_pacer(journal, sending.limits, jitter=JITTER)
+    held.callback(pacer.close)
     concurrency = affordable(sending.concurrency)
     engine = Engine(
         feed=iter(feed),
         journal=journal,
         transport=client.open_transport(concurrency),
-        pacer=Pacer(sending.limits),
+        pacer=pacer,
         concurrency=concurrency,
         window=sending.window,
         policy=sending.policy,

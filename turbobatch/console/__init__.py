@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
+    from turbobatch.cluster.campaign import On
     from turbobatch.console.state import State
     from turbobatch.console.view import View
     from turbobatch.journal import Place
@@ -48,6 +49,8 @@ class Console:
         campaign: the campaign.
         recipients: a DataFrame or the path of a table; else the campaign's own.
         client: else one with the credentials in the environment; preview and check go without.
+        on: a cluster that counts and sends, as `Campaign.send` takes it. One that is opened for it (local:4) lasts from
+            the first count to the run's end, or until the console is closed.
     """
 
     def __init__(
@@ -55,9 +58,11 @@ class Console:
         campaign: Campaign,
         recipients: pd.DataFrame | str | Path | None = None,
         client: TurboClient | None = None,
+        *,
+        on: On | None = None,
     ) -> None:
         self._campaign = campaign
-        self._actions = Actions(campaign, recipients, client)
+        self._actions = Actions(campaign, recipients, client, on)
         self._view: View | None = None
 
     @property

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from turbobatch.campaign import Campaign
     from turbobatch.client import TurboClient
+    from turbobatch.cluster.campaign import On
     from turbobatch.console.desk import Recipients
     from turbobatch.console.work import Job
     from turbobatch.plan import Plan
@@ -42,8 +43,10 @@ class Actions:
         results: what the results' pane does.
     """
 
-    def __init__(self, campaign: Campaign, recipients: Recipients | None, client: TurboClient | None) -> None:
-        self._desk = desk = Desk(campaign, recipients, client)
+    def __init__(
+        self, campaign: Campaign, recipients: Recipients | None, client: TurboClient | None, on: On | None
+    ) -> None:
+        self._desk = desk = Desk(campaign, recipients, client, on)
         self.store, self.jobs = desk.store, desk.jobs
         self._plan: Plan | None = None
         self._lock = threading.Lock()
@@ -203,9 +206,12 @@ class Actions:
                 job.report(lambda now: sending(now, send_state.counting, rows))
 
             client = self._desk.account()
+            job.report(lambda now: sending(now, send_state.reaching, self._desk.pool.name))
+            dask = self._desk.pool.open(self._desk.campaign, client)
+            job.report(lambda now: sending(now, send_state.reaching, ""))
             with self._desk.turn(job):
-                plan = self._desk.campaign.plan(self._desk.recipients, progress=tick)
-            facts = facts_of(plan, client)
+                plan = self._desk.campaign.plan(self._desk.recipients, progress=tick, on=dask)
+            facts = facts_of(plan, client, dask)
             with self._lock:
                 self._plan = plan
             with suppress(TableChangedError), self._renewing():
@@ -244,11 +250,14 @@ class Actions:
             paced = self._desk.campaign.paced(rate=before.rate.strip() or None, concurrency=send_state.places(before))
             # The console shows what happens; a cell would be flooded with it.
             paced.emit = partial(log_event, level=logging.DEBUG)
+            client, consent = self._desk.account(), before.accepted
+            dask = self._desk.pool.open(paced, client)
             try:
-                run = paced.start(plan, self._desk.account(), limit=limit_of(before), accept_changes=before.accepted)
+                run = paced.start(plan, client, limit=limit_of(before), accept_changes=consent, on=dask)
             except CampaignError:
                 self.attach()  # another console, or a cell, may have been quicker
                 raise
+            self._desk.pool.hand_over(run)
             self._desk.campaign = paced  # it knows which version of the table was sent
             self._watch.show(run)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from turbobatch.client import TurboClient
+from turbobatch.console.pool import Pool
 from turbobatch.console.send_state import Sending
 from turbobatch.console.state import State
 from turbobatch.console.work import VIEWS, Jobs, Store
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.campaign import Campaign
+    from turbobatch.cluster.campaign import On
     from turbobatch.console.work import Job
     from turbobatch.recipients import Table
     from turbobatch.units import Source
@@ -36,9 +38,12 @@ class Desk:
         api: the version that emails are shown for.
         store: the state.
         jobs: what takes time.
+        pool: the cluster that sends, if it isn't this process.
     """
 
-    def __init__(self, campaign: Campaign, recipients: Recipients | None, client: TurboClient | None) -> None:
+    def __init__(
+        self, campaign: Campaign, recipients: Recipients | None, client: TurboClient | None, on: On | None
+    ) -> None:
         self.campaign = campaign
         # Absolute: a change of the working directory must not make another table of it.
         self.recipients = Path(recipients).absolute() if isinstance(recipients, (str, Path)) else recipients
@@ -57,10 +62,12 @@ class Desk:
             )
         )
         self.jobs = Jobs(self.store)
+        self.pool = Pool(on)
 
     def close(self) -> None:
-        """Let all jobs end, and the account that nobody has given."""
+        """Let all jobs end, the account that nobody has given, and a cluster that no run has."""
         self.jobs.stop_all()
+        self.pool.close()
         with self._lock:
             if self._own_client is not None:
                 self._own_client.close()

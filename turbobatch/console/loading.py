@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
+    from distributed import Client as DaskClient
 
     from turbobatch.campaign import Campaign, Recipients
     from turbobatch.client import TurboClient
@@ -33,8 +34,13 @@ MOST_DOUBTS = 1000
 _PAGE = ".html"
 
 
-def facts_of(plan: Plan, client: TurboClient) -> Facts:
-    """What a plan says, and where it would go."""
+def facts_of(plan: Plan, client: TurboClient, dask: DaskClient | None) -> Facts:
+    """What a plan says, where it would go, and by whom."""
+    workers = None
+    if dask is not None:
+        from turbobatch.cluster.pool import workers_of
+
+        workers = workers_of(dask)
     return Facts(
         rows=plan.rows,
         emails=plan.emails,
@@ -45,6 +51,7 @@ def facts_of(plan: Plan, client: TurboClient) -> Facts:
         warnings=plan.warnings,
         objection=plan.objection,
         refused=plan.refused,
+        workers=workers,
     )
 
 

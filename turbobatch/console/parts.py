@@ -14,6 +14,8 @@ from turbobatch.markup import escaped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from turbobatch.events import Workers
+
 INK = "color: var(--jp-ui-font-color1, inherit)"
 FAINT = "color: var(--jp-ui-font-color2, #80868b)"
 MONO = "font-family: var(--jp-code-font-family, monospace); font-size: 12px"
@@ -60,6 +62,14 @@ def on_change(widget: Any, handler: Callable[[Any], object], name: str = "value"
 def text_html(text: str, *, faint: bool = False) -> str:
     """A line of text."""
     return f'<div style="{FAINT if faint else INK}; {TIGHT}">{escaped(text)}</div>' if text else ""
+
+
+def workers_html(workers: Workers | None) -> str:
+    """By whom is sent, where it isn't this process, with the way to Dask's own page; nothing for None."""
+    if workers is None:
+        return ""
+    page = f'<a href="{escaped(workers.dashboard)}" target="_blank" rel="noopener noreferrer">Dask\'s dashboard</a>'
+    return f'<div style="{INK}; {TIGHT}">by {escaped(str(workers))}{"; " + page if workers.dashboard else ""}</div>'
 
 
 def notice_html(text: str, tone: Tone = Tone.BAD) -> str:

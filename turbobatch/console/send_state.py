@@ -14,6 +14,7 @@ from turbobatch.run import RunState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from turbobatch.events import Workers
     from turbobatch.policy import Status
     from turbobatch.run import Progress
 
@@ -42,6 +43,7 @@ class Facts:
     warnings: tuple[str, ...] = ()
     objection: str = ""
     refused: int = 0
+    workers: Workers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ class Sending:
 
     Attributes:
         plan: None until one is made, and again once a run was started with it.
+        reaching: the cluster that is being opened.
         read: rows that the plan has read so far.
         typed, limit, rate, concurrency, test_to: the fields' texts, as they are.
         accepted: the plan's objection has its consent.
@@ -62,6 +65,7 @@ class Sending:
 
     plan: Facts | None = None
     planning: Phase = Phase.IDLE
+    reaching: str = ""
     read: int = 0
     typed: str = ""
     limit: str = ""
@@ -150,7 +154,12 @@ def can_plan(now: Sending) -> bool:
 
 def planning(now: Sending) -> Sending:
     """Begin to count; what was typed for the plan before doesn't hold for the next."""
-    return replace(_cleared(now), plan=None, planning=Phase.BUSY, read=0, notice="", ended="")
+    return replace(_cleared(now), plan=None, planning=Phase.BUSY, reaching="", read=0, notice="", ended="")
+
+
+def reaching(now: Sending, cluster: str) -> Sending:
+    """Wait for a cluster; for none any more."""
+    return replace(now, reaching=cluster)
 
 
 def counting(now: Sending, rows: int) -> Sending:
@@ -175,7 +184,7 @@ def planned(now: Sending, facts: Facts) -> Sending:
 
 def plan_ended(now: Sending, phase: Phase, notice: str) -> Sending:
     """The plan was stopped, or can't be made."""
-    return replace(now, plan=None, planning=phase, notice=notice)
+    return replace(now, plan=None, planning=phase, reaching="", notice=notice)
 
 
 def reopened(now: Sending) -> Sending:

@@ -71,9 +71,9 @@ class SendPane:
         self.resume = kit.button("Resume", actions.resume)
         self.stop = kit.button("Stop", actions.stop, style="danger", tooltip="answers in flight are waited for")
         self.progress = kit.make(widgets.IntProgress, {"flex": "1 1 8em", "width": "auto"}, min=0, max=1)
-        self.run_text, self.counts, self.plot, self.ended = (kit.html() for _ in range(4))
+        self.run_text, self.counts, self.by, self.plot, self.ended = (kit.html() for _ in range(5))
         controls = kit.bar(self.pause, self.resume, self.stop, self.progress)
-        self.running = kit.section("Run", controls, self.run_text, self.counts, self.plot, self.ended)
+        self.running = kit.section("Run", controls, self.run_text, self.counts, self.by, self.plot, self.ended)
 
     def _hear(self, actions: Actions) -> None:
         fields: dict[str, Any] = {
@@ -99,7 +99,8 @@ class SendPane:
             ("Through", f"{plan.host} ({plan.api})"),
         ]
         warnings = "".join(parts.notice_html(warning, words.Tone.BUSY) for warning in plan.warnings)
-        self.facts.value = parts.table_html(facts) + warnings + parts.notice_html(plan.objection)
+        told = parts.workers_html(plan.workers) + warnings + parts.notice_html(plan.objection)
+        self.facts.value = parts.table_html(facts) + told
 
     def _update_start(self, now: Sending, fault: str) -> None:
         is_idle = not now.running and not now.starting
@@ -123,12 +124,13 @@ class SendPane:
         self.ended.value = parts.notice_html(now.ended)
         self.run_text.value = parts.text_html("starting" if now.starting else words.run_text(now))
         if progress is None:
-            self.counts.value = self.plot.value = ""
+            self.counts.value = self.by.value = self.plot.value = ""
             self.progress.value = 0
             return
         self.progress.max, self.progress.value = max(progress.total, 1), progress.done
         counts = " · ".join(f"{count:,} {status}" for status, count in words.counts_of(progress.rows))
         self.counts.value = parts.text_html(counts)
+        self.by.value = parts.workers_html(progress.workers if now.running else None)
         self.plot.value = throughput_image(throughput(now.samples))
 
 

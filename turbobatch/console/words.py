@@ -108,8 +108,10 @@ def check_text(now: Checking) -> str:
 
 def plan_text(now: Sending) -> str:
     """What Start would do, in a sentence."""
+    if now.plan is None and now.planning is not Phase.BUSY:
+        return ""
     if now.plan is None:
-        return f"{many(now.read, 'row')} counted" if now.planning is Phase.BUSY else ""
+        return f"opening {now.reaching}" if now.reaching else f"{many(now.read, 'row')} counted"
     known = ", ".join(f"{count:,} {status} already" for status, count in now.plan.known.items())
     rows = many(now.plan.rows, "row") + (f" ({known})" if known else "")
     emails = many(emails_to_send(now), "email")

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, overload
 from turbobatch.journal import files, sqlite
 from turbobatch.journal.place import JournalUrl
 from turbobatch.journal.sqlite import SqliteJournal
+from turbobatch.rates import Pacer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from turbobatch.journal.place import Place
     from turbobatch.journal.postgres import PostgresReader
+    from turbobatch.rates import Limit, Pacing
 
     OpenJournal = SqliteJournal | PostgresReader
 
@@ -70,3 +73,24 @@ def is_there(place: Place, campaign: str) -> bool:
         return False
     found.close()
     return True
+
+
+def open_pacer(journal: OpenJournal, limits: Sequence[Limit], *, jitter: float = 0.0) -> Pacing:
+    """Open the rate of a run: one that all share who send the campaign, where the journal is in PostgreSQL.
+
+    Args:
+        journal: the run's, open to write.
+        limits: all of them hold at once; without any, everything is granted.
+        jitter: seconds by which a POST may reach the server later than its permit, as for a Pacer.
+
+    Raises:
+        CampaignError: another process sends the campaign at another rate.
+        JournalError: the database can't be reached or used.
+    """
+    from turbobatch.journal.postgres import PostgresJournal
+
+    if not isinstance(journal, PostgresJournal):
+        return Pacer(limits, jitter=jitter)
+    from turbobatch.journal.shared_rate import share_rate
+
+    return share_rate(journal, limits, jitter=jitter)

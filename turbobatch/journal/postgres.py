@@ -124,7 +124,7 @@ class PostgresReader:
 
     def __init__(self, url: JournalUrl, campaign: int, connection: Connection) -> None:
         self.path = url
-        self._campaign = campaign
+        self.campaign = campaign
         self._lock = threading.RLock()
         self._connection = connection
 
@@ -203,7 +203,7 @@ class PostgresReader:
             return self._session().execute(sql(name), self._values(**values)).fetchall()
 
     def _values(self, **values: Any) -> dict[str, Any]:
-        return {"campaign": self._campaign, "me": self.me, **values}
+        return {"campaign": self.campaign, "me": self.me, **values}
 
     def _session(self) -> Connection:
         return self._connection
@@ -214,7 +214,7 @@ class PostgresJournal(PostgresReader):
 
     def __init__(self, url: JournalUrl, campaign: int, connection: Connection, lease: float) -> None:
         super().__init__(url, campaign, connection)
-        self._lease = lease
+        self.lease = lease
         self._epoch = 1
         self._number = 0  # of the last commit
         self._claimed: set[str] = set()  # whose answers aren't committed
@@ -245,9 +245,15 @@ class PostgresJournal(PostgresReader):
             self._claimed.difference_update(item["key"] for item in posted)
             taken = [key for (key,) in found]
             self._claimed.update({item.key for item in intents}.difference(taken))
-            if intents and _now() - began > self._lease:
+            if intents and _now() - began > self.lease:
                 self._lose()  # asleep since it was asked for: others may have settled what it claimed
         return self.lookup(taken) if taken else {}
+
+    def join(self, rate: Mapping[str, Any]) -> str | None:
+        """Send at this rate (`turbobatch_set_rate`'s values); the other rate at which others send, if they do."""
+        with self._lock, self._leased():
+            row = self._session().execute(sql("set_rate"), self._values(**rate)).fetchone()
+        return None if row is None else row[0]
 
     def check(self) -> None:
         """Make sure that what is committed will be found again: the server has said so, while the lease went on.
@@ -305,7 +311,7 @@ class PostgresJournal(PostgresReader):
     def _begin(self) -> None:
         connection = self._session()
         connection.execute(sql("forget_workers"), self._values())
-        values = self._values(lease=self._lease, host=platform.node(), process=os.getpid())
+        values = self._values(lease=self.lease, host=platform.node(), process=os.getpid())
         for (number,) in connection.execute(sql("insert_worker"), values):
             self.me = int(number)
         self._renewing = threading.Thread(target=self._renew_on, name="turbobatch-lease", daemon=True)
@@ -313,7 +319,7 @@ class PostgresJournal(PostgresReader):
 
     def _renew_on(self) -> None:
         """Renew the lease while nobody commits: a run may wait for hours."""
-        while not self._ending.wait(self._lease / _RENEWALS):
+        while not self._ending.wait(self.lease / _RENEWALS):
             with self._lock:
                 if self._lost or self._ending.is_set():
                     return
@@ -322,7 +328,7 @@ class PostgresJournal(PostgresReader):
 
     def _renew(self, connection: Connection) -> None:
         """Renew the lease; one that has ended is lost if anything is in flight, else a new epoch begins."""
-        values = self._values(epoch=self._epoch, lease=self._lease)
+        values = self._values(epoch=self._epoch, lease=self.lease)
         if connection.execute(sql("renew"), values).rowcount:
             return
         if self._claimed:
@@ -347,7 +353,7 @@ class PostgresJournal(PostgresReader):
         while True:
             epoch = self._epoch
             try:
-                given = self._values(epoch=epoch, lease=self._lease, **values)
+                given = self._values(epoch=epoch, lease=self.lease, **values)
                 found = self._session().execute(sql(name), given).fetchall()
             except (Error, JournalError) as error:
                 code = getattr(error, "sqlstate", None)
@@ -369,7 +375,7 @@ class PostgresJournal(PostgresReader):
         now = _now()
         if self._down_since is None:
             self._down_since = now
-        return now - self._down_since > min(_PATIENCE, self._lease / 2)
+        return now - self._down_since > min(_PATIENCE, self.lease / 2)
 
     def _session(self) -> Connection:
         """The session, or a new one where it has broken."""

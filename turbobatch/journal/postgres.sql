@@ -110,3 +110,12 @@ WHERE campaign = %(campaign)s AND (
     )
     OR (status = 'rejected' AND %(status)s::text = 'pending' AND key = ANY (%(keys)s::text[]))
 );
+
+-- name: set_rate
+SELECT turbobatch_set_rate(%(campaign)s::integer, %(me)s::bigint, %(rate)s::text, %(counts)s::bigint[],
+    %(periods)s::bigint[], %(paced)s::bigint, %(jitter)s::bigint, %(spread)s::bigint);
+
+-- name: reserve
+SELECT * FROM turbobatch_reserve(%(campaign)s::integer, %(rate)s::text, %(counts)s::bigint[], %(periods)s::bigint[],
+    %(paced)s::bigint, %(jitter)s::bigint, %(spread)s::bigint, %(wanted)s::bigint, %(ahead)s::bigint, %(batch)s::bigint,
+    %(resting)s::boolean, %(lost)s::bigint, %(returned)s::bigint, %(returned_from)s::bigint);

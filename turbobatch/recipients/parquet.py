@@ -91,6 +91,7 @@ class ParquetTable:
 
     Attributes:
         gaps: the columns that have, or may have, nulls.
+        blank: the columns that surely have nulls alone.
         whole: the float columns that stand for integers with gaps, as for a DataFrame.
         index: the columns that are the frames' index, mostly none; else the rows have `numbers`.
         numbers: as pandas stored them; None where the rows are numbered as in the table.
@@ -104,6 +105,7 @@ class ParquetTable:
     schema: pa.Schema
     columns: tuple[str, ...]
     gaps: frozenset[str]
+    blank: frozenset[str]
     whole: frozenset[str]
     index: tuple[str, ...]
     numbers: range | None
@@ -133,8 +135,8 @@ class ParquetTable:
             checked_columns(schema.names, name)
             index, numbers = _index(schema, file.metadata.num_rows)
             columns = checked_columns([column for column in schema.names if column not in index], name)
-            gaps = _columns_with_nulls(file.metadata)
-            return cls(version, schema, columns, gaps, frozenset(), index, numbers, file.metadata.num_rows)
+            gaps, blank = _columns_with_nulls(file.metadata)
+            return cls(version, schema, columns, gaps, blank, frozenset(), index, numbers, file.metadata.num_rows)
 
     @property
     def floats(self) -> frozenset[str]:
@@ -232,16 +234,16 @@ def united(tables: Sequence[ParquetTable]) -> tuple[ParquetTable, ...]:
 
 
 def _united_type(name: str, tables: Sequence[ParquetTable]) -> pa.DataType:
-    first, kind = tables[0], tables[0].schema.field(name).type
-    for table in tables[1:]:
-        other = table.schema.field(name).type
-        if (both := _common_type(kind, other)) is None:
+    kinds = [(table.schema.field(name).type, table) for table in tables]
+    told = [item for item in kinds if name not in item[1].blank and not pa.types.is_null(item[0])] or kinds[:1]
+    kind, first = told[0]
+    for other, table in told[1:]:
+        both = _common_type(kind, other)
+        if both is None:
             raise CampaignError(
                 f"{table.name}: column {name!r} holds {other}, but {kind} in {first.name}: "
                 "write all parts with the same types"
             )
-        if pa.types.is_null(kind):
-            first = table
         kind = both
     return kind
 
@@ -309,12 +311,19 @@ def _index(schema: pa.Schema, rows: int) -> tuple[tuple[str, ...], range]:
     return tuple(names), numbers if len(numbers) == rows else range(rows)
 
 
-def _columns_with_nulls(metadata: pq.FileMetaData) -> frozenset[str]:
-    """Find the columns that have nulls, or may have them for want of statistics."""
+def _columns_with_nulls(metadata: pq.FileMetaData) -> tuple[frozenset[str], frozenset[str]]:
+    """Find the columns that have nulls, or may for want of statistics, and those that surely have nothing else."""
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    leaves = [group.column(index) for group in groups for index in range(group.num_columns)]
-    statistics = ((leaf.path_in_schema, leaf.statistics) for leaf in leaves)
-    return frozenset(path for path, found in statistics if not found or not found.has_null_count or found.null_count)
+    nulls: set[str] = set()
+    blank: set[str] = set()
+    values: set[str] = set()
+    for leaf in (group.column(index) for group in groups for index in range(group.num_columns)):
+        found, path = leaf.statistics, leaf.path_in_schema  # a nested column's path is no column's name
+        is_told = found and found.has_null_count
+        if not is_told or found.null_count:
+            nulls.add(path)
+        (blank if is_told and found.null_count == leaf.num_values else values).add(path)
+    return frozenset(nulls), frozenset(blank - values)
 
 
 def _nullable(kind: pa.DataType) -> Any:

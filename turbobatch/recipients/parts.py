@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from turbobatch.recipients.table import Chunk
     from turbobatch.recipients.version import FileVersion
 
-    Part = TextTable | ParquetTable
+    Part = TextTable | ParquetTable  # of one file
 
 _FORMATS = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".tsv": "TSV", ".txt": "text"}
 _DIGITS = re.compile(r"([0-9]+)")
@@ -131,7 +131,7 @@ def _part_names(path: Path) -> list[str]:
     names = sorted(visible_names(path), key=_natural)
     if not names:
         raise CampaignError(
-            f"{folder} is a folder: name the file in it, or a folder of .parquet or .csv parts; this one is empty"
+            f"{folder} is a folder: name the file in it, or a folder of .parquet or .csv parts; this one has none"
         )
     for name in names:
         shown = one_line(name)

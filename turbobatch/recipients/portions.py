@@ -12,7 +12,7 @@ from turbobatch.recipients.parts import PartsTable
 from turbobatch.recipients.text import Span, TextTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from turbobatch.recipients.frame import FrameTable
     from turbobatch.recipients.loaded import LoadedTable
     from turbobatch.recipients.parquet import ParquetTable
+    from turbobatch.recipients.parts import Part
     from turbobatch.recipients.table import Table
 
 _BLOCK = 1000  # rows of a text file between two places where it may be divided
@@ -124,11 +125,17 @@ def portions(table: Table, wanted: int, *, whole_files: bool) -> tuple[Portion, 
         raise CampaignError("an audit that is given back is sent by one process: leave --on (on=) out")
     pieces = 1 if whole_files else max(wanted, 1)
     if isinstance(table, PartsTable):
-        each = -(-pieces // len(table.parts))
-        return tuple(portion for part in table.parts for portion in _of_file(part, each))
+        return tuple(portion for part, share in _shares(table, pieces) for portion in _of_file(part, share))
     if isinstance(table, TextTable):
         return tuple(_of_file(table, pieces))
     return _of_pandas(table, pieces)
+
+
+def _shares(table: PartsTable, pieces: int) -> Iterator[tuple[Part, int]]:
+    """How many pieces to make of each file: one where there are enough files, else by the rows that it has, about."""
+    rows = [part.about for part in table.parts]
+    for part, own in zip(table.parts, rows, strict=True):
+        yield part, 1 if pieces <= len(rows) else max(-(-pieces * own // max(sum(rows), 1)), 1)
 
 
 def _of_pandas(table: Table, pieces: int) -> tuple[Portion, ...]:
@@ -157,6 +164,8 @@ def _of_dask(table: Table) -> tuple[Portion, ...] | None:
 
 
 def _of_file(table: TextTable | ParquetTable, pieces: int) -> Sequence[Portion]:
+    # Absolute: another process has a working directory of its own.
+    table = replace(table, version=replace(table.version, path=table.version.path.absolute()))
     if not isinstance(table, TextTable):
         tables = table.divided(pieces) if pieces > 1 else [table]
         return [FilePortion(item, item.about) for item in tables]

@@ -1,7 +1,7 @@
-"""Results → a CSV, TSV, Parquet, Excel or HTML file, written to a temporary file, synced, renamed.
+"""Results → a CSV, TSV, Parquet, Excel or HTML file, or a folder of Parquet files; and back.
 
-A report is there whole or not at all: the file of that name is never a half of one, and the one before stays until the
-new one is complete.
+A report is there whole or not at all: what has its name is never a half of one, and the one before stays until the new
+one is complete.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from turbobatch.arrow import arrow_table, remember_types, remembered_types, table_types
 from turbobatch.delimited import write_delimited
 from turbobatch.delivery import DELIVERY_COLUMNS, has_deliveries
 from turbobatch.errors import CampaignError
 from turbobatch.page import write_page
 from turbobatch.plots import check_there as check_plots
-from turbobatch.recipients import open_table
+from turbobatch.report.atomic import replacing, target
+from turbobatch.report.parquet import parquet_frames, write_parquet
+from turbobatch.report.parts import check_free, is_folder, write_parts
 from turbobatch.results import RESULT_COLUMNS, numbered
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+FOLDER = "/"
+"""How the name of a report in parts ends."""
+
+_TYPED = (".parquet", FOLDER)  # formats that keep the columns' types
 _CHUNK = 10_000  # rows of a report that is read back
 _EXCEL_ROWS = 1_048_576  # a sheet's limit, header included
 _EXCEL_LENGTH = 32_767  # characters that a cell holds
@@ -40,15 +44,17 @@ _EXCEL_ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uff
 
 
 def report_format(path: str | Path) -> str:
-    """The ending that picks the format.
+    """The ending that picks the format; FOLDER for a report in parts, also where it is there and the slash left out.
 
     Raises:
         CampaignError: there is no format of that ending.
     """
+    if is_folder(path):
+        return FOLDER
     ending = Path(path).suffix.lower()
     if ending not in _WRITERS:
         what = f"there is no report format {ending!r}" if ending else "the name has no ending to tell the format by"
-        raise CampaignError(f"{path}: {what}: use {_known()}")
+        raise CampaignError(f"{path}: {what}: use {_known()}, or NAME/ for a folder of Parquet files")
     if ending == ".xlsx":
         _openpyxl()
     if ending == ".html":
@@ -62,12 +68,14 @@ def check_report_path(path: str | Path) -> None:
     Raises:
         CampaignError: the format isn't known, or the file can't be written.
     """
+    in_parts = report_format(path) == FOLDER
     path = Path(path)
-    report_format(path)
     try:
-        if path.is_dir():
+        if path.is_dir() and not in_parts:
             raise CampaignError(f"{path} is a folder: name a file in it")
-        path = _target(path)
+        path = target(path, folder=in_parts)
+        if in_parts:
+            check_free(path)
         if not path.parent.is_dir():
             raise CampaignError(f"{path} can't be written: there is no folder {path.parent}")
     except OSError as error:
@@ -83,14 +91,16 @@ def write_report(
     for_excel: bool = False,
     mask_addresses: bool = False,
 ) -> Path:
-    """Write results; the ending picks the format (.csv .tsv .parquet .xlsx .html).
+    """Write results; the ending picks the format (.csv .tsv .parquet .xlsx .html, or / for a folder).
 
     The .html file is a page for people: what is in doubt, figures of all rows, the failed addresses, the first rows.
-    The others hold every row.
+    The others hold every row. A folder, such as "report/", gets Parquet files of about a million rows each, which
+    others read as one dataset.
 
     Args:
         results: what `Campaign.results` or `send` returned, or its chunks in order.
-        path: the file; one of that name is replaced when the new one is complete.
+        path: the file; one of that name is replaced when the new one is complete. So is a folder, unless it holds
+            something else. A Path has no slash at its end: give the name of a new folder as a text.
         for_excel: make a CSV or TSV file safe and readable for Excel: cells that begin a formula get a `'` before
             them, and the file a byte order mark. An .xlsx file is always safe.
         mask_addresses: show `ana.rossi@example.org` as `a…@example.org` in a page, to pass it on. Without it a page
@@ -101,22 +111,22 @@ def write_report(
     """
     import pandas as pd
 
-    path = Path(path)
-    write = _WRITERS[report_format(path)]
-    if mask_addresses:
-        if write is not _write_html:
-            raise CampaignError(
-                f"{path}: only a page (.html) can have its addresses masked, the other formats are data"
-            )
-        write = partial(_write_html, mask_addresses=True)
+    ending = report_format(path)
+    if mask_addresses and ending != ".html":
+        raise CampaignError(f"{path}: only a page (.html) can have its addresses masked, the other formats are data")
     chunks = iter([results]) if isinstance(results, pd.DataFrame) else iter(results)
+    if ending == FOLDER:
+        write_parts(chunks, path)
+        return Path(path)
+    path = Path(path)
+    write = partial(_write_html, mask_addresses=True) if mask_addresses else _WRITERS[ending]
     with replacing(path) as temporary:
         write(chunks, temporary, for_excel)
     return path
 
 
 def read_report(path: str | Path) -> pd.DataFrame:
-    """Read a report back, with the result columns in their types.
+    """Read a report back, with the result columns in their types. A folder of Parquet files is one report.
 
     Raises:
         CampaignError: the file can't be read or is no report.
@@ -140,7 +150,7 @@ def report_chunks(path: str | Path) -> Iterator[pd.DataFrame]:
         CampaignError: the file can't be read or is no report.
     """
     path = Path(path)
-    ending = report_format(path)
+    ending = FOLDER if os.path.isdir(path) else report_format(path)  # noqa: PTH112 - raises for no name
     if ending == ".html":
         raise CampaignError(f"report {path} is a page for people: read the .csv or .parquet one")
     with _reading(path):
@@ -148,7 +158,7 @@ def report_chunks(path: str | Path) -> Iterator[pd.DataFrame]:
         for frame in _frames(path, ending):
             if missing := [name for name in RESULT_COLUMNS if name not in frame.columns]:
                 raise CampaignError(f"{path} is no report: it has no column {missing[0]!r}")
-            yield numbered(typed(frame, f"report {path}", from_text=ending != ".parquet"), rows)
+            yield numbered(typed(frame, f"report {path}", from_text=ending not in _TYPED), rows)
             rows += len(frame)
 
 
@@ -168,8 +178,8 @@ def _frames(path: Path, ending: str) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
     path.stat()
-    if ending == ".parquet":
-        yield from _parquet_frames(path)
+    if ending in _TYPED:
+        yield from parquet_frames(path, _CHUNK)
     elif ending == ".xlsx":
         yield pd.read_excel(path, dtype=str, keep_default_na=False, na_values=[])
     else:
@@ -182,46 +192,6 @@ def _frames(path: Path, ending: str) -> Iterator[pd.DataFrame]:
                 yield frame
         if frame is None:  # pandas has no chunk of a file that is a header alone
             yield pd.read_csv(path, dtype=str, encoding="utf-8-sig", sep=separator)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside `path` that takes its place, synced, if all goes well.
-
-    It is locked as long as its writer lives: those that killed ones have left are removed.
-
-    Raises:
-        CampaignError: the folder can't be written.
-    """
-    path = _target(path)
-    try:
-        temporary, lock = _locked_temporary(path)
-    except OSError as error:
-        raise CampaignError(f"{path} can't be written: {error.strerror}") from error
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise CampaignError(f"{path} can't be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-        lock.close()
-
-
-def _target(path: Path) -> Path:
-    """The file itself where `path` is a symlink to it, which must stay one.
-
-    Raises:
-        CampaignError: it is a pipe or a device.
-    """
-    # Not pathlib's methods, which raise for a name that no file can have.
-    real = Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114
-    if os.path.exists(real) and not os.path.isfile(real):  # noqa: PTH110, PTH113
-        raise CampaignError(f"{path} can't be written: it is no regular file")
-    return real
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
@@ -280,46 +250,7 @@ def _neutralised_frame(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write_parquet(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    writer = None
-    try:
-        for chunk in chunks:
-            types = remembered_types(chunk) | _result_types()
-            table = arrow_table(chunk, types, writer.schema if writer else None)
-            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
-            writer.write_table(table)
-    except pa.ArrowException as error:
-        raise CampaignError(f"a column's type can't be written as Parquet ({error}): write a .csv report") from error
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _parquet_frames(path: Path) -> Iterator[pd.DataFrame]:
-    # Read as recipients are: integers with gaps stay integers.
-    table = open_table(path)
-    types = table_types(table)
-    empty = True
-    for chunk in table.chunks(_CHUNK):
-        empty = False
-        yield remember_types(chunk.frame(), types)
-    if empty:
-        yield remember_types(types.empty_table().to_pandas(), types)
-
-
-def _result_types() -> dict[str, Any]:
-    import pyarrow as pa
-
-    text = pa.string()
-    return dict.fromkeys(RESULT_COLUMNS, text) | {
-        "send_errors": pa.list_(text),
-        "send_http_status": pa.int16(),
-        "send_attempts": pa.int16(),
-        "send_time": pa.timestamp("us", tz="UTC"),
-        "send_seconds": pa.float64(),
-    }
+    write_parquet(chunks, path)
 
 
 def _write_excel(chunks: Iterator[pd.DataFrame], path: Path, _for_excel: bool) -> None:
@@ -391,50 +322,6 @@ def _openpyxl() -> Any:
     except ImportError as error:
         raise CampaignError('Excel files need openpyxl: pip install "turbobatch-mail[excel]"') from error
     return openpyxl
-
-
-def _locked_temporary(path: Path) -> tuple[Path, IO[bytes]]:
-    """Make the file, locked as long as it is open, and remove those of its kind whose writers are dead."""
-    begins = f".{path.name[:60]}."
-    kind = re.compile(re.escape(begins) + r"[0-9a-f]{8}\.tmp")
-    temporary = path.with_name(f"{begins}{secrets.token_hex(4)}.tmp")
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        # One at a time, or another could find this file when it isn't locked yet.
-        if _lock(folder, wait=True):
-            for found in path.parent.iterdir():
-                if kind.fullmatch(found.name):
-                    _remove_if_free(found)
-        lock = temporary.open("xb")  # not by tempfile, which would keep it from those whom the umask lets read
-        _lock(lock.fileno())
-    finally:
-        os.close(folder)
-    return temporary, lock
-
-
-def _remove_if_free(path: Path) -> None:
-    with suppress(OSError), path.open("rb") as file:
-        if _lock(file.fileno()):
-            path.unlink()
-
-
-def _lock(handle: int, *, wait: bool = False) -> bool:
-    """Lock a file for as long as it is open; False if another has it, or the system knows no such locks."""
-    try:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except (ImportError, OSError):
-        return False
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _known() -> str:

@@ -1,0 +1,298 @@
+"""`turbobatch send --on` with workers, scheduler, database or command killed, stopped or cut off. Never twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+import turbobatch as tb
+from tests.dask_cluster import DaskCluster
+from tests.database import Server
+from turbobatch.journal import journal_place, read_journal
+from turbobatch.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Letters = Callable[..., Path]
+    from conftest import Command
+
+    from tests.conftest import Until
+
+PARTS, PART = 6, 20
+ROWS = PARTS * PART
+STOPPED_EARLY = 3  # the exit code
+CONCURRENCY = 4
+LEASE = 2.0  # seconds
+CREDENTIALS = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
+CAMPAIGN = """
+name = "letters"
+[recipients]
+path = "people"
+key = "id"
+[message]
+from = "Acme <shop@acme.example>"
+to = "{{ name }} <{{ email }}>"
+subject = "Letter {{ id }}"
+text = "letter.txt"
+"""
+
+
+class Campaign:
+    """A campaign whose table is a folder of parts, its journal's database, and the commands that send it."""
+
+    def __init__(self, turbobatch: Command, sandbox: Sandbox, url: str) -> None:
+        self.turbobatch = turbobatch
+        self.sandbox = sandbox
+        self.url = url
+        self._held = ExitStack()
+        self._started = 0
+        turbobatch.use(sandbox)
+        turbobatch.environment["TURBOBATCH_LEASE"] = str(LEASE)
+        folder = turbobatch.folder / "letters"
+        (folder / "people").mkdir(parents=True)
+        (folder / "campaign.toml").write_text(CAMPAIGN, "utf-8")
+        (folder / "letter.txt").write_text("Dear {{ name }}\n", "utf-8")
+        for part in range(PARTS):
+            rows = range(part * PART, (part + 1) * PART)
+            people = "".join(f"{row:03},Person {row},p{row}@example.org\n" for row in rows)
+            (folder / "people" / f"part.{part}.csv").write_text(f"id,name,email\n{people}", "utf-8")
+
+    def start(self, on: str) -> subprocess.Popen[str]:
+        """One more command that sends it, which doesn't outlive the test."""
+        self._started += 1
+        options = ("--yes", "--concurrency", CONCURRENCY, "--journal", self.url, "--on", on)
+        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options)
+        self._held.callback(process.communicate)
+        self._held.callback(process.kill)
+        return process
+
+    def close(self) -> None:
+        """End what is still there."""
+        self._held.close()
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether some lease goes on."""
+        with read_journal(journal_place(self.url), "letters") as journal:
+            return journal.in_use
+
+    def counts(self) -> dict[str, int]:
+        """Emails by status."""
+        with read_journal(journal_place(self.url), "letters") as journal:
+            return {str(status): count for status, count in journal.counts().items()}
+
+    def check(self, most_in_doubt: int) -> None:
+        """Nothing came twice; what isn't in doubt came, and what is may have."""
+        ledger = sorted(self.sandbox.inbox()["to"])
+        assert len(set(ledger)) == len(ledger)
+        assert not self.in_progress
+        counts = self.counts()
+        doubts = counts.get("in_doubt", 0)
+        assert doubts <= most_in_doubt
+        assert counts.get("sent", 0) == ROWS - doubts
+        assert ROWS - doubts <= len(ledger) <= ROWS
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """The exit code and what it said."""
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out + err
+
+
+@pytest.fixture
+def ledger() -> Iterator[Sandbox]:
+    """A sandbox that takes its time."""
+    with Sandbox(latency=0.1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def campaign(turbobatch: Command, ledger: Sandbox, database: str) -> Iterator[Campaign]:
+    made = Campaign(turbobatch, ledger, database)
+    yield made
+    made.close()
+
+
+def cluster_of(folder: Path, **environment: str) -> DaskCluster:
+    return DaskCluster(folder, {**CREDENTIALS, "TURBOBATCH_LEASE": str(LEASE), **environment})
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """What most tests here have together, as it takes seconds to start."""
+    made = cluster_of(tmp_path_factory.mktemp("dask"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def dask(shared: DaskCluster) -> DaskCluster:
+    """Two workers, the second one under a nanny, at least at the beginning."""
+    pids = shared.pids()
+    if not pids:
+        shared.add()
+        shared.add(nanny=True)
+    elif len(pids) == 1:
+        shared.add()
+    return shared.ready(2)
+
+
+def test_all_workers_are_killed(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
+    """The one that comes in their place sends the rest of their parts; what they had in flight is in doubt."""
+    command = campaign.start(dask.address)
+    until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+    for pid in dask.pids().values():
+        os.kill(pid, signal.SIGKILL)
+    code, said = ended(command)
+    assert code in (0, 1), said
+    dask.ready(1)
+    until(lambda: not campaign.in_progress)
+    campaign.check(2 * CONCURRENCY)
+
+
+def test_the_scheduler_is_killed(
+    campaign: Campaign, dask: DaskCluster, until: Until, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The command ends, its workers too; on another cluster the same command goes on."""
+    doomed = cluster_of(tmp_path_factory.mktemp("doomed"))
+    try:
+        worker = doomed.add()
+        command = campaign.start(doomed.ready(1).address)
+        until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+        doomed.scheduler.kill()
+        code, said = ended(command)
+        assert code == STOPPED_EARLY, said
+        assert (
+            "error: the workers are gone (Dask's scheduler can't be reached): the rest is pending; run the same" in said
+        )
+        assert "Traceback" not in said
+        worker.wait(60)
+        until(lambda: not campaign.in_progress)
+        before = campaign.sandbox.requests_seen()
+        assert before < ROWS
+        code, said = ended(campaign.start(dask.address))
+        assert code in (0, 1), said
+        campaign.check(CONCURRENCY)
+    finally:
+        doomed.close()
+
+
+def test_the_command_is_killed(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
+    """The workers stop by themselves, with nothing in doubt, and the same command goes on."""
+    command = campaign.start(dask.address)
+    until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+    command.kill()
+    until(lambda: not campaign.in_progress)
+    assert ROWS // 4 < campaign.sandbox.requests_seen() < ROWS
+    assert campaign.counts() == {"sent": campaign.sandbox.requests_seen()}
+    code, said = ended(campaign.start(dask.address))
+    assert code == 0, said
+    campaign.check(0)
+
+
+def test_ctrl_c(turbobatch: Command, campaign: Campaign, dask: DaskCluster, until: Until) -> None:
+    """All workers stop claiming, wait for what they have in flight and leave no doubts; the report says so."""
+    command = campaign.start(dask.address)
+    until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+    command.send_signal(signal.SIGINT)
+    code, said = ended(command)
+    assert code == STOPPED_EARLY, said
+    assert "error: stopped by the user: the rest is pending" in said
+    assert ROWS // 4 < campaign.sandbox.requests_seen() < ROWS
+    assert not campaign.in_progress
+    sent = campaign.sandbox.requests_seen()
+    assert campaign.counts() == {"sent": sent}
+    report = tb.read_report(turbobatch.folder / "report1.csv")
+    assert Counter(report["send_status"]) == {"sent": sent, "pending": ROWS - sent}
+    assert report["id"].tolist() == [f"{row:03}" for row in range(ROWS)]
+    code, said = ended(campaign.start(dask.address))
+    assert code == 0, said
+    campaign.check(0)
+
+
+def test_a_second_ctrl_c(turbobatch: Command, database: str, dask: DaskCluster, until: Until) -> None:
+    """The command leaves at once, the workers as soon as their POSTs have ended."""
+    with Sandbox(latency=3) as sandbox, closing(Campaign(turbobatch, sandbox, database)) as campaign:
+        command = campaign.start(dask.address)
+        until(sandbox.requests_seen)
+        command.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            command.wait(1)  # it waits for the answers
+        command.send_signal(signal.SIGINT)
+        code, said = ended(command)
+        assert code == STOPPED_EARLY, said
+        assert "error: left at once; the journal knows what was sent, and the same command goes on" in said
+        until(lambda: not campaign.in_progress)
+        assert campaign.counts() == {"sent": len(sandbox.inbox())}
+
+
+def test_a_worker_is_stopped_past_its_lease(
+    campaign: Campaign, until: Until, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Another sends its part; when it wakes it posts nothing more and commits nothing."""
+    dask = cluster_of(tmp_path_factory.mktemp("asleep"), DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="3s")
+    try:
+        sleeper = dask.add()
+        dask.add()
+        command = campaign.start(dask.ready(2).address)
+        until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+        sleeper.send_signal(signal.SIGSTOP)
+        code, said = ended(command)
+        assert code in (0, 1), said
+        until(lambda: not campaign.in_progress)
+        seen, before = campaign.sandbox.requests_seen(), campaign.counts()
+        sleeper.send_signal(signal.SIGCONT)
+        sleeper.wait(60)
+        assert campaign.counts() == before
+        assert campaign.sandbox.requests_seen() - seen <= CONCURRENCY  # intents were committed before it was stopped
+        campaign.check(CONCURRENCY)
+    finally:
+        dask.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A PostgreSQL that this test may kill."""
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_the_database_is_killed(
+    turbobatch: Command, ledger: Sandbox, dask: DaskCluster, until: Until, server: Server, *, comes_back: bool
+) -> None:
+    """Back at once, the run goes on; else it ends with exit code 3, and the same command goes on later."""
+    campaign = Campaign(turbobatch, ledger, server.url)
+    dask.set("TURBOBATCH_LEASE", 60 if comes_back else LEASE)
+    try:
+        command = campaign.start(dask.address)
+        until(lambda: ledger.requests_seen() > ROWS // 4)
+        server.kill()
+        if comes_back:
+            server.start()
+            code, said = ended(command)
+            assert code == 0, said
+            campaign.check(0)
+            return
+        code, said = ended(command)
+        assert code == STOPPED_EARLY, said
+        assert said.count("error: ") == 1
+        assert "the same command goes on" in said
+        assert ROWS // 4 < ledger.requests_seen() < ROWS
+        server.start()
+        until(lambda: not campaign.in_progress)
+        code, said = ended(campaign.start(dask.address))
+        assert code in (0, 1), said
+        campaign.check(2 * CONCURRENCY)
+    finally:
+        campaign.close()
+        dask.set("TURBOBATCH_LEASE", LEASE)

@@ -1,0 +1,145 @@
+"""The console with a cluster behind it: real workers in processes of their own, a journal in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dask
+import psutil
+import pytest
+
+from tests.integration.consoles import Opened, campaign, people, text_of
+from turbobatch.cluster.pool import open_pool, workers_of
+from turbobatch.console.send_state import Phase
+from turbobatch.policy import Status
+from turbobatch.run import RunState
+from turbobatch.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from distributed import Client as DaskClient
+
+    from tests.conftest import Until
+
+pytestmark = [pytest.mark.xdist_group("console_cluster"), pytest.mark.unmeasured, pytest.mark.usefixtures("folder")]
+
+ROWS = 500  # two parts: both workers have one
+FEW = 30
+CREDENTIALS = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
+SLOWLY = "20/second"  # each worker's: a run takes much longer than it takes to press a button
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[DaskClient]:
+    """Two workers, for all tests."""
+    with open_pool("local:2", CREDENTIALS) as pool:
+        yield pool
+
+
+def everybody(sandbox: Sandbox) -> list[str]:
+    """Whom an email has reached, once for each."""
+    return sorted(sandbox.inbox()["to"])
+
+
+def processes() -> set[int]:
+    """Those that this one has started."""
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def test_count_and_send(sandbox: Sandbox, database: str, workers: DaskClient) -> None:
+    """The pane says by whom; each email leaves once, and the workers stay."""
+    opened = Opened(campaign(journal=database, rate=None), people(FEW), sandbox.client(), on=workers)
+    where = f"by 2 workers of {workers.scheduler.address}"
+    opened.count()
+    assert where in text_of(opened.view.send.facts)
+    assert f'<a href="{workers.dashboard_link}"' in text_of(opened.view.send.facts)
+    opened.start()
+    done = opened.ends()
+    assert done.results.counts == {"sent": FEW}
+    assert done.send.progress is not None
+    assert done.send.progress.rows == {Status.SENT: FEW}
+    assert len(everybody(sandbox)) == len(set(everybody(sandbox))) == FEW
+    assert workers_of(workers).count == 2
+
+
+def test_pause_resume_and_stop(sandbox: Sandbox, database: str, workers: DaskClient, until: Until) -> None:
+    """All workers pause, go on and stop; another console finds the run and says by whom; a second run sends the rest."""
+    paced = campaign(journal=database, rate=SLOWLY)
+    opened = Opened(paced, people(ROWS), sandbox.client(), on=workers)
+    opened.start()
+    opened.sees(lambda now: now.send.progress is not None and now.send.progress.done > 0)
+    opened.view.send.pause.click()
+    opened.sees(lambda now: now.send.progress is not None and now.send.progress.waiting == "Resume")
+    seen = sandbox.requests_seen()
+    assert "waiting for Resume" in text_of(opened.view.send.run_text)
+    again = Opened(paced, people(ROWS), sandbox.client())
+    again.sees(lambda now: now.send.running)
+    assert sandbox.requests_seen() == seen
+    assert "by 2 workers of " in text_of(again.view.send.by)
+    again.view.send.resume.click()
+    until(lambda: sandbox.requests_seen() > seen)
+    again.view.send.stop.click()
+    stopped = again.ends()
+    assert stopped.send.progress is not None
+    assert stopped.send.progress.state is RunState.STOPPED
+    assert text_of(again.view.send.by) == ""
+    assert stopped.results.counts == {"sent": sandbox.requests_seen(), "pending": ROWS - sandbox.requests_seen()}
+    rest = Opened(paced, people(ROWS), sandbox.client(), on=workers)
+    rest.view.send.rate.value = ""
+    rest.start()
+    rest.ends()
+    assert len(everybody(sandbox)) == len(set(everybody(sandbox))) == ROWS
+
+
+def test_a_cluster_of_its_own(sandbox: Sandbox, database: str, until: Until) -> None:
+    """Opened by the first count, kept for the run, though its console be closed, and gone with it to the last process."""
+    before = processes()
+    opened = Opened(campaign(journal=database, rate=SLOWLY), people(FEW), sandbox.client(), on="local:1")
+    assert processes() == before
+    opened.view.send.plan.click()
+    opened.sees(lambda now: now.send.reaching == "local:1")
+    assert "opening local:1" in text_of(opened.view.send.plan_text)
+    opened.sees(lambda now: now.send.planning is not Phase.BUSY)
+    own = processes() - before
+    assert own
+    opened.start()
+    assert processes() - before == own
+    opened.console.close()
+    until(lambda: processes() <= before)
+    assert len(everybody(sandbox)) == FEW
+
+
+@pytest.mark.parametrize(
+    ("journal", "on", "said"),
+    [
+        ("orders.journal.db", "local:1", "a journal that is a file: name a PostgreSQL database"),
+        (None, "127.0.0.1:8786", "is no cluster: give a Dask Client"),
+    ],
+)
+def test_what_cannot_be_used(sandbox: Sandbox, database: str, journal: str | None, on: str, said: str) -> None:
+    """Count says why, and nothing is sent."""
+    opened = Opened(campaign(journal=journal or database), people(3), sandbox.client(), on=on)
+    opened.count()
+    assert said in text_of(opened.view.send.notice)
+    assert not opened.now.send.reaching
+    assert opened.view.send.start.disabled
+    assert sandbox.requests_seen() == 0
+
+
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        ("{scheme}://{host}:{port}/status", True),
+        ("/user/ana/proxy/{port}/status", True),
+        ("https://hub.example/{port}/status?token=s3cret", False),
+        ("https://ana:s3cret@hub.example/status", False),
+        ("https://hub.example/status#token=s3cret", False),
+        ("javascript:alert(1)", False),
+        ("{NO_SUCH_NAME}/status", False),
+    ],
+)
+def test_a_link_that_may_hold_a_secret_is_not_shown(workers: DaskClient, template: str, *, shown: bool) -> None:
+    """Services put tokens into it, and a notebook is passed on."""
+    with dask.config.set({"distributed.dashboard.link": template}):
+        assert bool(workers_of(workers).dashboard) is shown
