@@ -114,6 +114,15 @@ def version(url: str) -> str:
         return str(connection.info.server_version // 10000)
 
 
+def written(url: str) -> int:
+    """Bytes that a server has written to its write-ahead log."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')").fetchone()
+    return int(found[0]) if found else 0
+
+
 def commits(url: str, schema: str) -> int:
     """How many commits of the journal a schema has seen, once all its sessions have ended."""
     import psycopg
