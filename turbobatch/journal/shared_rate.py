@@ -9,9 +9,9 @@ one, which lies S - S' farther off where S shrinks to S'. With D the sum of thes
 and no S is below the first one less D.
 
 *Clocks.* An answer carries the server's time, which it read while it was asked: that places each slot between two times
-of the clock here, as far apart as the trip took. Where trips are long, S is three of them for all, until 5 s after it was
-last asked for: that costs some of the rate. A server's clock that is put back costs a pause. One that is put forward
-breaks the ceiling once: what is held then, the pace of half a second at most, goes beside the next slots.
+of the clock here, as far apart as the trip took. Where trips are long, S is three of them for all, until 5 s after it
+was last asked for: that costs some of the rate. A server's clock that is put back costs a pause. One put forward breaks
+the ceiling once: what is held then, the pace of half a second at most, goes beside the next slots.
 
 *Batches.* As much is reserved at once as goes in 50 ms and a trip, if it is wanted, and nothing that lies more than
 250 ms ahead: a slow rate isn't held by who needn't have it. While nothing can be granted, nobody asks.
