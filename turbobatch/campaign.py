@@ -182,9 +182,10 @@ class Campaign(Outcomes):
             if on is None:
                 plan = make_plan(*source, journal, resend=resend, sender=sender, tick=tick)
             else:
-                from turbobatch.cluster import survey
+                from turbobatch.cluster import check_workers, survey
 
                 dask, orders = held.enter_context(self.cluster(on)), self._orders(resend=resend)
+                check_workers(dask, orders)
                 plan = survey(dask, orders, source, journal, sender=sender, tick=tick)
         own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
         renamed = sent_by_neighbours(self._identity[0], plan.sample, plan.emails)
@@ -359,7 +360,7 @@ class Campaign(Outcomes):
             window=self.window,
             policy=self.policy,
         )
-        check_workers(dask, sending)
+        check_workers(dask, sending.orders, sending.account)
         with self._journal() as journal:
             sent = plan.rows if plan.is_done_by(journal) else 0
         parts = () if sent else plan.limited(limit)

@@ -82,7 +82,7 @@ def survey(
             can't read the table.
         JournalError: the journal can't be used.
     """
-    workers = max(len(dask.scheduler_info()["workers"]), 1)
+    workers = max(len(dask.nthreads()), 1)
     about = source.table.about  # None where only counting tells
     wanted = _PARTS * workers if about is None else max(1, min(_PARTS * workers, about // _ROWS))
     cut = portions(source.table, wanted, whole_files=bool(orders.group_by))
