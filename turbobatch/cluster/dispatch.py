@@ -145,6 +145,9 @@ class Dispatch:
 
     def _reach(self, caller: Caller, *, is_ending: bool) -> None:
         """Say what is to be done, and hand out parts; where the scheduler is gone, nothing more is waited for."""
+        if self.dask.status != "running":
+            self._is_cut_off()
+            return
         try:
             caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
             workers = addresses_of(self.dask)
