@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.integration.consoles import Opened, campaign, people, text_of
-from turbobatch.cluster import open_pool, workers_of
+from turbobatch.cluster.pool import open_pool, workers_of
 from turbobatch.console.send_state import Phase
 from turbobatch.policy import Status
 from turbobatch.run import RunState
