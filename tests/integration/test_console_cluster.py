@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.xdist_group("console_cluster"), pytest.mark.unmeasured
 ROWS = 500  # two parts: both workers have one
 FEW = 30
 CREDENTIALS = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
-SLOWLY = "20/second"  # each worker's: a run takes much longer than it takes to press a button
+SLOWLY = "20/second"  # a run takes much longer than it takes to press a button
 
 
 @pytest.fixture(scope="module")
