@@ -119,11 +119,11 @@ def _look_at_all(
         return dask.submit(work, *given, key=f"{work.__name__}-{orders.run}-{next(numbers)}", pure=False)
 
     numbers = count()
-    found = [submit(look_at, orders, portion, buckets) for portion in cut]
-    told = [submit(first_of, each) for each in found]
-    dealt = [[submit(dealt_to, each, bucket) for each in found] for bucket in range(buckets)]
-    again = [submit(find_again, each) for each in dealt]
-    groups = submit(find_again, [submit(groups_of, each) for each in found])
+    found = [submit(count_part, orders, portion, buckets) for portion in cut]
+    told = [submit(counts_of_part, each) for each in found]
+    dealt = [[submit(keys_of_part, each, bucket) for each in found] for bucket in range(buckets)]
+    again = [submit(find_repeats, each) for each in dealt]
+    groups = submit(find_repeats, [submit(groups_of_part, each) for each in found])
     for one in as_completed(told, loop=dask.loop):
         tick(one.result().counts.rows)
     _check_groups(cut, groups.result())
@@ -133,7 +133,7 @@ def _look_at_all(
 # What workers do
 
 
-def look_at(orders: Orders, portion: Portion, buckets: int) -> tuple[Looked, list[Items], Items]:
+def count_part(orders: Orders, portion: Portion, buckets: int) -> tuple[Looked, list[Items], Items]:
     """Count a part as a plan does; with it its keys, by bucket, and its groups."""
     import numpy as np
 
@@ -153,22 +153,22 @@ def look_at(orders: Orders, portion: Portion, buckets: int) -> tuple[Looked, lis
     return looked, [keys[keys["low"] % np.uint64(buckets) == bucket] for bucket in range(buckets)], groups.items()
 
 
-def first_of(found: tuple[Looked, list[Items], Items]) -> Looked:
+def counts_of_part(found: tuple[Looked, list[Items], Items]) -> Looked:
     """What was counted, without the keys."""
     return found[0]
 
 
-def dealt_to(found: tuple[Looked, list[Items], Items], bucket: int) -> Items:
+def keys_of_part(found: tuple[Looked, list[Items], Items], bucket: int) -> Items:
     """A bucket's share of a part's keys."""
     return found[1][bucket]
 
 
-def groups_of(found: tuple[Looked, list[Items], Items]) -> Items:
+def groups_of_part(found: tuple[Looked, list[Items], Items]) -> Items:
     """A part's groups."""
     return found[2]
 
 
-def find_again(parts: Sequence[Items]) -> Items:
+def find_repeats(parts: Sequence[Items]) -> Items:
     """The units whose key an earlier part has, each with the first unit of that key; `parts` in the table's order."""
     import numpy as np
 
