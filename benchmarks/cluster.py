@@ -117,9 +117,9 @@ def measure(scale: float, rounds: int) -> Section:
     """Run each case, those without a rate `rounds` times."""
     with database() as there, responder() as server, tempfile.TemporaryDirectory() as name:
         flush = flush_seconds(Path(name))
-        all_found = [_run(case, there, server, Path(name)) for _ in range(rounds) for case in cases(scale)]
+        all_found = [run_case(case, there, server, Path(name)) for _ in range(rounds) for case in cases(scale)]
         found = [_middle([item for item in all_found if item.case == case]) for case in cases(scale)]
-        found += [_run(case, there, server, Path(name)) for case in paced(scale)]
+        found += [run_case(case, there, server, Path(name)) for case in paced(scale)]
         method = _METHOD.format(
             transport=transports()[-1],
             version=version(there.url),
@@ -157,7 +157,8 @@ _HEAD = (
 )
 
 
-def _run(case: Case, there: Server, server: Responder, parent: Path) -> Measured:
+def run_case(case: Case, there: Server, server: Responder, parent: Path) -> Measured:
+    """Send its rows once, into a schema of its own."""
     from tests.database import drop_schema, with_schema
 
     url, schema = with_schema(there.url)

@@ -42,6 +42,7 @@ _HELP = {
     "journal_cores": "PostgreSQL's processors",
     "one_machine": "processors, if workers, PostgreSQL and vendor share them; else 0",
     "vendor_cpu": "of such a machine, seconds for an answer",
+    "late": "the share of the rate that it keeps back, since permits may be spent late",
     "survey_cpu": "a worker's processor, seconds for a row that is looked at before",
     "report_cpu": "seconds for a row of the report",
     "row_bytes": "PostgreSQL's disk, for a row",
@@ -94,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=(__doc__ or "").partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=(__doc__ or "").partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--rows", type=float, default=100e6, help="of the table")
     parser.add_argument("--emails", type=float, default=100e3, help="simulated; the rest goes on like these")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.processes import Cost, responder, run, turbobatch
 from benchmarks.section import Section
-from benchmarks.usage import commits, database, file_system, used_by, version
+from benchmarks.usage import commits, database, file_system, used_by, version, written
 from benchmarks.workload import write_campaign
 
 if TYPE_CHECKING:
@@ -25,9 +25,20 @@ _METHOD = """\
 "Commits of n": one process puts receipts through the journal as an engine does, with the intents of n emails and the
 outcomes of the n before in each commit; in PostgreSQL {version} with its defaults, or in a file (SQLite), both on the
 same disk ({disk}). "Look": what `turbobatch send --on local:1` does before it asks, on a CSV file. "Again": the same
-command without Dask once every row is sent, with its report. Start-up is included. CPU and peak: as for the whole job.
-PostgreSQL: the CPU of all its processes. The {rows:,} rows take {room}."""
-_HEAD = ("What", "Rows", "Seconds", "Commits", "ms a commit", "CPU ms/row", "PostgreSQL ms/row", "Peak MB")
+command without Dask once every row is sent, with its report. Start-up is included. CPU and peak: as for the whole job,
+with those whom the command has started. PostgreSQL: the CPU of all its processes. Log: its write-ahead log.
+The {rows:,} rows take {room}."""
+_HEAD = (
+    "What",
+    "Rows",
+    "Seconds",
+    "Commits",
+    "ms a commit",
+    "CPU ms/row",
+    "PostgreSQL ms/row",
+    "Log bytes/row",
+    "Peak MB",
+)
 _SIZES = """\
 SELECT c.relname, pg_total_relation_size(c.oid), pg_indexes_size(c.oid) FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -36,13 +47,14 @@ WHERE n.nspname = %s AND c.relname IN ('turbobatch_send', 'turbobatch_post') ORD
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a command took: `database` is PostgreSQL's CPU, in seconds."""
+    """What a command took: `database` is PostgreSQL's CPU, in seconds, `logged` the bytes of its write-ahead log."""
 
     what: str
     rows: int
     cost: Cost
     database: float
     commits: int = 0
+    logged: int = 0
 
     def cells(self) -> tuple[str, ...]:
         """As the table has it."""
@@ -54,6 +66,7 @@ class Measured:
             f"{self.cost.seconds / self.commits * 1000:.2f}" if self.commits else "",
             f"{self.cost.cpu / self.rows * 1000:.3f}",
             f"{self.database / self.rows * 1000:.3f}",
+            f"{self.logged / self.rows:,.0f}" if self.logged else "",
             f"{self.cost.peak:.0f}",
         )
 
@@ -77,13 +90,16 @@ def _small(there: Server, folder: Path, rows: int) -> Iterator[Measured]:
         yield Measured(f"commits of {at_once}, file", few, cost, 0.0, -(-few // at_once) + 1)
         with _schema(there) as (url, schema):
             yield _filled(there, url, schema, few, at_once)
+    with _schema(there) as (url, schema):
+        yield _filled(there, url, schema, rows, 16, rate="100000/second")
 
 
-def _filled(there: Server, url: str, schema: str, rows: int, at_once: int) -> Measured:
-    before = used_by(there.processes)
-    cost = run(_fill(url, rows, at_once))
-    used = used_by(there.processes) - before
-    found = Measured(f"commits of {at_once}, PostgreSQL", rows, cost, used, commits(there.url, schema))
+def _filled(there: Server, url: str, schema: str, rows: int, at_once: int, *, rate: str = "") -> Measured:
+    before, logged = used_by(there.processes), written(there.url)
+    cost = run([*_fill(url, rows, at_once), *(["--rate", rate] if rate else [])])
+    used, logged = used_by(there.processes) - before, written(there.url) - logged
+    what = f"commits of {at_once}, PostgreSQL{f', {rate}' if rate else ''}"
+    found = Measured(what, rows, cost, used, commits(there.url, schema), logged)
     print(f"{found.what}: {rows / cost.seconds:.0f} rows/s, {used / rows * 1000:.3f} ms/row", flush=True)
     return found
 
@@ -98,14 +114,18 @@ def _large(there: Server, parent: Path, sent: str, rows: int) -> Iterator[Measur
     with responder() as server, _schema(there) as (empty, _):
         ask = turbobatch("send", folder, "-o", folder / "report.csv", "--base-url", server.url, "--api", "v1")
         commands: dict[str, Sequence[str | Path]] = {
-            "look, by one worker": [*ask, "--journal", empty, "--on", "local:1"],
+            "look, one worker": [*ask, "--journal", empty, "--on", "local:1"],
             "again": [*ask, "--journal", sent, "--yes"],
             "report": turbobatch("report", folder, "-o", folder / "report.csv", "--journal", sent),
+            "look and report, one worker": [
+                *turbobatch("report", folder, "-o", f"{folder / 'report'}/", "--journal", sent),
+                *("--on", "local:1"),
+            ],
         }
         for what, command in commands.items():
             before = used_by(there.processes)
             # It doesn't send unasked, which ends it with 2.
-            cost = run(command, expected=(2,) if "--on" in command else (0,))
+            cost = run(command, expected=(2,) if what.startswith("look, ") else (0,))
             yield Measured(what, rows, cost, used_by(there.processes) - before)
             print(f"{what}: {cost.seconds:.0f} s", flush=True)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Then = Callable[[], None]
 
 MERGING, COMMITTING, PERMITS, ANSWERS = "its own processor", "commits", "the rate", "answers"
+STATES = (MERGING, COMMITTING, PERMITS, ANSWERS)
 CORES, DISK, MACHINE = "PostgreSQL's processors", "its disk", "the machine's processors"
 _READ_AHEAD = 16  # emails, as in the engine
 _BATCH = 0.05  # seconds' worth of the rate that are reserved at once
@@ -181,7 +182,7 @@ class Reading:
 
     at: float
     counts: Counter[str]
-    spent: Counter[str]
+    spent: Mapping[str, float]
     cores: float
     disk: float
 
@@ -207,7 +208,7 @@ class World:
         """Go on until so many are done, and read what was counted."""
         while self.counts["done"] < emails:
             self.agenda.step()
-        spent = sum((worker.spent for worker in self.workers), Counter[str]())
+        spent = {state: sum(worker.spent[state] for worker in self.workers) for state in STATES}
         return Reading(self.agenda.now, Counter(self.counts), spent, self.cores.used, self.disk.used)
 
 
@@ -222,7 +223,7 @@ class Worker:
         self.ready = 0  # merged, and not claimed so far
         self.permits = 0
         self.permits_at = self.ask_at = 0.0
-        self.spent: Counter[str] = Counter()
+        self.spent = dict.fromkeys(STATES, 0.0)
         self._outcomes = 0  # of this turn
         self._state, self._since = ANSWERS, 0.0
         self._sleeps = 0  # a sleeper's number; 0 while awake
@@ -325,8 +326,8 @@ def simulate(setup: Setup, *, emails: int = 100_000, seed: int = 1) -> Found:
     end = world.until(emails)
     seconds = end.at - begin.at
     counts = end.counts - begin.counts
-    spent = end.spent - begin.spent
-    shares = {state: spent[state] / spent.total() for state in (MERGING, COMMITTING, PERMITS, ANSWERS)}
+    spent = {state: end.spent[state] - begin.spent[state] for state in STATES}
+    shares = {state: spent[state] / sum(spent.values()) for state in STATES}
     busy = {
         MACHINE if setup.one_machine else CORES: (end.cores - begin.cores) / seconds / world.cores.count,
         DISK: (end.disk - begin.disk) / seconds,

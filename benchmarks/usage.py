@@ -38,13 +38,16 @@ class Watched:
         return used[place - 1] + share * (used[place] - used[place - 1])
 
     def read_on(self) -> None:
-        """Read until `end`."""
-        while True:
-            self._times.append(time.monotonic())
-            for name, processes in self._groups.items():
-                self._used[name].append(used_by(processes()))
-            if self._ended.wait(_EVERY):
-                return
+        """Read until `end`, and once more then."""
+        self._read()
+        while not self._ended.wait(_EVERY):
+            self._read()
+        self._read()
+
+    def _read(self) -> None:
+        self._times.append(time.monotonic())
+        for name, processes in self._groups.items():
+            self._used[name].append(used_by(processes()))
 
     def end(self) -> None:
         """Read no more."""
@@ -92,11 +95,17 @@ def children_but(number: int) -> Callable[[], Sequence[Any]]:
 @contextmanager
 def database() -> Iterator[Server]:
     """Start a PostgreSQL of our own on the disk, with its defaults, that counts the calls of functions."""
-    import psycopg
-
     from tests.database import Server
 
-    server = Server(Path(tempfile.gettempdir()))
+    with counting(Server(Path(tempfile.gettempdir()))) as server:
+        yield server
+
+
+@contextmanager
+def counting(server: Server) -> Iterator[Server]:
+    """Have a server count the calls of functions; it ends with the block."""
+    import psycopg
+
     try:
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET track_functions = 'pl'")
@@ -112,6 +121,15 @@ def version(url: str) -> str:
 
     with psycopg.connect(url) as connection:
         return str(connection.info.server_version // 10000)
+
+
+def written(url: str) -> int:
+    """Bytes that a server has written to its write-ahead log."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')").fetchone()
+    return int(found[0]) if found else 0
 
 
 def commits(url: str, schema: str) -> int:
