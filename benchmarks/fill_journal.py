@@ -14,7 +14,7 @@ from turbobatch.rates import parse_rate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from turbobatch.engine import Pacing
+    from turbobatch.rates import Pacing
     from turbobatch.journal import JournalUrl
 
 _AT_ONCE = 10_000

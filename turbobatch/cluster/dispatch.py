@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.cluster.orders import sent_along
 from turbobatch.cluster.pool import addresses_of, workers_of
 from turbobatch.cluster.signals import BEAT, Caller, topic_of
 from turbobatch.cluster.work import Ended, send_part
@@ -184,7 +185,9 @@ class Dispatch:
         key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.tries}"
         self._errands[key] = errand
         # For this worker alone: what Dask passes on from a dead one never runs where no other was there at that moment.
-        future = self.dask.submit(send_part, self.sending, errand.part, key=key, workers=[worker], pure=False)
+        portion, frame = sent_along(self.dask, errand.part.portion)
+        part = replace(errand.part, portion=portion)
+        future = self.dask.submit(send_part, self.sending, part, frame, key=key, workers=[worker], pure=False)
         self._futures[key] = future
         future.add_done_callback(self._news.put)
 
