@@ -314,6 +314,7 @@ def test_each_transport_does_the_job(transport: str, letters: Letters, turbobatc
     assert subjects(sandbox) == all_letters(sandbox.requests_seen())
 
 
+@pytest.mark.measured
 def test_a_second_run_sends_nothing(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """A finished campaign is finished: the same command posts nothing, reports the same and exits the same."""
     table = "id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@\n1,Ana,ana@example.org\n3,Cleo,reject@example.org\n"
@@ -438,6 +439,8 @@ def test_looks_at_a_run_invent_no_doubts(
     with ended(turbobatch.start("send", folder, "-o", "report.csv", "--yes", "--concurrency", 16)) as process:
         until(slow_sandbox.requests_seen)
         for _ in range(50):
+            if slow_sandbox.requests_seen() > 2000:
+                break  # on a busy machine: the run isn't to end before it was told of
             counts = Counts()
             with campaign.look() as results:
                 for chunk in results.frames():
@@ -447,6 +450,7 @@ def test_looks_at_a_run_invent_no_doubts(
             assert counts.elsewhere(doubts) == []
             assert len(doubts) == counts.rows["in_doubt"] <= 16
             in_flight += len(doubts)
+        process.send_signal(signal.SIGSTOP)
         said = [turbobatch("status", folder).stdout, turbobatch("report", folder, "-o", "now.csv").stdout]
         assert json.loads(turbobatch("status", folder, "--json").stdout)["in_progress"] is True
         assert process.poll() is None
@@ -688,6 +692,7 @@ def test_a_journal_that_is_not_there_is_told(letters: Letters, turbobatch: Comma
     assert not (turbobatch.folder / "report.csv").exists()
 
 
+@pytest.mark.measured
 def test_doubts_whose_rows_have_left_are_told(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """An email in doubt stays one when its row goes: it is named, and no command is all right until it is settled."""
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n")
@@ -780,6 +785,7 @@ def test_rows_in_doubt_are_settled_by_hand(letters: Letters, turbobatch: Command
     assert turbobatch.here(*resolve, "maybe").returncode == 2
 
 
+@pytest.mark.measured
 def test_what_resolve_warns_of_is_in_doubt(letters: Letters, turbobatch: Command) -> None:
     """No warning before a key is known to be in doubt, none of a refusal, and one email isn't several."""
     table = "id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n3,Cleo,reject@example.org\n"

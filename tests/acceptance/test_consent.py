@@ -58,6 +58,7 @@ def changed(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> Path:
     return folder
 
 
+@pytest.mark.measured
 def test_yes_alone_sends_nothing_again(changed: Path, turbobatch: Command, sandbox: Sandbox) -> None:
     """A changed template makes new emails: `--yes` isn't enough, `--accept-changes` says it."""
     done = turbobatch("send", changed, "-o", "report.csv", "--yes")

@@ -158,6 +158,7 @@ def test_a_killed_resend_goes_on_where_it_was(
     assert set(report.loc[report["send_status"] == "sent", "id"]) <= set(ids)
 
 
+@pytest.mark.measured
 @pytest.mark.usefixtures("sandbox")
 def test_an_email_that_bounced_has_left(letters: Letters, turbobatch: Command) -> None:
     """Each command that reads its corrected row says that it isn't sent again, and how it can be."""
@@ -192,6 +193,7 @@ def test_nothing_is_advised_of_what_cant_be_given_back(letters: Letters, turboba
     assert page == "1 failed addresses, written to failed.html\nDeliveries, by row:\n        1 bounced\n\n"
 
 
+@pytest.mark.measured
 @pytest.mark.usefixtures("sandbox")
 def test_an_audit_is_not_replaced_unasked(letters: Letters, turbobatch: Command) -> None:
     """What was corrected by hand in it would be lost; of other files nobody is asked."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TABLE = "id,name,email\n1,Ana,ana@x.example\n2,Bea,reset-after@x.example\n3,Cleo,reset-before@x.example\n"
 
 
+@pytest.mark.measured
 def test_reconcile_settles_what_the_vendor_has_and_names_what_remains(
     letters: Letters, turbobatch: Command, sandbox: Sandbox
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_vendor_that_cant_be_asked_settles_nothing(
         assert report["send_status"].tolist() == ["sent", "in_doubt", "in_doubt"]
 
 
+@pytest.mark.measured
 @pytest.mark.usefixtures("sandbox")
 def test_the_audit_and_the_report_tell_of_deliveries(letters: Letters, turbobatch: Command) -> None:
     """Counts of all sent rows; a bounce is a failure with its reason; the report has what became of each."""
