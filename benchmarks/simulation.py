@@ -47,7 +47,8 @@ class Setup:
         one_machine: so many processors for workers, PostgreSQL and vendor together; 0 if each has its own.
         vendor_cpu: of that machine, for an email, where the vendor runs on it too.
         scatter: how far latencies lie apart: by as much of it to either side.
-        late: a permit's spread and jitter, by which the shared rate stays below what was asked for.
+        spread: how long after its time a permit may be spent, and by as much the shared rate's period is longer.
+        jitter: how much later than that a POST may come, but for no more than one email's share of the period.
     """
 
     workers: int = 16
@@ -65,12 +66,13 @@ class Setup:
     journal_cores: int = 4
     one_machine: int = 0
     vendor_cpu: float = 0.0
-    late: float = 0.045
+    spread: float = 0.025
+    jitter: float = 0.02
 
     @property
     def pace(self) -> float:
-        """Emails a second that the shared rate lets through; `late` is what it keeps back."""
-        return self.rate / (1 + self.late)
+        """Emails a second that the shared rate lets through."""
+        return self.rate / (1 + self.spread + min(self.jitter, 1 / self.rate))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +25,8 @@ FREE = Setup(
     flush=1e-6,
     trip=1e-6,
     reserve_cpu=1e-7,
-    late=0.0,
+    spread=0.0,
+    jitter=0.0,
 )
 """Nothing takes time but the answers."""
 
@@ -37,7 +38,7 @@ def found(**changes: float) -> Found:
 def test_a_rate_that_all_share_is_reached_and_not_exceeded() -> None:
     """All workers together send as many as the rate says, less what it keeps back."""
     for rate in (20, 200, 1000):
-        ended = simulate(replace(FREE, rate=rate, late=0.05), emails=rate * 20)
+        ended = simulate(replace(FREE, rate=rate, spread=0.05), emails=rate * 20)
         assert ended.per_second == pytest.approx(rate / 1.05, rel=0.02)
         assert ended.limit == PERMITS
 
@@ -72,7 +73,7 @@ def test_one_machine_does_all_of_it() -> None:
 
 
 def test_a_slow_disk_is_waited_for_and_shared() -> None:
-    """A flush serves all who wait: twice the workers send twice as much. A commit waits for the one under way and its own."""
+    """A flush serves all who wait: twice the workers send twice as much, though each waits for one or two flushes."""
     few, many = (found(workers=workers, concurrency=16, latency=0.001, flush=0.02) for workers in (4, 8))
     assert many.per_second == pytest.approx(2 * few.per_second, rel=0.05)
     assert few.limit == many.limit == COMMITTING
@@ -88,10 +89,18 @@ def test_the_same_seed_makes_the_same_run() -> None:
 
 def test_the_program_tells_hours_and_what_holds_it_up(capsys: pytest.CaptureFixture[str]) -> None:
     """100 million rows at 2,000 a second are 13.9 hours, and a little more by what the rate keeps back."""
-    assert main(["--rows", "100e6", "--rate", "2000/second", "--late", "0", "--workers", "16"]) == 0
+    assert main(["--rows", "100e6", "--rate", "2000/second", "--spread", "0", "--jitter", "0", "--workers", "16"]) == 0
     said = capsys.readouterr().out
     assert "13.9 h to send" in said
     assert "held up by the rate" in said
+
+
+def test_the_program_takes_all_that_is_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each figure has an option, and what it is."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert all(f"--{item.name.replace('_', '-')} " in said for item in (*fields(Setup), *fields(Job)))
 
 
 def test_size_and_report_grow_with_the_rows() -> None:
