@@ -47,6 +47,11 @@ def processes() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
+def doors(process: psutil.Process) -> set[str]:
+    """The addresses of this machine that a process listens at."""
+    return {door.laddr.ip for door in process.net_connections("inet") if door.status == psutil.CONN_LISTEN}
+
+
 def test_count_and_send(sandbox: Sandbox, database: str, workers: DaskClient) -> None:
     """The pane says by whom; each email leaves once, and the workers stay."""
     opened = Opened(campaign(journal=database, rate=None), people(FEW), sandbox.client(), on=workers)
@@ -91,6 +96,7 @@ def test_pause_resume_and_stop(sandbox: Sandbox, database: str, workers: DaskCli
     assert len(everybody(sandbox)) == len(set(everybody(sandbox))) == ROWS
 
 
+@pytest.mark.usefixtures("workers")  # with them came Python's own tracker of shared memory, which stays
 def test_a_cluster_of_its_own(sandbox: Sandbox, database: str, until: Until) -> None:
     """Opened by the first count, kept for the run, though its console is closed, and gone with it to the last one."""
     before = processes()
@@ -102,6 +108,8 @@ def test_a_cluster_of_its_own(sandbox: Sandbox, database: str, until: Until) -> 
     opened.sees(lambda now: now.send.planning is not Phase.BUSY)
     own = processes() - before
     assert own
+    for process in (psutil.Process(), *map(psutil.Process, own)):
+        assert doors(process) <= {"127.0.0.1"}  # nobody else's machine can look
     opened.start()
     assert processes() - before == own
     opened.console.close()

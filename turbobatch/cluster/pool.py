@@ -79,7 +79,7 @@ def _local_cluster(workers: int | None, environment: Mapping[str, str]) -> Any:
         n_workers=workers,
         threads_per_worker=1,  # a part takes a process
         processes=True,
-        dashboard_address=":0",
+        dashboard_address="127.0.0.1:0",  # without a host all of the network could look
         env=dict(environment),
         preload=["turbobatch.cluster.preload"],
         silence_logs=logging.CRITICAL,
