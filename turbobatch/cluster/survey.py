@@ -136,7 +136,7 @@ def look_at(orders: Orders, portion: Portion, buckets: int) -> tuple[Looked, lis
     """Count a part as a plan does; with it its keys, by bucket, and its groups."""
     import numpy as np
 
-    source = orders.source(portion.open())
+    source = _opened(orders, portion)
     walk, digests, groups = Walk(orders.resend), _Digests(), _Digests()
     with read_journal(orders.journal, orders.campaign) as journal:
         finder = Finder(source.layout, source.merger)
@@ -150,6 +150,18 @@ def look_at(orders: Orders, portion: Portion, buckets: int) -> tuple[Looked, lis
     keys = digests.items()
     looked = Looked(walk.counts, walk.sampled(source.layout, source.merger), source.table.warnings)
     return looked, [keys[keys["low"] % np.uint64(buckets) == bucket] for bucket in range(buckets)], groups.items()
+
+
+def _opened(orders: Orders, portion: Portion) -> Source:
+    """A part with its layout and the merge; who dispatches could open the whole, so trouble is this worker's own."""
+    from distributed import get_worker
+
+    try:
+        return orders.source(portion.open())
+    except CampaignError as error:
+        raise CampaignError(
+            f"worker {get_worker().address}: {error}; table and templates must be at the same place on every machine"
+        ) from error
 
 
 def first_of(found: tuple[Looked, list[Items], Items]) -> Looked:
