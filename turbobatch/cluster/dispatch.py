@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _TRIES = 3  # of a part whose worker lost its journal
 _LOSSES = 3  # workers that may be gone before a part was sent; it may be what ends them
+_MOST_TRIES = 10  # of a part, whatever ends them
 _NO_WORKERS = "workers"
 _AGAIN = "run the same command again to go on"
 
@@ -43,7 +44,7 @@ class _Errand:
     part: Part
     tries: int = 0
     faults: int = 0
-    losses: int = 0
+    lost: set[str] = field(default_factory=set)  # workers
     worker: str = ""  # whom it was given to
     begun: list[str] = field(default_factory=list)  # Dask's tries, the newest last
     rows: Counter[Status] = field(default_factory=Counter)
@@ -235,10 +236,10 @@ class Dispatch:
             self._stop(ended.stop_reason, ended.stop_message)
 
     def _lose(self, errand: _Errand) -> None:
-        """Its worker is gone: another is to send the rest of its part."""
-        errand.losses += 1
-        if errand.losses > _LOSSES:
-            self._break(CampaignError(f"{self._named(errand)} has lost {errand.losses} workers; {_AGAIN}"))
+        """Its worker is gone, or goes: another is to send the rest of its part."""
+        errand.lost.add(errand.worker)  # one that goes may be given it once more
+        if len(errand.lost) > _LOSSES or errand.tries >= _MOST_TRIES:
+            self._break(CampaignError(f"{self._named(errand)} has lost {len(errand.lost)} workers; {_AGAIN}"))
         else:
             self._waits.appendleft(errand)
 

@@ -146,7 +146,7 @@ def count_part(
     """
     import numpy as np
 
-    source = orders.source(opened(portion, frame, first))
+    source = _opened(orders, portion, frame, first)
     walk, digests, groups = Walk(orders.resend), _Digests(), _Digests()
     with read_journal(orders.journal, orders.campaign) as journal:
         finder = Finder(source.layout, source.merger)
@@ -160,6 +160,18 @@ def count_part(
     keys = digests.items()
     looked = Looked(walk.counts, walk.sampled(source.layout, source.merger), source.table.warnings)
     return looked, [keys[keys["low"] % np.uint64(buckets) == bucket] for bucket in range(buckets)], groups.items()
+
+
+def _opened(orders: Orders, portion: Portion, frame: pd.DataFrame | None, first: int) -> Source:
+    """A part with its layout and the merge; who dispatches could open the whole, so trouble is this worker's own."""
+    from distributed import get_worker
+
+    try:
+        return orders.source(opened(portion, frame, first))
+    except CampaignError as error:
+        raise CampaignError(
+            f"worker {get_worker().address}: {error}; table and templates must be at the same place on every machine"
+        ) from error
 
 
 def counts_of_part(found: tuple[Looked, list[Items], Items]) -> Looked:
