@@ -14,8 +14,8 @@ from turbobatch.rates import parse_rate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from turbobatch.engine import Pacing
     from turbobatch.journal import JournalUrl
+    from turbobatch.rates import Pacing
 
 _AT_ONCE = 10_000
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +79,12 @@ class DaskCluster:
         """What each worker has to do."""
         found: dict[str, tuple[str, ...]] = self.client.processing()
         return found
+
+    def page(self, name: str) -> str:
+        """A page of the scheduler's, for people to look at."""
+        port = self.client.scheduler_info()["services"]["dashboard"]
+        with urlopen(f"http://127.0.0.1:{port}/{name}") as answer:
+            return str(answer.read(), "utf-8")
 
     def log(self) -> str:
         """What all processes have said."""

@@ -179,9 +179,11 @@ class Campaign(Clustered):
             if on is None:
                 plan = make_plan(*source, journal, resend=resend, sender=sender, tick=tick)
             else:
+                from turbobatch.cluster.pool import check_workers
                 from turbobatch.cluster.survey import survey
 
                 dask, orders = held.enter_context(self.cluster(on)), self._orders(resend=resend)
+                check_workers(dask, orders)
                 plan = survey(dask, orders, source, journal, sender=sender, tick=tick)
         own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
         renamed = sent_by_neighbours(self._identity[0], plan.sample, plan.emails)

@@ -90,7 +90,7 @@ class Command:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def here(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run it in this process, in a tenth of the time: for what only looks or settles, or is refused."""
+        """Run it in this process, in a tenth of the time: what only looks, settles, is refused, or prepares a test."""
         argv = ["turbobatch", *map(str, arguments)]
         out, err = io.StringIO(), io.StringIO()
         with (

@@ -314,6 +314,7 @@ def test_each_transport_does_the_job(transport: str, letters: Letters, turbobatc
     assert subjects(sandbox) == all_letters(sandbox.requests_seen())
 
 
+@pytest.mark.measured
 def test_a_second_run_sends_nothing(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """A finished campaign is finished: the same command posts nothing, reports the same and exits the same."""
     table = "id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@\n1,Ana,ana@example.org\n3,Cleo,reject@example.org\n"
@@ -438,6 +439,8 @@ def test_looks_at_a_run_invent_no_doubts(
     with ended(turbobatch.start("send", folder, "-o", "report.csv", "--yes", "--concurrency", 16)) as process:
         until(slow_sandbox.requests_seen)
         for _ in range(50):
+            if slow_sandbox.requests_seen() > 2000:
+                break  # on a busy machine: the run isn't to end before it was told of
             counts = Counts()
             with campaign.look() as results:
                 for chunk in results.frames():
@@ -447,6 +450,7 @@ def test_looks_at_a_run_invent_no_doubts(
             assert counts.elsewhere(doubts) == []
             assert len(doubts) == counts.rows["in_doubt"] <= 16
             in_flight += len(doubts)
+        process.send_signal(signal.SIGSTOP)
         said = [turbobatch("status", folder).stdout, turbobatch("report", folder, "-o", "now.csv").stdout]
         assert json.loads(turbobatch("status", folder, "--json").stdout)["in_progress"] is True
         assert process.poll() is None
@@ -617,7 +621,7 @@ def test_the_ending_picks_the_format(ending: str, letters: Letters, turbobatch: 
     """Each format that `-o` knows is written, by send and by report alike."""
     folder = letters()
     sent = turbobatch("send", folder, "-o", f"sent{ending}", "--yes")
-    reported = turbobatch("report", folder, "-o", f"reported{ending}")
+    reported = turbobatch.here("report", folder, "-o", f"reported{ending}")
     assert (sent.returncode, reported.returncode) == (0, 0), sent.stderr + reported.stderr
     assert len(sandbox.inbox()) == 3
     paths = [turbobatch.folder / f"{name}{ending}" for name in ("sent", "reported")]
@@ -656,7 +660,7 @@ def test_status_counts_from_the_journal(letters: Letters, turbobatch: Command, s
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n3,Cleo,c@@\n")
     assert json.loads(turbobatch.here("status", folder, "--json").stdout)["statuses"] == {"pending": 3}
     assert not list(folder.glob("*.journal.db"))
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     assert sandbox.requests_seen() == 2
     assert json.loads(turbobatch.here("status", folder, "--json").stdout) == {
         "campaign": "letters",
@@ -688,10 +692,11 @@ def test_a_journal_that_is_not_there_is_told(letters: Letters, turbobatch: Comma
     assert not (turbobatch.folder / "report.csv").exists()
 
 
+@pytest.mark.measured
 def test_doubts_whose_rows_have_left_are_told(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """An email in doubt stays one when its row goes: it is named, and no command is all right until it is settled."""
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n")
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     letters(table="id,name,email\n1,Ana,ana@example.org\n")
     line = "In doubt, though not in this table (1), by key: 2\n"
     for command, code in (("send", 1), ("report", 0)):
@@ -723,7 +728,7 @@ def test_no_output_takes_the_journals_place(
 def test_failed_addresses_are_audited(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """From a report and from the campaign, on the terminal and into a file: address, field, reason, suggestion."""
     folder = letters(table="id,name,email\n1,Ana,ana@example.org\n2,Bea,bea@@gmail.con\n3,Cleo,reject@example.org\n")
-    assert turbobatch("send", folder, "-o", "report.parquet", "--yes").returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.parquet", "--yes").returncode == 1
     assert len(sandbox.inbox()) == 1
     said = [turbobatch.here("audit", source) for source in ("report.parquet", folder, folder / "campaign.toml")]
     assert [done.returncode for done in said] == [0, 0, 0]
@@ -780,13 +785,14 @@ def test_rows_in_doubt_are_settled_by_hand(letters: Letters, turbobatch: Command
     assert turbobatch.here(*resolve, "maybe").returncode == 2
 
 
+@pytest.mark.measured
 def test_what_resolve_warns_of_is_in_doubt(letters: Letters, turbobatch: Command) -> None:
     """No warning before a key is known to be in doubt, none of a refusal, and one email isn't several."""
     table = "id,name,email\n1,Ana,ana@example.org\n2,Bea,reset-after@example.org\n3,Cleo,reject@example.org\n"
     folder = letters(table=table)
     with Sandbox() as sandbox:
         turbobatch.use(sandbox)
-        assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+        assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     pending = ("resolve", folder, "--as", "pending", "--yes")
     for keys in (["1"], ["7"], ["2", "7"]):
         done = turbobatch.here(*pending, *(word for key in keys for word in ("--key", key)))
@@ -860,12 +866,14 @@ def test_a_preview_that_cannot_be_is_one_line(arguments: list[str], message: str
 def test_a_new_campaign_is_ready(turbobatch: Command) -> None:
     """`init` makes a campaign that checks and previews well, and never writes over anything."""
     assert turbobatch("init", "mine").returncode == 0
-    done = turbobatch("check", "mine")
+    done = turbobatch.here("check", "mine")
     assert (done.returncode, done.stdout) == (0, "Every row can be sent.\n")
-    assert turbobatch("preview", "mine").returncode == 0
+    assert turbobatch.here("preview", "mine").returncode == 0
     (turbobatch.folder / "mine/campaign.toml").write_text("mine", encoding="utf-8")
-    assert one_line(turbobatch("init", "mine"), 2) == "mine exists and isn't empty: name a new folder"
-    assert one_line(turbobatch("init", "mine/campaign.toml"), 2).startswith("mine/campaign.toml exists and isn't empty")
+    assert one_line(turbobatch.here("init", "mine"), 2) == "mine exists and isn't empty: name a new folder"
+    assert one_line(turbobatch.here("init", "mine/campaign.toml"), 2).startswith(
+        "mine/campaign.toml exists and isn't empty"
+    )
     assert (turbobatch.folder / "mine/campaign.toml").read_text(encoding="utf-8") == "mine"
 
 

@@ -52,12 +52,13 @@ def changed(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> Path:
     folder = letters()
     toml = (folder / "campaign.toml").read_text(encoding="utf-8").replace('key = "id"\n', "")
     (folder / "campaign.toml").write_text(toml, encoding="utf-8")
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 0
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 0
     assert sandbox.requests_seen() == 3
     (folder / "letter.txt").write_text("Dear {{ name }}!\n", encoding="utf-8")
     return folder
 
 
+@pytest.mark.measured
 def test_yes_alone_sends_nothing_again(changed: Path, turbobatch: Command, sandbox: Sandbox) -> None:
     """A changed template makes new emails: `--yes` isn't enough, `--accept-changes` says it."""
     done = turbobatch("send", changed, "-o", "report.csv", "--yes")
@@ -104,7 +105,7 @@ def test_settling_all_as_pending_is_asked(
     folder = letters(table="id,name,email\n1,Ana,reset-after@example.org\n")
     with Sandbox() as sandbox:
         turbobatch.use(sandbox)
-        assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+        assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     done = answered(turbobatch, typed, "resolve", folder, "--as", "pending")
     assert done.stdout.startswith("1 email may have been accepted: the next send posts it again")
     assert done.returncode == code

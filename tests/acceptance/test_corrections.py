@@ -54,7 +54,7 @@ def correct(path: Path, old: str = "gmial.con.", new: str = "x.example") -> None
 def test_failed_addresses_are_corrected_and_sent(letters: Letters, turbobatch: Command, sandbox: Sandbox) -> None:
     """What each command says leads to the next one, and all reports tell the same in the end."""
     folder = letters(table=people(8, 3))
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     told = turbobatch.here("audit", "report.csv").stdout
     assert told.startswith("Failed addresses (3): 3 domain typo\n")
     assert "(did you mean p2@gmail.com?)" in told
@@ -86,7 +86,7 @@ def test_what_is_still_wrong_is_told_by_the_files_lines(
 ) -> None:
     """And keeps nobody else waiting; a key that was rewritten keeps everything from being sent."""
     folder = letters(table=people(4, 3))
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     path = turbobatch.folder / "failed.csv"
     assert turbobatch.here("audit", folder, "-o", path).returncode == 0
     correct(path, "p1@gmial.con.", "p1@x.example")
@@ -110,7 +110,7 @@ def test_a_new_campaigns_addresses_are_its_keys(turbobatch: Command, sandbox: Sa
     assert turbobatch("init", "first").returncode == 0
     table = turbobatch.folder / "first" / "recipients.csv"
     table.write_text(table.read_text("utf-8") + "Zoe,zoe@@gmial.com,Nice\n", "utf-8")
-    assert turbobatch("send", "first", "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch.here("send", "first", "-o", "report.csv", "--yes").returncode == 1
     assert turbobatch.here("audit", "first", "-o", "failed.csv").returncode == 0
     correct(turbobatch.folder / "failed.csv", "zoe@@gmial.com", "zoe@gmail.com")
     assert turbobatch.here("check", "first", "--recipients", "failed.csv").stdout == "Every row can be sent.\n"
@@ -132,7 +132,7 @@ def test_a_killed_resend_goes_on_where_it_was(
 ) -> None:
     """Nobody gets two, and what was under way at the kill is held and named."""
     folder = letters(table=people(24, 20))
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     assert turbobatch.here("audit", folder, "-o", "failed.csv").returncode == 0
     correct(turbobatch.folder / "failed.csv")
     given = f"failed{ending}"
@@ -158,11 +158,12 @@ def test_a_killed_resend_goes_on_where_it_was(
     assert set(report.loc[report["send_status"] == "sent", "id"]) <= set(ids)
 
 
+@pytest.mark.measured
 @pytest.mark.usefixtures("sandbox")
 def test_an_email_that_bounced_has_left(letters: Letters, turbobatch: Command) -> None:
     """Each command that reads its corrected row says that it isn't sent again, and how it can be."""
     folder = letters(table="id,name,email\n1,Ana,bounce@x.example\n2,Bea,bea@@x.example\n")
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     told = turbobatch.here("audit", folder, "--delivery", "-o", "failed.csv").stdout
     assert "1 of the 2 can be sent again. Correct " in told
     left = "1 has left: to send it again takes another campaign name, and a table without the audit's own columns.\n"
@@ -186,17 +187,18 @@ def test_an_email_that_bounced_has_left(letters: Letters, turbobatch: Command) -
 def test_nothing_is_advised_of_what_cant_be_given_back(letters: Letters, turbobatch: Command) -> None:
     """A page is for people; of what has left nothing can be sent under the same name."""
     folder = letters(table="id,name,email\n1,Ana,bounce@x.example\n")
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 0
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 0
     assert "turbobatch send" not in turbobatch.here("audit", folder, "--delivery").stdout
     page = turbobatch.here("audit", folder, "--delivery", "-o", "failed.html").stdout
     assert page == "1 failed addresses, written to failed.html\nDeliveries, by row:\n        1 bounced\n\n"
 
 
+@pytest.mark.measured
 @pytest.mark.usefixtures("sandbox")
 def test_an_audit_is_not_replaced_unasked(letters: Letters, turbobatch: Command) -> None:
     """What was corrected by hand in it would be lost; of other files nobody is asked."""
     folder = letters(table=people(3, 2))
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     path = turbobatch.folder / "failed.csv"
     path.write_text("a,b\n1,2\n", encoding="utf-8")
     audit = ("audit", folder, "-o", "failed.csv")
@@ -233,7 +235,7 @@ def test_an_audit_of_another_table_and_journal(letters: Letters, turbobatch: Com
     folder = letters()
     (turbobatch.folder / "other.csv").write_text(people(2, 1), encoding="utf-8")
     given, journal = ("--recipients", "other.csv"), ("--journal", "other.db")
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes", *given, *journal).returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes", *given, *journal).returncode == 1
     told = turbobatch.here("audit", folder, *given, *journal).stdout
     assert told.startswith("Failed addresses (1): 1 domain typo\n")
     assert f"\n  turbobatch send {folder} --recipients failed.csv -o mended.csv --journal other.db\n" in told

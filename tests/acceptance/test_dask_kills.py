@@ -158,6 +158,16 @@ def test_all_workers_are_killed(campaign: Campaign, dask: DaskCluster, until: Un
     campaign.check(2 * CONCURRENCY)
 
 
+def test_a_worker_retires(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
+    """It waits for its POSTs and leaves the rest of its part to the other; nothing is in doubt."""
+    command = campaign.start(dask.address)
+    until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+    dask.client.retire_workers(list(dask.pids())[:1])
+    code, said = ended(command)
+    assert code == 0, said
+    campaign.check(0)
+
+
 def test_the_scheduler_is_killed(
     campaign: Campaign, dask: DaskCluster, until: Until, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

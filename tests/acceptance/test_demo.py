@@ -31,7 +31,7 @@ def test_the_demo_does_the_main_job_again_and_again(turbobatch: Command, tmp_pat
     reports = [read_report(folder / name) for name in ("report.csv", "report.parquet")]
     assert Counter(reports[0]["send_status"]) == {"sent": 196, "invalid": 5, "duplicate": 1, "suppressed": 2}
     pd.testing.assert_frame_equal(reports[0], reports[1])
-    assert turbobatch.here("status", folder).returncode == 0
+    assert turbobatch("status", folder).returncode == 0
 
 
 def test_the_demo_leaves_other_folders_alone(turbobatch: Command, tmp_path: Path) -> None:

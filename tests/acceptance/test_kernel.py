@@ -6,16 +6,18 @@ import base64
 import json
 import os
 import urllib.parse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import psutil
 import pytest
 from jupyter_client.manager import KernelManager
 
+import turbobatch
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from jupyter_client.blocking.client import BlockingKernelClient
 
@@ -129,6 +131,12 @@ class Notebook:
         message = self._heard(self._client.get_iopub_msg(timeout=PATIENCE))
         return text in message["content"].get("text", "")
 
+    def processes(self) -> list[psutil.Process]:
+        """Those that the kernel has started, and those of theirs."""
+        pid = self._manager.provisioner.pid  # type: ignore[union-attr]  # there is one while there is a kernel
+        found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+        return found
+
     def interrupt(self) -> None:
         """Press Interrupt."""
         self._manager.interrupt_kernel()
@@ -158,6 +166,7 @@ def notebook(tmp_path: Path, sandbox: Sandbox) -> Iterator[Notebook]:
         "PATH": os.defpath,
         "HOME": str(tmp_path),
         "IPYTHONDIR": str(tmp_path / "ipython"),
+        "PYTHONPATH": str(Path(turbobatch.__file__).parents[1]),
         "PYTHONWARNINGS": "always",
         "TURBOSMTP_BASE_URL": sandbox.base_url("v2"),
         "TURBOSMTP_CONSUMER_KEY": KEY,
@@ -278,3 +287,65 @@ def test_interrupted_twice(notebook: Notebook, sandbox: Sandbox, until: Until) -
     reply = notebook.run(SEND)
     assert (reply.status, reply.error) == ("ok", "")
     assert keys(sandbox) == EVERY_KEY
+
+
+# By a cluster
+
+MANY = 500  # two parts: both workers have one
+LEASE = 2.0  # seconds
+SEND_ON = 'results = campaign.send(people, client, on="local:2")'
+START_ON = 'run = campaign.start(people, client, on="local:2")'
+
+
+def spread(notebook: Notebook, database: str) -> None:
+    """Make it a larger campaign, whose journal workers can share."""
+    journal = json.dumps(database)
+    table = (
+        f'people = pd.DataFrame({{"id": [f"{{number:03}}" for number in range({MANY})], "email": "ana@example.org"}})'
+    )
+    options = f'name="letters", message=message, key="id", concurrency={CONCURRENCY}, journal={journal}'
+    notebook.run(f'import os\nos.environ["TURBOBATCH_LEASE"] = "{LEASE}"\n{table}\ncampaign = tb.Campaign({options})')
+
+
+def test_interrupt_a_kernel_whose_workers_send(
+    notebook: Notebook, sandbox: Sandbox, database: str, until: Until
+) -> None:
+    """All of them end what they have in flight, and leave; nothing is in doubt, and the same cell goes on."""
+    spread(notebook, database)
+    cell = notebook.begin(SEND_ON)
+    until(lambda: len(keys(sandbox)) >= 6)
+    notebook.interrupt()
+    reply = notebook.end(cell)
+    assert (reply.status, reply.error) == ("error", "KeyboardInterrupt")
+    assert "stopping: waiting for the POSTs in flight" in reply.warned
+    sent = len(keys(sandbox))
+    assert 6 <= sent == sandbox.requests_seen() < MANY
+    assert notebook.statuses() == {"sent": sent, "pending": MANY - sent}
+    # Python's own tracker of shared memory stays as long as the kernel.
+    until(lambda: not [item for item in notebook.processes() if "resource_tracker" not in " ".join(item.cmdline())])
+    hurry(sandbox)
+    assert notebook.run(SEND_ON).status == "ok"
+    assert notebook.statuses() == {"sent": MANY}
+    assert len(keys(sandbox)) == len(set(keys(sandbox))) == MANY
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["shut down", "killed"])
+def test_a_kernel_that_goes_away_while_workers_send(
+    kill: bool, notebook: Notebook, sandbox: Sandbox, database: str, until: Until
+) -> None:
+    """Its workers go with it, to the last process; a new kernel completes the campaign, and nothing arrives twice."""
+    spread(notebook, database)
+    notebook.run(START_ON)
+    until(lambda: len(keys(sandbox)) >= 6)
+    workers = notebook.processes()
+    assert len(workers) >= 2
+    notebook.close(kill=kill)
+    until(lambda: not any(worker.is_running() for worker in workers))
+    hurry(sandbox)
+    notebook.open()
+    spread(notebook, database)
+    assert notebook.run(f"{START_ON}\nrun.wait()").status == "ok"
+    statuses = notebook.statuses()
+    assert set(statuses) <= {"sent", "in_doubt"}
+    assert statuses.get("in_doubt", 0) <= 2 * CONCURRENCY
+    assert statuses["sent"] <= len(keys(sandbox)) == len(set(keys(sandbox))) <= MANY

@@ -46,6 +46,7 @@ def statuses(folder: Path) -> Counter[str]:
     return Counter(read_report(folder / "report.csv")["send_status"])
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("lost", [("stdout",), ("stderr",), ("stdout", "stderr")])
 def test_a_pipe_that_nobody_reads_harms_nothing(
     lost: tuple[str, ...], letters: Letters, turbobatch: Command, sandbox: Sandbox

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from turbobatch.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
+JOURNAL = "postgresql://ana@db.example/mail"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -32,10 +33,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python_examples_run(number: int, folder: Path) -> None:
-    """Each block is a program of its own and ends without an error."""
+def test_python_examples_run(number: int, folder: Path, request: pytest.FixtureRequest) -> None:
+    """Each block is a program of its own and ends without an error; its database is one of the tests'."""
+    program = blocks("python")[number]
+    if JOURNAL in program:
+        program = program.replace(JOURNAL, request.getfixturevalue("database"))
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", blocks("python")[number]],
+        [sys.executable, "-W", "error", "-c", program],
         cwd=folder,
         capture_output=True,
         text=True,

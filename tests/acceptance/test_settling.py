@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 TABLE = "id,name,email\n1,Ana,ana@x.example\n2,Bea,reset-after@x.example\n3,Cleo,reset-before@x.example\n"
 
 
+@pytest.mark.measured
 def test_reconcile_settles_what_the_vendor_has_and_names_what_remains(
     letters: Letters, turbobatch: Command, sandbox: Sandbox
 ) -> None:
     """What was found is sent, with its message id; the rest is the user's, and resolve says how. Then all is sent."""
     folder = letters(table=TABLE)
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     done = turbobatch.here("reconcile", folder, "--grace", "0")
     assert (done.returncode, done.stderr) == (1, "")
     assert "2 in doubt, 1 of them found and settled as sent:" in done.stdout
@@ -54,7 +55,7 @@ def test_commands_that_are_suggested_name_the_same_table_and_journal(letters: Le
     folder = letters()
     (turbobatch.folder / "other people.csv").write_text(TABLE)
     given, journal = ("--recipients", "other people.csv"), ("--journal", "other.db")
-    assert turbobatch("send", folder, "-o", "report.csv", "--yes", *given, *journal).returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.csv", "--yes", *given, *journal).returncode == 1
     reconcile = f"turbobatch reconcile {folder} --recipients 'other people.csv' --journal other.db"
     resolve = f"turbobatch resolve {folder} --journal other.db --as sent|pending"
     assert f"Settle them with: {reconcile} (v2), or by hand: {resolve}\n" in (
@@ -83,7 +84,7 @@ def test_a_vendor_that_cant_be_asked_settles_nothing(
     """One line, and the rows stay in doubt."""
     folder = letters(table=TABLE)
     if prepare != "no journal":
-        assert turbobatch("send", folder, "-o", "report.csv", "--yes").returncode == 1
+        assert turbobatch.here("send", folder, "-o", "report.csv", "--yes").returncode == 1
     if prepare == "v1":
         turbobatch.use(sandbox, "v1")
     if prepare == "wrong secret":
@@ -101,12 +102,13 @@ def test_a_vendor_that_cant_be_asked_settles_nothing(
         assert report["send_status"].tolist() == ["sent", "in_doubt", "in_doubt"]
 
 
+@pytest.mark.measured
 @pytest.mark.usefixtures("sandbox")
 def test_the_audit_and_the_report_tell_of_deliveries(letters: Letters, turbobatch: Command) -> None:
     """Counts of all sent rows; a bounce is a failure with its reason; the report has what became of each."""
     table = "id,name,email\n1,Ana,ana@x.example\n2,Bea,bounce@x.example\n3,Cleo,open@x.example\n4,Dan,broken\n"
     folder = letters(table=table)
-    assert turbobatch("send", folder, "-o", "report.parquet", "--yes").returncode == 1
+    assert turbobatch.here("send", folder, "-o", "report.parquet", "--yes").returncode == 1
     for source in (folder, "report.parquet"):
         done = turbobatch.here("audit", source, "--delivery", "-o", "failed.csv", "--yes")
         assert (done.returncode, done.stderr) == (0, "")

@@ -9,11 +9,10 @@ import pytest
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
-    Command = Callable[..., subprocess.CompletedProcess[str]]
+    from conftest import Command
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def test_check_and_send_leave_them_out(campaign: Path, turbobatch: Command, sand
 def test_a_check_asks_the_host_it_is_given(campaign: Path, turbobatch: Command) -> None:
     """As the other commands that ask the vendor do."""
     with Sandbox() as other, Sandbox() as sandbox:
-        turbobatch.use(sandbox)  # type: ignore[attr-defined]  # conftest's
+        turbobatch.use(sandbox)
         client = other.client()
         client.import_suppressions(["p1@example.org"], "asked us to stop")
         client.close()
@@ -64,7 +63,7 @@ def test_v1_is_refused_before_anything_is_asked(
 ) -> None:
     """It can't have the list: one line, and nothing is sent."""
     (campaign / "people.csv").write_text(table, encoding="utf-8")
-    turbobatch.use(sandbox, "v1")  # type: ignore[attr-defined]  # conftest's
+    turbobatch.use(sandbox, "v1")
     done = turbobatch("send", campaign, "-o", "report.csv", "--yes")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith('error: suppress = "vendor" needs v2 credentials')
@@ -74,7 +73,7 @@ def test_v1_is_refused_before_anything_is_asked(
 def test_a_vendor_out_of_reach_sends_nothing(campaign: Path, turbobatch: Command) -> None:
     """The same command goes on when it is back."""
     with Sandbox() as sandbox:
-        turbobatch.use(sandbox)  # type: ignore[attr-defined]  # conftest's
+        turbobatch.use(sandbox)
     checked = turbobatch.here("check", campaign)
     assert (checked.returncode, checked.stdout) == (0, "Every row can be sent.\n")
     (line,) = checked.stderr.splitlines()

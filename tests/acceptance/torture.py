@@ -282,10 +282,10 @@ class Trial:
             self._expect(False, "hung")
             return -signal.SIGABRT
 
-    def await_arrival(self, process: subprocess.Popen[bytes]) -> None:
-        """Return once a POST of this run has come to the vendor, or the run is over."""
+    def await_arrival(self, process: subprocess.Popen[bytes], posts: int = 1) -> None:
+        """Return once so many POSTs of this run have come to the vendor, or the run is over."""
         before = self.vendor.requests()
-        while process.poll() is None and self.vendor.requests() == before:
+        while process.poll() is None and self.vendor.requests() < before + posts:
             time.sleep(0.005)
 
     def await_text(self, process: subprocess.Popen[bytes], text: bytes) -> None:

@@ -143,18 +143,22 @@ def test_a_report_is_durable_before_it_takes_its_place(
     folder: str, synced: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its files, their names, and then the folder's own name."""
-    renamed: list[list[int]] = []
+    renamed: list[Path] = []
     rename = Path.rename
 
     def noting(path: Path, target: Path) -> Path:
-        renamed.append([*(item.stat().st_ino for item in path.iterdir()), path.stat().st_ino])
-        assert set(renamed[-1]) <= set(synced)
+        assert path.stat().st_ino in synced
         synced.clear()
+        renamed.append(path)
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", noting)
-    write_parts(chunks(20, 10), folder, rows=10)
-    assert len(renamed) == 1
+    with report_folder(folder) as temporary:
+        parts = [write_part([chunk], temporary, number) for number, chunk in enumerate(chunks(20, 10))]
+        assert {path.stat().st_ino for path in parts} <= set(synced)
+        (temporary / ".part-00002.parquet.0123abcd.tmp").touch()
+        synced.clear()  # that this one goes has to be durable as well
+    assert renamed == [temporary]
     assert Path(folder).parent.stat().st_ino in synced
 
 
@@ -175,9 +179,17 @@ def test_a_folder_that_holds_something_else_is_never_replaced(name: str, folder:
     path.mkdir() if name.endswith("/") else path.write_text("mine")
     before = names(folder)
     said = rf"report can't be written: it holds {path.name}, which is no part of a report: name another folder"
-    for refused in (check_report_path, lambda given: write_report(results(), given)):
-        with pytest.raises(CampaignError, match=said):
-            refused(folder)
+    looked: list[str] = []
+
+    def asked_for() -> Iterator[pd.DataFrame]:
+        looked.append("the results")
+        yield results()
+
+    with pytest.raises(CampaignError, match=said):
+        check_report_path(folder)
+    with pytest.raises(CampaignError, match=said):
+        write_report(asked_for(), folder)
+    assert looked == []  # it is said before the work
     assert names(folder) == before
 
 

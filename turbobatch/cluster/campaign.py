@@ -78,7 +78,7 @@ class Clustered(Outcomes):
             window=self.window,
             policy=self.policy,
         )
-        check_workers(dask, sending)
+        check_workers(dask, sending.orders, sending.account)
         with self._journal() as journal:
             sent = plan.rows if plan.is_done_by(journal) else 0
         parts = () if sent else plan.limited(limit)

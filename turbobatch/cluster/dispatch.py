@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.cluster.orders import sent_along
 from turbobatch.cluster.pool import addresses_of, workers_of
 from turbobatch.cluster.signals import BEAT, Caller, topic_of
 from turbobatch.cluster.work import Ended, send_part
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _TRIES = 3  # of a part whose worker lost its journal
 _LOSSES = 3  # workers that may be gone before a part was sent; it may be what ends them
+_MOST_TRIES = 10  # of a part, whatever ends them
 _NO_WORKERS = "workers"
 _AGAIN = "run the same command again to go on"
 
@@ -42,7 +44,7 @@ class _Errand:
     part: Part
     tries: int = 0
     faults: int = 0
-    losses: int = 0
+    lost: set[str] = field(default_factory=set)  # workers
     worker: str = ""  # whom it was given to
     begun: list[str] = field(default_factory=list)  # Dask's tries, the newest last
     rows: Counter[Status] = field(default_factory=Counter)
@@ -145,6 +147,9 @@ class Dispatch:
 
     def _reach(self, caller: Caller, *, is_ending: bool) -> None:
         """Say what is to be done, and hand out parts; where the scheduler is gone, nothing more is waited for."""
+        if self.dask.status != "running":
+            self._is_cut_off()
+            return
         try:
             caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
             workers = addresses_of(self.dask)
@@ -181,7 +186,9 @@ class Dispatch:
         key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.tries}"
         self._errands[key] = errand
         # For this worker alone: what Dask passes on from a dead one never runs where no other was there at that moment.
-        future = self.dask.submit(send_part, self.sending, errand.part, key=key, workers=[worker], pure=False)
+        portion, frame = sent_along(self.dask, errand.part.portion)
+        part = replace(errand.part, portion=portion)
+        future = self.dask.submit(send_part, self.sending, part, frame, key=key, workers=[worker], pure=False)
         self._futures[key] = future
         future.add_done_callback(self._news.put)
 
@@ -229,10 +236,10 @@ class Dispatch:
             self._stop(ended.stop_reason, ended.stop_message)
 
     def _lose(self, errand: _Errand) -> None:
-        """Its worker is gone: another is to send the rest of its part."""
-        errand.losses += 1
-        if errand.losses > _LOSSES:
-            self._break(CampaignError(f"{self._named(errand)} has lost {errand.losses} workers; {_AGAIN}"))
+        """Its worker is gone, or goes: another is to send the rest of its part."""
+        errand.lost.add(errand.worker)  # one that goes may be given it once more
+        if len(errand.lost) > _LOSSES or errand.tries >= _MOST_TRIES:
+            self._break(CampaignError(f"{self._named(errand)} has lost {len(errand.lost)} workers; {_AGAIN}"))
         else:
             self._waits.appendleft(errand)
 

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 from turbobatch.client import TurboClient
 from turbobatch.errors import CampaignError
 from turbobatch.journal import JournalUrl
+from turbobatch.recipients.portions import DaskPortion
 from turbobatch.sendapi import V1
 from turbobatch.units import Layout, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import pandas as pd
+    from distributed import Client, Future
 
     from turbobatch.client import TransportName
     from turbobatch.journal import Place
@@ -132,6 +136,24 @@ class Part:
     emails: int
     elsewhere: Mapping[int, int] = field(default_factory=dict, repr=False)
     limit: int | None = None
+
+
+def sent_along(dask: Client, portion: Portion) -> tuple[Portion, Future | None]:
+    """What a task is given of a portion: a partition of a Dask DataFrame goes by Dask, which may hold it already."""
+    if isinstance(portion, DaskPortion):
+        return portion.emptied(), dask.compute(portion.delayed)
+    return portion, None
+
+
+def opened(portion: Portion, frame: pd.DataFrame | None, first: int = 0) -> Table:
+    """A portion as a task has got it: with its rows, if Dask has them.
+
+    Raises:
+        CampaignError: its file isn't there, or isn't the version that was divided.
+    """
+    if isinstance(portion, DaskPortion) and frame is not None:
+        portion = portion.computed(frame)
+    return portion.open(first)
 
 
 def shared_journal(place: Place) -> JournalUrl:

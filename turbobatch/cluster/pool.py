@@ -13,15 +13,16 @@ from turbobatch.errors import CampaignError, TurboBatchError
 from turbobatch.events import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from distributed import Client
 
-    from turbobatch.cluster.orders import Sending
+    from turbobatch.cluster.orders import Account, Orders
 
 _LOCAL = re.compile(r"local(?::(\d{1,3}))?")
 _ADDRESS = re.compile(r"(?:tcp|tls|ws|wss|ucx|inproc)://\S+")
 _ANSWER = 10  # seconds that a scheduler may take
+_LOGS = ("distributed", "distributed.client")  # Dask gives the latter a level of its own
 
 
 @contextmanager
@@ -62,13 +63,15 @@ def _connected(on: object, environment: Mapping[str, str], held: ExitStack) -> C
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep to itself what Dask says of each connection; what matters of it, the run tells."""
-    log = logging.getLogger("distributed")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
+    logs = [logging.getLogger(name) for name in _LOGS]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _local_cluster(workers: int | None, environment: Mapping[str, str]) -> Any:
@@ -76,7 +79,7 @@ def _local_cluster(workers: int | None, environment: Mapping[str, str]) -> Any:
         n_workers=workers,
         threads_per_worker=1,  # a part takes a process
         processes=True,
-        dashboard_address=":0",
+        dashboard_address="127.0.0.1:0",  # without a host all of the network could look
         env=dict(environment),
         preload=["turbobatch.cluster.preload"],
         silence_logs=logging.CRITICAL,
@@ -104,31 +107,45 @@ def _may_be_shown(link: str) -> bool:
     return is_page and not (parts.query or parts.fragment or "@" in parts.netloc)
 
 
-def check_workers(dask: Client, sending: Sending) -> None:
-    """Ask each worker whether it can do its part.
+def check_workers(dask: Client, orders: Orders, account: Account | None = None) -> None:
+    """Ask each worker whether it can do its part; with an account, whether it can send.
 
     Raises:
-        CampaignError: one can't; it says which, and why.
+        CampaignError: there is none, or one can't; it says which, and why.
     """
-    found: Mapping[str, Any] = dask.run(able, sending, on_error="return")
-    for worker, said in found.items():
-        if isinstance(said, Exception):
-            raise CampaignError(f"worker {worker} can't take part: {_line(said)}") from said
-        if said != __version__:
-            raise CampaignError(f"worker {worker} has turbobatch {said}, and this is {__version__}: install the same")
+    versions = _asked(dask, version)
+    if not versions:
+        raise CampaignError("the cluster has no workers: start one, such as with dask worker tcp://HOST:8786")
+    for worker, found in versions.items():
+        if found != __version__:
+            raise CampaignError(f"worker {worker} has turbobatch {found}, and this is {__version__}: install the same")
+    _asked(dask, try_out, orders, account)
 
 
-def able(sending: Sending) -> str:
-    """What a worker finds out about itself: its version, if it has credentials and reaches the journal.
+def version() -> str:
+    """What a worker has installed, asked before it is given anything that another version may not know."""
+    return __version__
+
+
+def try_out(orders: Orders, account: Account | None) -> None:
+    """What a worker finds out about itself.
 
     Raises:
-        TurboBatchError: it can't take part.
+        TurboBatchError: it has no credentials, or doesn't reach the journal.
     """
     from turbobatch.journal import read_journal
 
-    sending.account.open().close()
-    read_journal(sending.orders.journal, sending.orders.campaign).close()
-    return __version__
+    if account is not None:
+        account.open().close()
+    read_journal(orders.journal, orders.campaign).close()
+
+
+def _asked(dask: Client, question: Callable[..., Any], *given: object) -> Mapping[str, Any]:
+    answers: Mapping[str, Any] = dask.run(question, *given, on_error="return")
+    for worker, said in answers.items():
+        if isinstance(said, Exception):
+            raise CampaignError(f"worker {worker} can't take part: {_line(said)}") from said
+    return answers
 
 
 def _line(error: Exception) -> str:

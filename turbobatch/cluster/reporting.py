@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.cluster.orders import opened, sent_along
 from turbobatch.errors import CampaignError
 from turbobatch.journal import read_journal
 from turbobatch.report.parts import report_folder, write_part
@@ -36,10 +37,12 @@ def report_by(
     from distributed import as_completed
 
     with report_folder(Path(path).absolute()) as folder:
-        futures = [
-            dask.submit(write_report_part, orders, part, str(folder), key=f"report_part-{orders.run}-{part.number}")
-            for part in parts
-        ]
+        futures = []
+        for part in parts:
+            portion, frame = sent_along(dask, part.portion)
+            given = orders, replace(part, portion=portion), frame, str(folder)
+            key = f"write_report_part-{orders.run}-{part.number}"
+            futures.append(dask.submit(write_report_part, *given, key=key, pure=False))
         for future in as_completed(futures, loop=dask.loop):
             tick(future.result()[1].counts.rows.total())
         whole = Reported()
@@ -50,10 +53,10 @@ def report_by(
     return whole
 
 
-def write_report_part(orders: Orders, part: Part, folder: str) -> tuple[str, Reported]:
+def write_report_part(orders: Orders, part: Part, frame: pd.DataFrame | None, folder: str) -> tuple[str, Reported]:
     """Write a part of the report: what Dask runs, also again; tells its file."""
     reported = Reported(part.first)
-    with _results(orders, part, part.portion.open(part.first)) as results:
+    with _results(orders, part, opened(part.portion, frame, part.first)) as results:
         written = write_part(reported.counted(results.frames()), Path(folder), part.number)
     return str(written), reported
 
@@ -77,8 +80,7 @@ def lazy_results(orders: Orders, plan: ClusterPlan) -> Any:
 
 def results_of(orders: Orders, part: Part, frame: pd.DataFrame) -> pd.DataFrame:
     """A partition's rows, which were computed, with their result columns."""
-    portion: Any = part.portion
-    with _results(orders, part, portion.computed(frame).open(part.first)) as results:
+    with _results(orders, part, opened(part.portion, frame, part.first)) as results:
         found = results.frame()
     found.attrs = {}  # Dask compares those of partitions
     return found

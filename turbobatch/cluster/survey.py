@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, count
 from typing import TYPE_CHECKING, Any
 
-from turbobatch.cluster.orders import Part
+from turbobatch.cluster.orders import Part, opened, sent_along
 from turbobatch.cluster.pool import addresses_of
 from turbobatch.errors import CampaignError
 from turbobatch.feed import look_up
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
+    import pandas as pd
     from distributed import Client, Future
 
     from turbobatch.cluster.orders import Orders
@@ -119,11 +120,14 @@ def _look_at_all(
         return dask.submit(work, *given, key=f"{work.__name__}-{orders.run}-{next(numbers)}", pure=False)
 
     numbers = count()
-    found = [submit(look_at, orders, portion, buckets) for portion in cut]
-    told = [submit(first_of, each) for each in found]
-    dealt = [[submit(dealt_to, each, bucket) for each in found] for bucket in range(buckets)]
-    again = [submit(find_again, each) for each in dealt]
-    groups = submit(find_again, [submit(groups_of, each) for each in found])
+    found = [
+        submit(count_part, orders, *sent_along(dask, portion), first, buckets)
+        for portion, first in zip(cut, _known_firsts(cut), strict=True)
+    ]
+    told = [submit(counts_of_part, each) for each in found]
+    dealt = [[submit(keys_of_part, each, bucket) for each in found] for bucket in range(buckets)]
+    again = [submit(find_repeats, each) for each in dealt]
+    groups = submit(find_repeats, [submit(groups_of_part, each) for each in found])
     for one in as_completed(told, loop=dask.loop):
         tick(one.result().counts.rows)
     _check_groups(cut, groups.result())
@@ -133,16 +137,21 @@ def _look_at_all(
 # What workers do
 
 
-def look_at(orders: Orders, portion: Portion, buckets: int) -> tuple[Looked, list[Items], Items]:
-    """Count a part as a plan does; with it its keys, by bucket, and its groups."""
+def count_part(
+    orders: Orders, portion: Portion, frame: pd.DataFrame | None, first: int, buckets: int
+) -> tuple[Looked, list[Items], Items]:
+    """Count a part as a plan does; with it its keys, by bucket, and its groups.
+
+    `first`: how many rows come before it, as far as that is known; what is wrong with a row names its number.
+    """
     import numpy as np
 
-    source = orders.source(portion.open())
+    source = _opened(orders, portion, frame, first)
     walk, digests, groups = Walk(orders.resend), _Digests(), _Digests()
     with read_journal(orders.journal, orders.campaign) as journal:
         finder = Finder(source.layout, source.merger)
         for batch, entries in look_up(finder.batches(source.table), journal):
-            numbers = _numbers(batch, walk.counts.rows, grouped=bool(orders.group_by))
+            numbers = _numbers(batch, walk.counts.rows, first, grouped=bool(orders.group_by))
             digests.add(batch.keys, numbers, batch.sizes, entries)
             if orders.group_by:
                 units = [finding.unit for finding in batch.findings]
@@ -153,22 +162,34 @@ def look_at(orders: Orders, portion: Portion, buckets: int) -> tuple[Looked, lis
     return looked, [keys[keys["low"] % np.uint64(buckets) == bucket] for bucket in range(buckets)], groups.items()
 
 
-def first_of(found: tuple[Looked, list[Items], Items]) -> Looked:
+def _opened(orders: Orders, portion: Portion, frame: pd.DataFrame | None, first: int) -> Source:
+    """A part with its layout and the merge; who dispatches could open the whole, so trouble is this worker's own."""
+    from distributed import get_worker
+
+    try:
+        return orders.source(opened(portion, frame, first))
+    except CampaignError as error:
+        raise CampaignError(
+            f"worker {get_worker().address}: {error}; table and templates must be at the same place on every machine"
+        ) from error
+
+
+def counts_of_part(found: tuple[Looked, list[Items], Items]) -> Looked:
     """What was counted, without the keys."""
     return found[0]
 
 
-def dealt_to(found: tuple[Looked, list[Items], Items], bucket: int) -> Items:
+def keys_of_part(found: tuple[Looked, list[Items], Items], bucket: int) -> Items:
     """A bucket's share of a part's keys."""
     return found[1][bucket]
 
 
-def groups_of(found: tuple[Looked, list[Items], Items]) -> Items:
+def groups_of_part(found: tuple[Looked, list[Items], Items]) -> Items:
     """A part's groups."""
     return found[2]
 
 
-def find_again(parts: Sequence[Items]) -> Items:
+def find_repeats(parts: Sequence[Items]) -> Items:
     """The units whose key an earlier part has, each with the first unit of that key; `parts` in the table's order."""
     import numpy as np
 
@@ -215,14 +236,24 @@ class _Digests:
         return np.concatenate([np.empty(0, dtype=_ITEM), *self._parts])
 
 
-def _numbers(batch: Batch, start: int, *, grouped: bool) -> Sequence[int]:
+def _numbers(batch: Batch, start: int, first: int, *, grouped: bool) -> Sequence[int]:
+    """The units' first rows, counted within the part."""
     # Findings are made only where they are needed: of a table that was sent they mostly aren't.
     if grouped:
-        return [finding.unit.number for finding in batch.findings]
+        return [finding.unit.number - first for finding in batch.findings]
     return range(start, start + len(batch.keys))
 
 
 # What becomes of it
+
+
+def _known_firsts(cut: Sequence[Portion]) -> list[int]:
+    """How many rows come before each portion; 0 for those where only reading would tell."""
+    firsts: list[int | None] = [0]
+    for portion in cut:
+        before = firsts[-1]
+        firsts.append(None if before is None or portion.rows is None else before + portion.rows)
+    return [first or 0 for first in firsts[:-1]]
 
 
 def _check_groups(cut: Sequence[Portion], split: Items) -> None:
@@ -234,8 +265,8 @@ def _check_groups(cut: Sequence[Portion], split: Items) -> None:
     if len(split):
         one = split[0]
         raise CampaignError(
-            f"a group of {cut[one['part']]} (its row {one['row']}) has rows in {cut[one['first_part']]} too (row "
-            f"{one['first']}): put all rows of a group into one file, or leave --on (on=) out"
+            f"the group of row {one['row']} of {cut[one['part']].name} has rows in {cut[one['first_part']].name} too "
+            f"(row {one['first']} there): put all rows of a group into one file, or leave --on (on=) out"
         )
 
 

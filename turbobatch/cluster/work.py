@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.cluster.orders import opened
 from turbobatch.cluster.signals import line
 from turbobatch.descriptors import affordable
 from turbobatch.engine import Control, Engine
@@ -21,9 +22,12 @@ from turbobatch.rates import JITTER
 from turbobatch.suppression import Suppressed, load_suppressed
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from turbobatch.client import TurboClient
     from turbobatch.cluster.orders import Part, Sending
     from turbobatch.events import RunEvent
+    from turbobatch.units import Source
 
 _TOLD = 20  # rows in trouble that are told of in a beat; the others are in the report alone
 
@@ -53,22 +57,23 @@ class Ended:
     is_journal: bool = False
 
 
-def send_part(sending: Sending, part: Part) -> Ended:
+def send_part(sending: Sending, part: Part, frame: pd.DataFrame | None) -> Ended:
     """Send a part: what Dask runs, also again after a worker's death; the journal's claims decide what is posted."""
     report, control = Report(part.number), Control()
     with _at_a_time, line(sending.orders.run, control, report.told):
         try:
             with ExitStack() as held:
-                engine = _engine(sending, part, control, report, held)
+                source = sending.orders.source(opened(part.portion, frame, part.first))
+                engine = _engine(sending, part, source, control, held)
+                engine.listen(report.hear)
                 engine.run()
         except TurboBatchError as error:
             return report.ended(fault=str(error), is_journal=isinstance(error, JournalError))
     return report.ended(stop_reason=engine.stop_reason, stop_message=engine.stop_message)
 
 
-def _engine(sending: Sending, part: Part, control: Control, report: Report, held: ExitStack) -> Engine:
+def _engine(sending: Sending, part: Part, source: Source, control: Control, held: ExitStack) -> Engine:
     orders = sending.orders
-    source = orders.source(part.portion.open(part.first))
     client = sending.account.open()
     held.callback(client.close)
     prepare = Preparation(
@@ -102,7 +107,6 @@ def _engine(sending: Sending, part: Part, control: Control, report: Report, held
         control=control,
     )
     held.callback(engine.close)
-    engine.listen(report.hear)
     return engine
 
 

@@ -206,9 +206,9 @@ class Actions:
                 job.report(lambda now: sending(now, send_state.counting, rows))
 
             client = self._desk.account()
-            job.report(lambda now: sending(now, send_state.reaching, self._desk.pool.name))
+            job.report(lambda now: sending(now, send_state.reaching, self._desk.pool.is_used))
             dask = self._desk.pool.open(self._desk.campaign, client)
-            job.report(lambda now: sending(now, send_state.reaching, ""))
+            job.report(lambda now: sending(now, send_state.reaching, False))
             with self._desk.turn(job):
                 plan = self._desk.campaign.plan(self._desk.recipients, progress=tick, on=dask)
             facts = facts_of(plan, client, dask)

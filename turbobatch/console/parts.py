@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.console.words import Tone
-from turbobatch.markup import escaped
+from turbobatch.markup import Html, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 INK = "color: var(--jp-ui-font-color1, inherit)"
 FAINT = "color: var(--jp-ui-font-color2, #80868b)"
+LINK = "color: var(--jp-content-link-color, #1976d2); text-decoration: underline"
 MONO = "font-family: var(--jp-code-font-family, monospace); font-size: 12px"
 EDGE = "1px solid var(--jp-border-color2, #8884)"
 TIGHT = "line-height: 1.45; overflow-wrap: anywhere"
@@ -64,12 +65,10 @@ def text_html(text: str, *, faint: bool = False) -> str:
     return f'<div style="{FAINT if faint else INK}; {TIGHT}">{escaped(text)}</div>' if text else ""
 
 
-def workers_html(workers: Workers | None) -> str:
-    """By whom is sent, where it isn't this process, with the way to Dask's own page; nothing for None."""
-    if workers is None:
-        return ""
-    page = f'<a href="{escaped(workers.dashboard)}" target="_blank" rel="noopener noreferrer">Dask\'s dashboard</a>'
-    return f'<div style="{INK}; {TIGHT}">by {escaped(str(workers))}{"; " + page if workers.dashboard else ""}</div>'
+def workers_html(workers: Workers) -> Html:
+    """How many workers there are and where, with the way to Dask's own page about them."""
+    link = f'href="{escaped(workers.dashboard)}" target="_blank" rel="noopener noreferrer" style="{LINK}"'
+    return Html(escaped(str(workers)) + (f" (<a {link}>dashboard</a>)" if workers.dashboard else ""))
 
 
 def notice_html(text: str, tone: Tone = Tone.BAD) -> str:

@@ -31,11 +31,9 @@ class Pool:
         self._dask: DaskClient | None = None
 
     @property
-    def name(self) -> str:
-        """What it was asked for, to be read; empty where this process sends."""
-        if self._on is None:
-            return ""
-        return self._on if isinstance(self._on, str) else "the cluster"
+    def is_used(self) -> bool:
+        """Whether it isn't this process that sends."""
+        return self._on is not None
 
     def open(self, campaign: Campaign, client: TurboClient) -> DaskClient | None:
         """The cluster, as it is if it is open already; None where this process sends.

@@ -52,7 +52,7 @@ class Sending:
 
     Attributes:
         plan: None until one is made, and again once a run was started with it.
-        reaching: the cluster that is being opened.
+        reaching: the cluster that is to count is being opened.
         read: rows that the plan has read so far.
         typed, limit, rate, concurrency, test_to: the fields' texts, as they are.
         accepted: the plan's objection has its consent.
@@ -65,7 +65,7 @@ class Sending:
 
     plan: Facts | None = None
     planning: Phase = Phase.IDLE
-    reaching: str = ""
+    reaching: bool = False
     read: int = 0
     typed: str = ""
     limit: str = ""
@@ -154,12 +154,12 @@ def can_plan(now: Sending) -> bool:
 
 def planning(now: Sending) -> Sending:
     """Begin to count; what was typed for the plan before doesn't hold for the next."""
-    return replace(_cleared(now), plan=None, planning=Phase.BUSY, reaching="", read=0, notice="", ended="")
+    return replace(_cleared(now), plan=None, planning=Phase.BUSY, reaching=False, read=0, notice="", ended="")
 
 
-def reaching(now: Sending, cluster: str) -> Sending:
-    """Wait for a cluster; for none any more."""
-    return replace(now, reaching=cluster)
+def reaching(now: Sending, is_so: bool) -> Sending:
+    """Wait for the cluster, or no longer."""
+    return replace(now, reaching=is_so)
 
 
 def counting(now: Sending, rows: int) -> Sending:
@@ -184,7 +184,7 @@ def planned(now: Sending, facts: Facts) -> Sending:
 
 def plan_ended(now: Sending, phase: Phase, notice: str) -> Sending:
     """The plan was stopped, or can't be made."""
-    return replace(now, plan=None, planning=phase, reaching="", notice=notice)
+    return replace(now, plan=None, planning=phase, reaching=False, notice=notice)
 
 
 def reopened(now: Sending) -> Sending:

@@ -12,6 +12,7 @@ from turbobatch.console.figures import throughput
 from turbobatch.console.plot import throughput_image
 from turbobatch.console.send_state import Phase, can_plan, emails_to_send, is_stopping, pace_fault
 from turbobatch.console.state import current, start_fault
+from turbobatch.markup import Html
 from turbobatch.run import RunState
 
 if TYPE_CHECKING:
@@ -98,9 +99,10 @@ class SendPane:
             ("From", plan.sender),
             ("Through", f"{plan.host} ({plan.api})"),
         ]
+        if plan.workers is not None:
+            facts.append(("By", parts.workers_html(plan.workers)))
         warnings = "".join(parts.notice_html(warning, words.Tone.BUSY) for warning in plan.warnings)
-        told = parts.workers_html(plan.workers) + warnings + parts.notice_html(plan.objection)
-        self.facts.value = parts.table_html(facts) + told
+        self.facts.value = parts.table_html(facts) + warnings + parts.notice_html(plan.objection)
 
     def _update_start(self, now: Sending, fault: str) -> None:
         is_idle = not now.running and not now.starting
@@ -130,8 +132,14 @@ class SendPane:
         self.progress.max, self.progress.value = max(progress.total, 1), progress.done
         counts = " · ".join(f"{count:,} {status}" for status, count in words.counts_of(progress.rows))
         self.counts.value = parts.text_html(counts)
-        self.by.value = parts.workers_html(progress.workers if now.running else None)
+        self.by.value = parts.text_html(_by(now))
         self.plot.value = throughput_image(throughput(now.samples))
+
+
+def _by(now: Sending) -> Html | str:
+    """Who sends, while it isn't this process."""
+    workers = now.progress.workers if now.progress is not None and now.running else None
+    return Html(f"by {parts.workers_html(workers)}") if workers is not None else ""
 
 
 def _take(actions: Actions, name: str, value: str | bool) -> None:

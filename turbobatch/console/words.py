@@ -111,7 +111,7 @@ def plan_text(now: Sending) -> str:
     if now.plan is None and now.planning is not Phase.BUSY:
         return ""
     if now.plan is None:
-        return f"opening {now.reaching}" if now.reaching else f"{many(now.read, 'row')} counted"
+        return "waiting for the cluster" if now.reaching else f"{many(now.read, 'row')} counted"
     known = ", ".join(f"{count:,} {status} already" for status, count in now.plan.known.items())
     rows = many(now.plan.rows, "row") + (f" ({known})" if known else "")
     emails = many(emails_to_send(now), "email")

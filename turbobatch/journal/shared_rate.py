@@ -9,15 +9,16 @@ one, which lies S - S' farther off where S shrinks to S'. With D the sum of thes
 and no S is below the first one less D.
 
 *Clocks.* An answer carries the server's time, which it read while it was asked: that places each slot between two times
-of the clock here, as far apart as the trip took. Where trips are long, S is three of them: that costs some of the rate,
-and for as long (and 5 s) only. A server's clock that is put back costs a pause; one that is put forward lets
-those that are held then, of 300 ms at most, go beside the next ones.
+of the clock here, as far apart as the trip took. Where trips are long, S is three of them for all, until 5 s after it
+was last asked for: that costs some of the rate. A server's clock that is put back costs a pause. One put forward breaks
+the ceiling once: what is held then, the pace of half a second at most, goes beside the next slots.
 
 *Batches.* As much is reserved at once as goes in 50 ms and a trip, if it is wanted, and nothing that lies more than
 250 ms ahead: a slow rate isn't held by who needn't have it. While nothing can be granted, nobody asks.
 
-*Quotas*, limits over more than a minute, count what was reserved in buckets of a 96th of their period; a window counts
-each bucket that it touches whole, so it is too careful by as much at most. What was forfeited is given back.
+*Quotas*, limits over more than a minute, count what was reserved in buckets of a 96th of their period, under the time
+by which it will have been posted. A window counts each bucket that it touches whole: it is too careful by as much at
+most. What was forfeited is given back, where it was counted.
 
 *Durability.* A reservation's commit doesn't wait for the disk: it would hold up all the others. A server that falls may
 forget the last 0.6 s of them. Who finds its session broken books the quotas' permits of its last second again, and

@@ -31,6 +31,11 @@ class Portion(Protocol):
     """Rows of a table that follow one another. It can be pickled, and is small where the rows lie in a file."""
 
     @property
+    def name(self) -> str:
+        """What the rows are of, in a message: "part-3.csv"."""
+        ...
+
+    @property
     def rows(self) -> int | None:
         """How many there are; None if that takes reading them."""
         ...
@@ -56,6 +61,11 @@ class FilePortion:
     table: TextTable | ParquetTable
     rows: int | None
 
+    @property
+    def name(self) -> str:
+        """See Portion."""
+        return self.table.name
+
     def open(self, first: int = 0) -> Table:
         """See Portion."""
         return replace(self.table, version=self.table.version.same_elsewhere(), first=first)
@@ -66,6 +76,11 @@ class HeldPortion:
     """Rows that travel with the portion."""
 
     table: FrameTable | LoadedTable
+
+    @property
+    def name(self) -> str:
+        """See Portion."""
+        return self.table.name
 
     @property
     def rows(self) -> int:
@@ -92,12 +107,16 @@ class DaskPortion:
     partition: int
     rows: None = None
 
+    @property
+    def name(self) -> str:
+        """See Portion."""
+        return f"partition {self.partition} of the Dask DataFrame"
+
     def open(self, first: int = 0) -> Table:
         """Compute the partition, in this thread, and see Portion."""
         from turbobatch.recipients.dask_frame import computed
 
-        what = f"partition {self.partition} of the Dask DataFrame"
-        return self.computed(computed(self.delayed, what, scheduler="synchronous")).open(first)
+        return self.computed(computed(self.delayed, self.name, scheduler="synchronous")).open(first)
 
     def computed(self, frame: pd.DataFrame) -> HeldPortion:
         """The same with the partition as it was computed elsewhere.

@@ -1,0 +1,195 @@
+"""A campaign that a cluster's workers send ends like one that a single process sends, whatever the table is."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections import Counter
+from contextlib import closing
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+import turbobatch as tb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from distributed import Client
+
+    from turbobatch.sandbox import Sandbox
+
+ROWS = 120
+PARTS = 4
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[Client]:
+    """Two workers, each a process, with an account's credentials."""
+    from distributed import Client, LocalCluster
+
+    environment = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", env=environment, silence_logs=logging.CRITICAL
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut small tables too."""
+    monkeypatch.setattr(import_module("turbobatch.cluster.survey"), "_ROWS", ROWS // PARTS)
+
+
+def people() -> pd.DataFrame:
+    """Rows of all kinds: in row 70 an address that is none, in 5 and 90 an earlier key, in 8 no key."""
+    ids = [f"{row:04}" for row in range(ROWS)]
+    emails = [f"p{row}@example.org" for row in range(ROWS)]
+    ids[90], ids[5], ids[8] = ids[10], ids[4], ""
+    emails[90], emails[70] = "later@example.org", "nobody"
+    return pd.DataFrame({"id": ids, "email": emails})
+
+
+def csv_folder(folder: Path) -> Path:
+    for part in range(PARTS):
+        people()[part * ROWS // PARTS : (part + 1) * ROWS // PARTS].to_csv(folder / f"part.{part}.csv", index=False)
+    return folder
+
+
+def parquet_folder(folder: Path) -> Path:
+    for part in range(PARTS):
+        people()[part * ROWS // PARTS : (part + 1) * ROWS // PARTS].to_parquet(folder / f"part.{part}.parquet")
+    return folder
+
+
+def one_csv(folder: Path) -> Path:
+    people().to_csv(folder / "people.csv", index=False)
+    return folder / "people.csv"
+
+
+def dask_frame(folder: Path) -> Any:
+    import dask.dataframe as dd
+
+    return dd.read_parquet(parquet_folder(folder))
+
+
+def campaign(database: str, **options: Any) -> tb.Campaign:
+    message = tb.MailMerge(from_="shop@acme.example", to="{{ email }}", subject="{{ id }}", text="Hello")
+    return tb.Campaign(**{"name": "letters", "message": message, "key": "id", "journal": database, **options})
+
+
+@pytest.mark.parametrize("make", [csv_folder, parquet_folder, one_csv, lambda _: people(), dask_frame])
+def test_any_table(make: Callable[[Path], Any], tmp_path: Path, database: str, sandbox: Sandbox, dask: Client) -> None:
+    """Each key is sent once, for its earliest row; the results are in the table's order and tell the rest."""
+    (tmp_path / "people").mkdir()
+    table = make(tmp_path / "people")
+    made = campaign(database)
+    client = sandbox.client()
+    plan = made.plan(table, on=dask)
+    assert len(plan.parts) >= PARTS  # type: ignore[attr-defined]
+    assert (plan.rows, plan.emails) == (ROWS, ROWS - 3)  # the address is looked at when it is sent
+    results = made.send(table, client, on=dask, progress=False)
+    if hasattr(results, "compute"):
+        results = results.compute()
+    assert results["id"].tolist() == people()["id"].tolist()
+    assert Counter(results["send_status"]) == {"sent": ROWS - 4, "duplicate": 2, "invalid": 2}
+    assert results["send_status"].tolist()[90] == "duplicate"
+    assert results["send_message"].tolist()[90].endswith("same key as row 10")
+    ledger = sandbox.inbox()["to"].tolist()
+    assert len(set(ledger)) == len(ledger) == ROWS - 4
+    assert "later@example.org" not in ledger
+    made.send(table, client, on=dask, progress=False)
+    assert sandbox.requests_seen() == ROWS - 4
+    client.close()
+
+
+def test_a_limit_holds_for_all_parts_together(database: str, sandbox: Sandbox, dask: Client) -> None:
+    """The first emails of the table are sent; without it the rest follows."""
+    made = campaign(database, recipients=people())
+    client = sandbox.client()
+    sent = made.send(client=client, on=dask, progress=False, limit=50)["send_status"]
+    assert (sent == "sent").to_numpy().nonzero()[0].tolist() == [row for row in range(52) if row not in (5, 8)]
+    assert sandbox.requests_seen() == 50
+    made.send(client=client, on=dask, progress=False)
+    ledger = sandbox.inbox()["to"].tolist()
+    assert len(set(ledger)) == len(ledger) == ROWS - 4
+    client.close()
+
+
+def test_who_is_on_a_list_gets_nothing(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -> None:
+    """Every worker reads it."""
+    (tmp_path / "gone.csv").write_text("email\np1@example.org\np100@example.org\n", "utf-8")
+    made = campaign(database, recipients=people(), suppress=tmp_path / "gone.csv")
+    client = sandbox.client()
+    results = made.send(client=client, on=dask, progress=False)
+    assert results.index[results["send_status"] == "suppressed"].tolist() == [1, 100]
+    assert not {"p1@example.org", "p100@example.org"} & set(sandbox.inbox()["to"])
+    client.close()
+
+
+def test_groups(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -> None:
+    """Those that lie in one file each are sent; one that lies in two is refused with a line that says where."""
+    for part in range(2):
+        rows = pd.DataFrame({"id": [part, part, part + 2], "email": "ana@example.org", "item": range(3)})
+        rows.to_csv(tmp_path / f"part.{part}.csv", index=False)
+    client = sandbox.client()
+    made = campaign(database, group_by="id", recipients=tmp_path)
+    (tmp_path / "part.2.csv").write_text("id,email,item\n9,bea@example.org,1\n1,ana@example.org,1\n", "utf-8")
+    with pytest.raises(tb.CampaignError, match="has rows in") as caught:
+        made.send(client=client, on=dask, progress=False)
+    assert "a group of" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert sandbox.requests_seen() == 0
+    (tmp_path / "part.2.csv").unlink()
+    results = made.send(client=client, on=dask, progress=False)
+    assert results["send_status"].tolist() == ["sent"] * 6
+    assert sandbox.requests_seen() == 4
+    client.close()
+
+
+def test_a_part_that_is_run_twice_at_once(database: str, dask: Client) -> None:
+    """Two workers send the same rows at the same time: each email leaves once, and both have a share."""
+    from turbobatch.cluster.signals import Caller
+    from turbobatch.cluster.work import send_part
+
+    with tb.Sandbox(latency=0.05) as sandbox, closing(sandbox.client()) as client:
+        made = campaign(database, recipients=people(), concurrency=4)
+        dispatch = made._dispatch(made.plan(on=dask), client, dask, resend=False, limit=None)
+        caller = Caller(dask, dispatch.sending.orders.run)
+        caller.say("go")
+        workers = list(dask.nthreads())
+        futures = [
+            dask.submit(
+                send_part,
+                dispatch.sending,
+                dispatch.parts[0],
+                key=f"{dispatch.sending.orders.run}-{worker}",
+                workers=[worker],
+            )
+            for worker in workers
+        ]
+        ended = dask.gather(futures)
+        caller.close()
+        ledger = sandbox.inbox()["to"].tolist()
+        assert len(set(ledger)) == len(ledger) == dispatch.parts[0].emails
+        assert all(item.stop_reason is None and not item.fault for item in ended)
+        with made._journal() as journal:
+            assert journal.counts() == {"sent": len(ledger)}
+
+
+def test_secrets_do_not_travel(database: str, sandbox: Sandbox, dask: Client) -> None:
+    """Neither credentials nor the journal's password are in what workers are given, or in its repr."""
+    secret = "pa55Wx9Jd"
+    made = campaign(database.replace("postgres@", f"postgres:{secret}@"), recipients=people())
+    url = sandbox.base_url("v2")
+    with closing(tb.TurboClient(consumer_key=f"k{secret}", consumer_secret=f"s{secret}", base_url=url)) as client:
+        dispatch = made._dispatch(made.plan(on=dask), client, dask, resend=False, limit=None)
+    given = pickle.dumps((dispatch.sending, dispatch.parts)) + repr(dispatch).encode()
+    assert secret.encode() not in given
+    assert url.encode() in given
