@@ -94,7 +94,7 @@ def test_any_table(make: Callable[[Path], Any], tmp_path: Path, database: str, s
     plan = made.plan(table, on=dask)
     assert len(plan.parts) >= PARTS  # type: ignore[attr-defined]
     assert (plan.rows, plan.emails) == (ROWS, ROWS - 3)  # the address is looked at when it is sent
-    results = made.send(table, client, on=dask, progress=False)
+    results: Any = made.send(table, client, on=dask, progress=False)
     if hasattr(results, "compute"):
         results = results.compute()
     assert results["id"].tolist() == people()["id"].tolist()
@@ -143,7 +143,7 @@ def test_groups(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -
     (tmp_path / "part.2.csv").write_text("id,email,item\n9,bea@example.org,1\n1,ana@example.org,1\n", "utf-8")
     with pytest.raises(tb.CampaignError, match="has rows in") as caught:
         made.send(client=client, on=dask, progress=False)
-    assert "a group of" in str(caught.value)
+    assert "the group of row 1 of part.2.csv has rows in part.1.csv too (row 0 there)" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert sandbox.requests_seen() == 0
     (tmp_path / "part.2.csv").unlink()

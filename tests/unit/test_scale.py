@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,7 +31,7 @@ FREE = Setup(
 """Nothing takes time but the answers."""
 
 
-def found(**changes: float) -> Found:
+def found(**changes: Any) -> Found:
     return simulate(replace(FREE, **changes), emails=20_000)
 
 

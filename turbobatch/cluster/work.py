@@ -57,7 +57,7 @@ class Ended:
     is_journal: bool = False
 
 
-def send_part(sending: Sending, part: Part, frame: pd.DataFrame | None) -> Ended:
+def send_part(sending: Sending, part: Part, frame: pd.DataFrame | None = None) -> Ended:
     """Send a part: what Dask runs, also again after a worker's death; the journal's claims decide what is posted."""
     report, control = Report(part.number), Control()
     with _at_a_time, line(sending.orders.run, control, report.told):
