@@ -59,8 +59,8 @@ class Command:
         out, err = process.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def start(self, *arguments: object, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-        """Start it; whoever does ends it."""
+    def start(self, *arguments: object, stdin: int = subprocess.DEVNULL, alone: bool = False) -> subprocess.Popen[str]:
+        """Start it; whoever does ends it. `alone`: in a process group of its own, as a terminal has it."""
         return subprocess.Popen(
             [COMMAND, *map(str, arguments)],
             cwd=self.folder,
@@ -69,6 +69,7 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0 if alone else None,
         )
 
 

@@ -64,11 +64,11 @@ class Campaign:
             people = "".join(f"{row:03},Person {row},p{row}@example.org\n" for row in rows)
             (folder / "people" / f"part.{part}.csv").write_text(f"id,name,email\n{people}", "utf-8")
 
-    def start(self, on: str) -> subprocess.Popen[str]:
+    def start(self, on: str, *, alone: bool = False) -> subprocess.Popen[str]:
         """One more command that sends it, which doesn't outlive the test."""
         self._started += 1
         options = ("--yes", "--concurrency", CONCURRENCY, "--journal", self.url, "--on", on)
-        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options)
+        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options, alone=alone)
         self._held.callback(process.communicate)
         self._held.callback(process.kill)
         return process
@@ -234,6 +234,29 @@ def test_ctrl_c(turbobatch: Command, slow: Campaign, dask: DaskCluster, until: U
     code, said = ended(slow.start(dask.address))
     assert code == 0, said
     slow.check(0)
+
+
+def has_processes(group: int) -> bool:
+    """Whether a process group has any."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_ctrl_c_in_a_terminal(slow: Campaign, until: Until) -> None:
+    """Which strikes the workers of `local:2` too: they are told what it means, and end with the command."""
+    command = slow.start("local:2", alone=True)
+    until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
+    os.killpg(command.pid, signal.SIGINT)
+    code, said = ended(command)
+    assert code == STOPPED_EARLY, said
+    assert said.splitlines()[-1].startswith("error: stopped by the user: the rest is pending; ")
+    assert "Traceback" not in said
+    assert ROWS // 10 < slow.sandbox.requests_seen() < ROWS
+    assert slow.counts() == {"sent": slow.sandbox.requests_seen()}
+    until(lambda: not has_processes(command.pid))
 
 
 def test_a_second_ctrl_c(turbobatch: Command, database: str, dask: DaskCluster, until: Until) -> None:
