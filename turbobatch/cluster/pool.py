@@ -140,8 +140,20 @@ def try_out(orders: Orders, account: Account | None) -> None:
     read_journal(orders.journal, orders.campaign).close()
 
 
+@contextmanager
+def in_one_line(doing: str) -> Iterator[None]:
+    """Raise a CampaignError of whatever else fails in a cluster, before anything is sent."""
+    try:
+        yield
+    except TurboBatchError:
+        raise
+    except Exception as error:
+        raise CampaignError(f"the cluster failed while {doing} ({_line(error)}); nothing was sent") from error
+
+
 def _asked(dask: Client, question: Callable[..., Any], *given: object) -> Mapping[str, Any]:
-    answers: Mapping[str, Any] = dask.run(question, *given, on_error="return")
+    with in_one_line("its workers were asked what they have"):
+        answers: Mapping[str, Any] = dask.run(question, *given, on_error="return")
     for worker, said in answers.items():
         if isinstance(said, Exception):
             raise CampaignError(f"worker {worker} can't take part: {_line(said)}") from said

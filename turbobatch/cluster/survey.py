@@ -12,7 +12,7 @@ from itertools import accumulate, count
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.orders import Part, opened, sent_along
-from turbobatch.cluster.pool import addresses_of
+from turbobatch.cluster.pool import addresses_of, in_one_line
 from turbobatch.errors import CampaignError
 from turbobatch.feed import look_up
 from turbobatch.journal import read_journal
@@ -88,7 +88,8 @@ def survey(
     about = source.table.about  # None where only counting tells
     wanted = _PARTS * workers if about is None else max(1, min(_PARTS * workers, about // _ROWS))
     cut = portions(source.table, wanted, whole_files=bool(orders.group_by))
-    looked, again = _look_at_all(dask, orders, cut, (about or 0) // _BUCKET + 1, tick)
+    with in_one_line("its workers looked at the table"):
+        looked, again = _look_at_all(dask, orders, cut, (about or 0) // _BUCKET + 1, tick)
     parts, total = _summed(cut, looked, again, resend=orders.resend)
     elsewhere = elsewhere_of(journal, total)
     if elsewhere and total.emails:

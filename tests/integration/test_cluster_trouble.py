@@ -1,0 +1,58 @@
+"""A cluster that fails before anything is sent is told in one line, and nothing is sent."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+import turbobatch as tb
+from tests.dask_cluster import DaskCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Until
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A scheduler and a worker."""
+    made = DaskCluster(tmp_path_factory.mktemp("dask"), {})
+    made.add()
+    yield made.ready(1)
+    made.close()
+
+
+def endless() -> Any:
+    """A Dask DataFrame whose one partition is never done."""
+    import dask.dataframe as dd
+    from dask.delayed import delayed
+
+    form = pd.DataFrame({"id": pd.Series(dtype="object"), "email": pd.Series(dtype="object")})
+    return dd.from_delayed([delayed(time.sleep)(3600)], meta=form)
+
+
+def test_the_scheduler_is_lost_while_workers_look_at_the_table(
+    database: str, cluster: DaskCluster, until: Until
+) -> None:
+    message = tb.MailMerge(from_="shop@acme.example", to="{{ email }}", subject="{{ id }}", text="Hello")
+    campaign = tb.Campaign(name="letters", message=message, key="id", journal=database)
+
+    def kill() -> None:
+        until(lambda: any(cluster.busy().values()))
+        cluster.scheduler.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(tb.CampaignError) as caught:
+        campaign.plan(endless(), on=cluster.address)
+    killer.join()
+    assert str(caught.value).startswith("the cluster failed while its workers looked at the table (")
+    assert "\n" not in str(caught.value)
+    (worker,) = cluster._started[1:]
+    worker.send_signal(signal.SIGKILL)  # it would wait for its task
