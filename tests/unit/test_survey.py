@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turbobatch.cluster import ClusterPlan, Orders
-from turbobatch.cluster.orders import Part
-from turbobatch.cluster.survey import _summed, count_part, counts_of_part, find_repeats, keys_of_part
+from turbobatch.cluster.orders import Orders, Part
+from turbobatch.cluster.survey import ClusterPlan, _summed, count_part, counts_of_part, find_repeats, keys_of_part
 from turbobatch.feed import look_up
 from turbobatch.journal import Intent, Outcome, open_journal, read_journal
 from turbobatch.merge import MailMerge
