@@ -16,7 +16,7 @@ from turbobatch.descriptors import affordable, shortage
 from turbobatch.engine import Engine
 from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation
-from turbobatch.journal import open_journal, open_pacer
+from turbobatch.journal import open_journal, open_pacer, warning_of
 from turbobatch.journal.neighbours import sent_by_neighbours
 from turbobatch.plan import Plan, make_plan
 from turbobatch.preview import Preview, preview_row
@@ -185,7 +185,7 @@ class Campaign(Clustered):
                 dask, orders = held.enter_context(self.cluster(on)), self._orders(resend=resend)
                 check_workers(dask, orders)
                 plan = survey(dask, orders, source, journal, sender=sender, tick=tick)
-        own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
+        own = (*source.table.warnings, shortage(self.concurrency), warning_of(self.journal_place), *plan.warnings)
         renamed = sent_by_neighbours(self._identity[0], plan.sample, plan.emails)
         return replace(plan, journal=self._identity, warnings=tuple(filter(None, (*own, *renamed))))
 

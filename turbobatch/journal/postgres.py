@@ -38,6 +38,7 @@ from turbobatch.journal.database import (
     LEASE_ENDED,
     check_version,
     connect,
+    forgetful,
     is_lost,
     lease_ended,
     migrate,
@@ -115,6 +116,20 @@ def read_postgres(url: JournalUrl, campaign: str) -> PostgresReader | None:
         connection.close()
         return None
     return PostgresReader(url, found, connection)
+
+
+def warning_of(url: JournalUrl) -> str:
+    """What keeps a journal there from being trusted after a crash of its server; empty if nothing does.
+
+    Raises:
+        CampaignError: psycopg isn't installed.
+        JournalError: the database can't be reached.
+    """
+    with one_line_errors(url), connect(url) as connection:
+        found = " and ".join(forgetful(connection))
+    if not found:
+        return ""
+    return f"journal {url}: {found} off: after a crash of its server emails may go out twice; turn it on"
 
 
 class PostgresReader:

@@ -1,6 +1,9 @@
 -- name: advisory_lock
 SELECT pg_advisory_xact_lock(hashtextextended('turbobatch journal ' || current_schema(), 0));
 
+-- name: forgetful_settings
+SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name;
+
 -- name: schema_exists
 SELECT to_regclass('turbobatch_schema') IS NOT NULL;
 
