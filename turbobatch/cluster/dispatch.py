@@ -199,7 +199,10 @@ class Dispatch:
             return
         self.emit(errand.moved({Status(name): rows for name, rows in said["rows"].items()}, said["known"]))
         errand.waiting = tuple(said["waiting"])
-        for kind, *facts in said["trouble"]:
+        self._tell(said["trouble"])
+
+    def _tell(self, trouble: Iterable[Sequence[Any]]) -> None:
+        for kind, *facts in trouble:
             self.emit(Told(_settled(*facts) if kind == "settled" else Retrying(*facts)))
 
     def _conclude(self, future: Future) -> None:
@@ -218,6 +221,7 @@ class Dispatch:
 
     def _take(self, errand: _Errand, ended: Ended) -> None:
         self.emit(errand.moved(ended.rows, ended.known))
+        self._tell(ended.trouble)
         if ended.fault:
             errand.faults += 1
             if ended.is_journal and errand.faults < _TRIES and self.stop_reason is None:

@@ -21,6 +21,8 @@ from turbobatch.rates import Pacer
 from turbobatch.suppression import Suppressed, load_suppressed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from turbobatch.client import TurboClient
     from turbobatch.cluster.orders import Part, Sending
     from turbobatch.events import RunEvent
@@ -41,12 +43,14 @@ class Ended:
     Attributes:
         rows: by status, as far as the part was gone through.
         known: how many of them were settled before.
+        trouble: the rows in trouble that weren't told of in a beat, as `Report.told` has them.
         fault: what broke it, in one line.
         is_journal: whether that was the journal; a lease that was lost, say: another try may do better.
     """
 
     rows: dict[Status, int]
     known: int
+    trouble: Sequence[list[Any]] = ()
     stop_reason: StopReason | None = None
     stop_message: str = ""
     fault: str = ""
@@ -154,9 +158,9 @@ class Report:
             }
 
     def ended(self, **said: Any) -> Ended:
-        """The counts at the end, and why it came."""
+        """What there is at the end, and why it came."""
         with self._lock:
-            return Ended(rows=dict(self._rows), known=self._known, **said)
+            return Ended(rows=dict(self._rows), known=self._known, trouble=self._trouble, **said)
 
     def _note(self, trouble: list[Any]) -> None:
         if len(self._trouble) < _TOLD:
