@@ -153,6 +153,7 @@ def dask(shared: DaskCluster) -> DaskCluster:
     return shared.ready(2)
 
 
+@pytest.mark.unmeasured
 def test_all_workers_are_killed(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
     """The one that comes in their place sends the rest of their parts; what they had in flight is in doubt."""
     command = campaign.start(dask.address)
@@ -166,6 +167,7 @@ def test_all_workers_are_killed(campaign: Campaign, dask: DaskCluster, until: Un
     campaign.check(2 * CONCURRENCY)
 
 
+@pytest.mark.unmeasured
 def test_a_worker_retires(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
     """It waits for its POSTs and leaves the rest of its part to the other; nothing is in doubt."""
     command = campaign.start(dask.address)
@@ -203,6 +205,7 @@ def test_the_scheduler_is_killed(
         doomed.close()
 
 
+@pytest.mark.unmeasured
 def test_the_command_is_killed(slow: Campaign, dask: DaskCluster, until: Until) -> None:
     """The workers stop by themselves, with nothing in doubt, and the same command goes on."""
     command = slow.start(dask.address)
@@ -216,6 +219,7 @@ def test_the_command_is_killed(slow: Campaign, dask: DaskCluster, until: Until) 
     slow.check(0)
 
 
+@pytest.mark.unmeasured
 def test_ctrl_c(turbobatch: Command, slow: Campaign, dask: DaskCluster, until: Until) -> None:
     """All workers stop claiming, wait for what they have in flight and leave no doubts; the report says so."""
     command = slow.start(dask.address)
@@ -259,6 +263,7 @@ def test_ctrl_c_in_a_terminal(slow: Campaign, until: Until) -> None:
     until(lambda: not has_processes(command.pid))
 
 
+@pytest.mark.unmeasured
 def test_a_second_ctrl_c(turbobatch: Command, database: str, dask: DaskCluster, until: Until) -> None:
     """The command leaves at once, the workers as soon as their POSTs have ended."""
     with Sandbox(latency=3) as sandbox, closing(Campaign(turbobatch, sandbox, database)) as campaign:
@@ -275,6 +280,7 @@ def test_a_second_ctrl_c(turbobatch: Command, database: str, dask: DaskCluster, 
         assert campaign.counts() == {"sent": len(sandbox.inbox())}
 
 
+@pytest.mark.unmeasured
 def test_a_worker_is_stopped_past_its_lease(
     campaign: Campaign, until: Until, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -307,6 +313,7 @@ def server() -> Iterator[Server]:
     running.close()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_the_database_is_killed(
     turbobatch: Command, ledger: Sandbox, dask: DaskCluster, until: Until, server: Server, *, comes_back: bool

@@ -109,14 +109,19 @@ def test_any_table(make: Callable[[Path], Any], tmp_path: Path, database: str, s
     client.close()
 
 
-def test_a_limit_holds_for_all_parts_together(database: str, sandbox: Sandbox, dask: Client) -> None:
-    """The first emails of the table are sent; without it the rest follows."""
+def test_a_limit_holds_for_all_parts_together(
+    database: str, sandbox: Sandbox, dask: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first emails of the table are sent; without it the rest follows. Rows in trouble are told while it runs."""
     made = campaign(database, recipients=people())
     client = sandbox.client()
     sent = made.send(client=client, on=dask, progress=False, limit=50)["send_status"]
     assert (sent == "sent").to_numpy().nonzero()[0].tolist() == [row for row in range(52) if row not in (5, 8)]
     assert sandbox.requests_seen() == 50
+    assert "row 5 duplicate: row 5: same key as row 4" in caplog.text
+    assert "row 70 invalid: " not in caplog.text
     made.send(client=client, on=dask, progress=False)
+    assert "row 70 invalid: row 70: column 'email': 'nobody'" in caplog.text
     ledger = sandbox.inbox()["to"].tolist()
     assert len(set(ledger)) == len(ledger) == ROWS - 4
     client.close()

@@ -64,7 +64,7 @@ def test_what_an_old_try_tells_is_not_heard() -> None:
     events: list[RunEvent] = []
     made = dispatching(events, _Errand(part(3)))
     old, new = Report(3), Report(3)
-    for report, number in ((old, 2), (new, 1), (old, 5), (new, 3), (Report(4), 9)):
+    for report, number in ((old, 2), (new, 1), (old, 5), (new, 3), (Report(4), 9), (old, 7)):
         report.hear(Settled(0, number, Status.SENT))
         made._note(report.told())
     assert rows_of(events) == (Counter({Status.SENT: 4}), 0)
@@ -91,7 +91,10 @@ def test_a_report_tells_all_that_happens() -> None:
         report.hear(Settled(number, 1, Status.INVALID))
     assert len(report.told()["trouble"]) == 20
     assert report.told()["trouble"] == []
-    assert report.ended().rows[Status.INVALID] == 100
+    report.hear(Settled(7, 1, Status.FAILED, "m", "too late for a beat"))
+    made._take(errand, report.ended())
+    assert rows_of(events)[0][Status.INVALID] == 100
+    assert events[-1] == Told(Settled(7, 1, Status.FAILED, None, "too late for a beat"))
 
 
 def test_what_becomes_of_a_part_that_ended() -> None:

@@ -84,9 +84,9 @@ def warning_of(place: Place) -> str:
     """
     if not isinstance(place, JournalUrl):
         return ""
-    from turbobatch.journal.postgres import warning_of as postgres_warning
+    from turbobatch.journal import trust
 
-    return postgres_warning(place)
+    return trust.warning_of(place)
 
 
 def open_pacer(journal: OpenJournal, limits: Sequence[Limit], *, jitter: float = 0.0) -> Pacing:

@@ -38,7 +38,6 @@ from turbobatch.journal.database import (
     LEASE_ENDED,
     check_version,
     connect,
-    forgetful,
     is_lost,
     lease_ended,
     migrate,
@@ -118,20 +117,6 @@ def read_postgres(url: JournalUrl, campaign: str) -> PostgresReader | None:
     return PostgresReader(url, found, connection)
 
 
-def warning_of(url: JournalUrl) -> str:
-    """What keeps a journal there from being trusted after a crash of its server; empty if nothing does.
-
-    Raises:
-        CampaignError: psycopg isn't installed.
-        JournalError: the database can't be reached.
-    """
-    with one_line_errors(url), connect(url) as connection:
-        found = " and ".join(forgetful(connection))
-    if not found:
-        return ""
-    return f"journal {url}: {found} off: after a crash of its server emails may go out twice; turn it on"
-
-
 class PostgresReader:
     """What a journal says, by plain queries; `with` closes it."""
 
@@ -142,6 +127,11 @@ class PostgresReader:
         self.campaign = campaign
         self._lock = threading.RLock()
         self._connection = connection
+
+    @property
+    def mark(self) -> str:
+        """What tells this journal from any other one, also of another database that the same URL leads to."""
+        return f"{self._rows('select_mark')[0][0]}/{self.campaign}"
 
     @property
     def in_use(self) -> bool:

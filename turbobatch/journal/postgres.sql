@@ -16,6 +16,9 @@ CREATE TABLE IF NOT EXISTS turbobatch_schema (version integer NOT NULL);
 -- name: insert_version
 INSERT INTO turbobatch_schema (version) VALUES (%(version)s);
 
+-- name: select_mark
+SELECT mark::text FROM turbobatch_mark;
+
 -- name: select_campaign
 SELECT id FROM turbobatch_campaign WHERE name = %(name)s;
 
