@@ -27,14 +27,19 @@ PARTS = 4
 
 
 @pytest.fixture(scope="module")
-def dask() -> Iterator[Client]:
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Two workers, each a process, with an account's credentials."""
     from distributed import Client, LocalCluster
 
     environment = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0", env=environment, silence_logs=logging.CRITICAL
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=":0",
+            env=environment,
+            local_directory=tmp_path_factory.mktemp("dask"),
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
