@@ -46,6 +46,11 @@ class DaskCluster:
         self.address = str(json.loads(text)["address"])
 
     @property
+    def workers(self) -> list[subprocess.Popen[bytes]]:
+        """All that were started, or their nannies."""
+        return self._started[1:]
+
+    @property
     def client(self) -> Client:
         """The test's own look at it."""
         from distributed import Client

@@ -141,6 +141,21 @@ def test_who_is_on_a_list_gets_nothing(database: str, sandbox: Sandbox, dask: Cl
     client.close()
 
 
+def test_workers_in_this_very_process(
+    database: str, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a notebook has them: threads, of which one at a time sends."""
+    from distributed import Client
+
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_KEY", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_SECRET", "sandbox")
+    own = {"processes": False, "dashboard_address": ":0", "local_directory": tmp_path, "set_as_default": False}
+    with Client(n_workers=2, threads_per_worker=2, **own) as dask, closing(sandbox.client()) as client:
+        results = campaign(database).send(people(), client, on=dask, progress=False)
+    assert Counter(results["send_status"]) == {"sent": ROWS - 4, "duplicate": 2, "invalid": 2}
+    assert sandbox.requests_seen() == ROWS - 4
+
+
 def test_groups(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -> None:
     """Those that lie in one file each are sent; one that lies in two is refused with a line that says where."""
     for part in range(2):

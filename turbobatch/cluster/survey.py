@@ -7,6 +7,7 @@ out by value to buckets, and each bucket finds the keys that it has twice. So no
 from __future__ import annotations
 
 import hashlib
+import queue
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, count
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from turbobatch.recipients.portions import portions
 from turbobatch.units import Finder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from distributed import Client, Future
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _ROWS = 250  # of a part at least: a smaller one costs more to begin than to send
 _PARTS = 4  # for each worker, so that none waits long for the last ones
+_LOOK = 1.0  # seconds from one look for workers to the next, where nothing comes
+_DESERTED = 30  # looks
 _BUCKET = 5_000_000  # keys; a bucket takes about 100 bytes of memory for each while it is looked through
 _STATES: tuple[Status | None, ...] = (None, *Status)
 _ITEM = [("high", "<u8"), ("low", "<u8"), ("row", "<u4"), ("size", "<u4"), ("state", "u1")]
@@ -114,7 +117,6 @@ def _look_at_all(
     dask: Client, orders: Orders, cut: Sequence[Portion], buckets: int, tick: Callable[[int], object]
 ) -> tuple[list[Looked], Items]:
     import numpy as np
-    from distributed import as_completed
 
     def submit(work: Callable[..., Any], *given: Any) -> Future:
         return dask.submit(work, *given, key=f"{work.__name__}-{orders.run}-{next(numbers)}", pure=False)
@@ -125,10 +127,35 @@ def _look_at_all(
     dealt = [[submit(dealt_to, each, bucket) for each in found] for bucket in range(buckets)]
     again = [submit(find_again, each) for each in dealt]
     groups = submit(find_again, [submit(groups_of, each) for each in found])
-    for one in as_completed(told, loop=dask.loop):
+    for one in _as_they_come(dask, told):
         tick(one.result().counts.rows)
     _check_groups(cut, groups.result())
     return dask.gather(told), np.concatenate(dask.gather(again))
+
+
+def _as_they_come(dask: Client, futures: Sequence[Future]) -> Iterator[Future]:
+    """Give each that is done, while there are workers; one that has died may be started again.
+
+    Raises:
+        CampaignError: there are none for a while.
+    """
+    arrived: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    for each in futures:
+        each.add_done_callback(arrived.put)
+    left, deserted = len(futures), 0
+    while left:
+        try:
+            one = arrived.get(timeout=_LOOK)
+        except queue.Empty:
+            deserted = 0 if dask.nthreads() else deserted + 1
+            if deserted >= _DESERTED:
+                raise CampaignError(
+                    "the cluster has lost all its workers, and nothing was sent: start some, and run the same command "
+                    "again"
+                ) from None
+            continue
+        left -= 1
+        yield one
 
 
 # What workers do
