@@ -27,14 +27,19 @@ PARTS = 4
 
 
 @pytest.fixture(scope="module")
-def dask() -> Iterator[Client]:
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Two workers, each a process, with an account's credentials."""
     from distributed import Client, LocalCluster
 
     environment = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0", env=environment, silence_logs=logging.CRITICAL
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=":0",
+            env=environment,
+            local_directory=tmp_path_factory.mktemp("dask"),
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
@@ -136,6 +141,21 @@ def test_who_is_on_a_list_gets_nothing(database: str, sandbox: Sandbox, dask: Cl
     assert results.index[results["send_status"] == "suppressed"].tolist() == [1, 100]
     assert not {"p1@example.org", "p100@example.org"} & set(sandbox.inbox()["to"])
     client.close()
+
+
+def test_workers_in_this_very_process(
+    database: str, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a notebook has them: threads, of which one at a time sends."""
+    from distributed import Client
+
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_KEY", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_SECRET", "sandbox")
+    own = {"processes": False, "dashboard_address": ":0", "local_directory": tmp_path, "set_as_default": False}
+    with Client(n_workers=2, threads_per_worker=2, **own) as dask, closing(sandbox.client()) as client:
+        results = campaign(database).send(people(), client, on=dask, progress=False)
+    assert Counter(results["send_status"]) == {"sent": ROWS - 4, "duplicate": 2, "invalid": 2}
+    assert sandbox.requests_seen() == ROWS - 4
 
 
 def test_groups(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -> None:

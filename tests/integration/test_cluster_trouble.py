@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -37,22 +37,30 @@ def endless() -> Any:
     return dd.from_delayed([delayed(time.sleep)(3600)], meta=form)
 
 
-def test_the_scheduler_is_lost_while_workers_look_at_the_table(
-    database: str, cluster: DaskCluster, until: Until
+TOLD = {
+    "scheduler": "the cluster failed while its workers looked at the table (",
+    "worker": "the cluster has no workers any more: start some, and run the same command again",
+}
+
+
+@pytest.mark.parametrize("lost", TOLD)
+def test_what_is_lost_while_workers_look_at_the_table(
+    lost: str, database: str, cluster: DaskCluster, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(import_module("turbobatch.cluster.pool"), "_ALONE", 1.0)
+    (worker,) = cluster.workers
     message = tb.MailMerge(from_="shop@acme.example", to="{{ email }}", subject="{{ id }}", text="Hello")
     campaign = tb.Campaign(name="letters", message=message, key="id", journal=database)
 
     def kill() -> None:
         until(lambda: any(cluster.busy().values()))
-        cluster.scheduler.kill()
+        (cluster.scheduler if lost == "scheduler" else worker).kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(tb.CampaignError) as caught:
         campaign.plan(endless(), on=cluster.address)
     killer.join()
-    assert str(caught.value).startswith("the cluster failed while its workers looked at the table (")
+    assert str(caught.value).startswith(TOLD[lost])
     assert "\n" not in str(caught.value)
-    (worker,) = cluster._started[1:]
-    worker.send_signal(signal.SIGKILL)  # it would wait for its task
+    worker.kill()  # it would wait for its task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import uuid
 from collections import Counter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -35,7 +36,8 @@ def part(number: int = 0) -> Part:
 
 def dispatching(events: list[RunEvent], *errands: _Errand) -> Dispatch:
     """A Dispatch whose errands are under way, without a cluster."""
-    made = Dispatch(dask=cast("Any", None), sending=cast("Any", None), parts=(), emit=events.append)
+    sending: Any = SimpleNamespace(orders=SimpleNamespace(key=("id",)))
+    made = Dispatch(dask=cast("Any", None), sending=sending, parts=(), able=set(), emit=events.append)
     made._errands.update({str(errand.part.number): errand for errand in errands})
     return made
 
@@ -141,11 +143,12 @@ class Line:
         self.worker = type("Worker", (), {})()
         self.worker.status = type("Status", (), {"name": "running"})()
         self.worker.state = type("State", (), {"tasks": {"key": self.task}})()
-        self.hearing = _Hearing(cast("Any", self), self.worker, Control(), "key")
+        self.now = 0.0
+        self.hearing = _Hearing(cast("Any", self), self.worker, Control(), "key", clock=lambda: self.now)
 
-    def get(self, timeout: float) -> list[Any]:
+    def get(self, timeout: float, callback_timeout: float) -> list[Any]:
         """A Variable's, which may have gone."""
-        assert timeout > 0
+        assert 0 < timeout < callback_timeout
         if not self.said:
             raise TimeoutError
         return self.said
@@ -173,8 +176,9 @@ def test_a_worker_that_hears_nothing_new_stops() -> None:
     line = Line()
     for _ in range(2):
         line.hears("go")
-        for _ in range(_SILENCE):
-            assert not line.heard().stop.is_set()
+        line.now += _SILENCE
+        assert not line.heard().stop.is_set()
+    line.now += 0.1
     assert line.heard().stop.is_set()
 
 

@@ -110,6 +110,9 @@ class Dispatch:
 
     def close(self) -> None:
         """Let go of what is still under way: its workers stop."""
+        for future in self._futures.values():
+            with suppress(Exception):  # the scheduler may be gone
+                future.cancel()  # to forget it isn't enough: what waits for it holds it
         self._futures.clear()
 
     def run(self) -> StopReason | None:

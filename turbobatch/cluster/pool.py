@@ -173,7 +173,9 @@ def until_done(dask: Client, futures: Sequence[Future], tell: Callable[[Any], ob
             if addresses_of(dask):
                 seen_at = time.monotonic()
             elif time.monotonic() - seen_at > _ALONE:
-                raise NoWorkersError("the cluster has no workers any more: start some, and run it again") from None
+                raise NoWorkersError(
+                    "the cluster has no workers any more: start some, and run the same command again"
+                ) from None
         else:
             rest -= 1
             tell(found)

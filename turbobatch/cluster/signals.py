@@ -60,7 +60,8 @@ class _Hearing:
     control: Control
     task: str
     last: int = -1
-    heard_at: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
+    heard_at: float = 0.0
     ended: threading.Event = field(default_factory=threading.Event)
 
     def hear(self) -> None:
@@ -71,8 +72,8 @@ class _Hearing:
         except Exception:  # noqa: BLE001 - whatever keeps it from being heard, nobody could stop this worker any more
             word, number = "stop", self.last
         if number != self.last:
-            self.last, self.heard_at = number, time.monotonic()
-        if word == "stop" or time.monotonic() - self.heard_at > _SILENCE or not self._is_wanted():
+            self.last, self.heard_at = number, self.clock()
+        if word == "stop" or self.clock() - self.heard_at > _SILENCE or not self._is_wanted():
             self.control.stop.set()
         elif word == "pause":
             self.control.pause.set()
