@@ -117,6 +117,7 @@ def measure(scale: float, rounds: int) -> Section:
     """Run each case, those without a rate `rounds` times."""
     with database() as there, responder() as server, tempfile.TemporaryDirectory() as name:
         flush = flush_seconds(Path(name))
+        print(f"{flush * 1000:.2f} ms for a flush", flush=True)
         all_found = [run_case(case, there, server, Path(name)) for _ in range(rounds) for case in cases(scale)]
         found = [_middle([item for item in all_found if item.case == case]) for case in cases(scale)]
         found += [run_case(case, there, server, Path(name)) for case in paced(scale)]

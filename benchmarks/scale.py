@@ -32,6 +32,7 @@ _HELP = {
     "rate": "such as 2000/second, for all workers together; none if not given",
     "latency": "seconds that the vendor takes to answer",
     "scatter": "how far latencies lie apart, as a share of them",
+    "wake": "seconds from an answer's arrival until the worker looks at it",
     "cpu_row": "a worker's processor, seconds for an email",
     "cpu_turn": "a worker's processor, seconds for each commit",
     "commit_cpu": "PostgreSQL's processors, seconds for a commit",
@@ -45,29 +46,29 @@ _HELP = {
     "spread": "seconds that a permit may be spent after its time",
     "jitter": "seconds that a POST may come after that",
     "survey_cpu": "a worker's processor, seconds for a row that is looked at before",
-    "report_cpu": "seconds for a row of the report",
+    "report_cpu": "a worker's processor, seconds for a row of the report",
     "row_bytes": "PostgreSQL's disk, for a row",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A whole campaign, and what a row takes: seconds of the look at the table, which workers share, and of the report.
+    """A whole campaign, and what a row takes: seconds of the look at the table and of the report.
 
-    `row_bytes`: of PostgreSQL's tables and indexes.
+    Workers share both. `row_bytes`: of PostgreSQL's tables and indexes.
     """
 
     rows: float
-    survey_cpu: float = 0.00006
-    report_cpu: float = 0.00004
-    row_bytes: float = 450.0
+    survey_cpu: float = 0.000024
+    report_cpu: float = 0.000035
+    row_bytes: float = 400.0
 
 
 def told(setup: Setup, job: Job, found: Found) -> str:
     """The result in some lines."""
-    survey = job.rows * job.survey_cpu / (min(setup.workers, setup.one_machine or setup.workers))
+    at_once = min(setup.workers, setup.one_machine or setup.workers)
+    survey, report = (job.rows * seconds / at_once for seconds in (job.survey_cpu, job.report_cpu))
     sending = job.rows / found.per_second
-    report = job.rows * job.report_cpu
     busy = ", ".join(f"{name} {share:.0%}" for name, share in found.used.items())
     spent = ", ".join(f"{state} {share:.0%}" for state, share in found.spent.items())
     return f"""\

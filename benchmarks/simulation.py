@@ -27,6 +27,7 @@ _READ_AHEAD = 16  # emails, as in the engine
 _BATCH = 0.05  # seconds' worth of the rate that are reserved at once
 _AHEAD = 0.25  # seconds beyond which no slot is given away
 _NEARLY = 0.95
+_ROUNDING = 1e-9
 _WARM = 0.2  # of what is simulated
 
 
@@ -46,6 +47,7 @@ class Setup:
         journal_cores: PostgreSQL's processors.
         one_machine: so many processors for workers, PostgreSQL and vendor together; 0 if each has its own.
         vendor_cpu: of that machine, for an email, where the vendor runs on it too.
+        wake: from an answer's arrival until the worker looks at it, and at those that have come meanwhile.
         scatter: how far latencies lie apart: by as much of it to either side.
         spread: how long after its time a permit may be spent, and by as much the shared rate's period is longer.
         jitter: how much later than that a POST may come, but for no more than one email's share of the period.
@@ -56,13 +58,14 @@ class Setup:
     rate: float = 0.0
     latency: float = 0.15
     scatter: float = 0.1
+    wake: float = 0.0003
     cpu_row: float = 0.0004
-    cpu_turn: float = 0.0005
-    commit_cpu: float = 0.0004
-    commit_row: float = 0.00016
+    cpu_turn: float = 0.001
+    commit_cpu: float = 0.0011
+    commit_row: float = 0.00005
     flush: float = 0.002
     trip: float = 0.001
-    reserve_cpu: float = 0.0002
+    reserve_cpu: float = 0.0001
     journal_cores: int = 4
     one_machine: int = 0
     vendor_cpu: float = 0.0
@@ -267,9 +270,17 @@ class Worker:
         self._spend(wanted)
 
     def _spend(self, wanted: int) -> None:
-        claimed = min(wanted, self.permits) if self.world.agenda.now >= self.permits_at else 0
-        self.permits -= claimed
+        rate, now = self.world.rate, self.world.agenda.now
+        if rate is not None and self.permits:  # one each step; what is held for longer than the spread is forfeited
+            self._drop(min(int(max(now - self.world.setup.spread - self.permits_at, 0.0) / rate.step), self.permits))
+            wanted = min(wanted, self.permits, int((now - self.permits_at) / rate.step + 1 + _ROUNDING))
+        claimed = max(wanted, 0) if self.permits else 0
+        self._drop(claimed)
         self._commit(claimed)
+
+    def _drop(self, permits: int) -> None:
+        self.permits -= permits
+        self.permits_at += permits * self.world.rate.step if self.world.rate is not None else 0.0
 
     def _commit(self, claimed: int) -> None:
         setup, world = self.world.setup, self.world
@@ -307,6 +318,8 @@ class Worker:
         self._sleeps = number = next(self._naps)
         is_full = self.in_flight >= self.world.setup.concurrency
         self._enter(ANSWERS if is_full or self.world.rate is None else PERMITS)
+        if self.answers:  # they came while it asked for permits
+            self.world.agenda.after(0.0, partial(self._wake, number))
         if self.world.rate is not None and not is_full:
             at = self.permits_at if self.permits else self.ask_at
             self.world.agenda.after(max(at - self.world.agenda.now, 0.0), partial(self._wake, number))
@@ -317,8 +330,8 @@ class Worker:
 
     def _answer(self) -> None:
         self.answers += 1
-        if self._sleeps:
-            self._turn()
+        if self._sleeps and self.answers == 1:
+            self.world.agenda.after(self.world.setup.wake, partial(self._wake, self._sleeps))
 
 
 def simulate(setup: Setup, *, emails: int = 100_000, seed: int = 1) -> Found:

@@ -42,7 +42,7 @@ def test_commands_and_their_options_exist(command: str) -> None:
 
 def test_each_command_names_the_same_cluster_and_database() -> None:
     """What one line starts, the next ones use."""
-    assert set(re.findall(r"tcp://[\d.]+:\d+", "\n".join(COMMANDS))) == {"tcp://10.0.0.5:8786"}
+    assert set(re.findall(r"tcp://\S+", "\n".join(COMMANDS))) == {"tcp://scheduler:8786"}
     assert len(set(re.findall(r"postgresql://\S+", "\n".join(COMMANDS)))) == 1
 
 
