@@ -212,7 +212,8 @@ class Campaign(Clustered):
             on: a cluster that sends, instead of this process: a Dask Client, a scheduler's address (tcp://HOST:8786),
                 or "local:4" for so many processes here. The journal must be in PostgreSQL, the campaign's files at the
                 same place on every machine, and the credentials in each worker's environment. The results of a Dask
-                DataFrame are another one: what the journal says when it is computed.
+                DataFrame are another one: what the journal says when it is computed (the database's password must be in
+                PGPASSWORD or ~/.pgpass there).
 
         Raises:
             CampaignError: the table, a template or the cluster can't be used, or the emails look like ones that have
