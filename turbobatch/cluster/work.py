@@ -14,11 +14,13 @@ from turbobatch.descriptors import affordable
 from turbobatch.engine import Control, Engine
 from turbobatch.errors import JournalError, TurboBatchError
 from turbobatch.events import Known, Retrying, Settled, Waiting
-from turbobatch.feed import Feed, Preparation
+from turbobatch.feed import Feed, Preparation, look_up
 from turbobatch.journal import open_journal
+from turbobatch.plan import Walk
 from turbobatch.policy import Status, StopReason
 from turbobatch.rates import Pacer
 from turbobatch.suppression import Suppressed, load_suppressed
+from turbobatch.units import Finder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from turbobatch.client import TurboClient
     from turbobatch.cluster.orders import Part, Sending
     from turbobatch.events import RunEvent
+    from turbobatch.journal import Journal
+    from turbobatch.units import Source
 
 _TOLD = 20  # rows in trouble that are told of in a beat; the others are in the report alone
 
@@ -89,7 +93,7 @@ def _engine(sending: Sending, part: Part, control: Control, report: Report, held
         prepare=prepare,
         journal=journal,
         resend=orders.resend,
-        limit=part.limit,
+        limit=_limit(part, source, journal, resend=orders.resend),
         elsewhere=part.elsewhere,
     )
     concurrency = affordable(sending.concurrency)
@@ -106,6 +110,17 @@ def _engine(sending: Sending, part: Part, control: Control, report: Report, held
     held.callback(engine.close)
     engine.listen(report.hear)
     return engine
+
+
+def _limit(part: Part, source: Source, journal: Journal, *, resend: bool) -> int | None:
+    """How many emails to post at most, less those that another try of this part has posted."""
+    if part.limit is None or part.limit in (0, part.emails):
+        return part.limit
+    walk = Walk(resend)
+    finder = Finder(source.layout, source.merger, elsewhere=part.elsewhere)
+    for batch, entries in look_up(finder.batches(source.table), journal):
+        walk.take(batch, entries)
+    return max(part.limit - (part.emails - walk.counts.emails), 0)
 
 
 def _suppressed(sending: Sending, client: TurboClient) -> Suppressed:
