@@ -209,6 +209,23 @@ def test_a_part_that_is_run_twice_at_once(database: str, dask: Client) -> None:
             assert journal.counts() == {"sent": len(ledger)}
 
 
+def test_a_limit_holds_for_all_tries_of_a_part(database: str, sandbox: Sandbox, dask: Client) -> None:
+    """The second one posts only what the first one left of it."""
+    from turbobatch.cluster.signals import Caller
+    from turbobatch.cluster.work import send_part
+
+    made = campaign(database, recipients=people())
+    with closing(sandbox.client()) as client:
+        dispatch = made._dispatch(made.plan(on=dask), client, dask, resend=False, limit=15)
+    caller = Caller(dask, dispatch.sending.orders.run)
+    caller.say("go")
+    for name in ("first", "second"):
+        key = f"{dispatch.sending.orders.run}-{name}"
+        assert not dask.submit(send_part, dispatch.sending, dispatch.parts[0], key=key).result().fault
+        assert sandbox.requests_seen() == 15
+    caller.close()
+
+
 def test_secrets_do_not_travel(database: str, sandbox: Sandbox, dask: Client) -> None:
     """Neither credentials nor the journal's password are in what workers are given, or in its repr."""
     secret = "pa55Wx9Jd"
