@@ -31,7 +31,8 @@ class DaskCluster:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         kept = {name: value for name, value in os.environ.items() if name.startswith(("COVERAGE_", "COV_CORE_"))}
-        self._environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **kept, **environment}
+        own = {"PATH": os.environ["PATH"], "HOME": str(folder), "DASK_TEMPORARY_DIRECTORY": str(folder)}
+        self._environment = {**own, **kept, **environment}
         self._started: list[subprocess.Popen[bytes]] = []
         self._client: Client | None = None
         found = folder / "scheduler.json"
@@ -45,6 +46,11 @@ class DaskCluster:
         self.address = str(json.loads(text)["address"])
 
     @property
+    def workers(self) -> list[subprocess.Popen[bytes]]:
+        """All that were started, or their nannies."""
+        return self._started[1:]
+
+    @property
     def client(self) -> Client:
         """The test's own look at it."""
         from distributed import Client
@@ -55,7 +61,7 @@ class DaskCluster:
 
     def add(self, *, nanny: bool = False, **environment: str) -> subprocess.Popen[bytes]:
         """Start a worker with one thread; under a nanny another takes its place when it dies."""
-        given = (*_HERE, "--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--local-directory", self.folder)
+        given = (*_HERE, "--nthreads", "1", "--memory-limit", "0", "--no-dashboard")
         return self._start("dask_worker", self.address, *given, "--nanny" if nanny else "--no-nanny", **environment)
 
     def ready(self, workers: int) -> DaskCluster:

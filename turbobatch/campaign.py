@@ -16,7 +16,7 @@ from turbobatch.descriptors import affordable, shortage
 from turbobatch.engine import Engine
 from turbobatch.errors import CampaignError
 from turbobatch.feed import Feed, Preparation
-from turbobatch.journal import open_journal, open_pacer
+from turbobatch.journal import open_journal, open_pacer, warning_of
 from turbobatch.journal.neighbours import sent_by_neighbours
 from turbobatch.plan import Plan, make_plan
 from turbobatch.preview import Preview, preview_row
@@ -185,7 +185,7 @@ class Campaign(Clustered):
                 dask, orders = held.enter_context(self.cluster(on)), self._orders(resend=resend)
                 check_workers(dask, orders)
                 plan = survey(dask, orders, source, journal, sender=sender, tick=tick)
-        own = (*source.table.warnings, shortage(self.concurrency), *plan.warnings)
+        own = (*source.table.warnings, shortage(self.concurrency), warning_of(self.journal_place), *plan.warnings)
         renamed = sent_by_neighbours(self._identity[0], plan.sample, plan.emails)
         return replace(plan, journal=self._identity, warnings=tuple(filter(None, (*own, *renamed))))
 
@@ -212,7 +212,8 @@ class Campaign(Clustered):
             on: a cluster that sends, instead of this process: a Dask Client, a scheduler's address (tcp://HOST:8786),
                 or "local:4" for so many processes here. The journal must be in PostgreSQL, the campaign's files at the
                 same place on every machine, and the credentials in each worker's environment. The results of a Dask
-                DataFrame are another one: what the journal says when it is computed.
+                DataFrame are another one: what the journal says when it is computed (the database's password must be in
+                PGPASSWORD or ~/.pgpass there).
 
         Raises:
             CampaignError: the table, a template or the cluster can't be used, or the emails look like ones that have

@@ -128,6 +128,7 @@ class TurboClient:
             self.api = V2(self.base_url, *v2)
             url = management_url or (MANAGEMENT_URL if self.base_url in V2_URLS.values() else self.base_url)
             self._management = Management(_checked_url(url, "management_url"), *v2, timeout=timeout)
+        self.management_url = management_url
         self.timeout = timeout
         self.transport = transport
         self._make_transport = _transport_factory(transport, timeout)
@@ -141,6 +142,7 @@ class TurboClient:
         *,
         api: str | None = None,
         base_url: str | None = None,
+        management_url: str | None = None,
         auth_in: AuthIn = "headers",
         timeout: float = 60.0,
         transport: TransportName | TransportFactory | None = None,
@@ -177,6 +179,7 @@ class TurboClient:
             consumer_secret=second,
             region=region,
             base_url=base_url,
+            management_url=management_url,
             timeout=timeout,
             transport=transport,
         )

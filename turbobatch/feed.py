@@ -121,7 +121,7 @@ class Feed:
     resend: bool = False
     limit: int | None = None
     sent: int = 0
-    elsewhere: Mapping[int, int] = field(default_factory=dict)
+    elsewhere: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[FeedItem]:
         if self.sent:

@@ -68,7 +68,7 @@ class Results:
     journal: Journal
     campaign: str = ""  # its name, which the frames carry
     in_use: bool = False  # by a run, it seems: then rows in doubt may just wait for their answers
-    elsewhere: Mapping[int, int] = field(default_factory=dict)  # a Finder's, of a part of a table
+    elsewhere: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)  # a Finder's, of a part of a table
 
     def frames(self) -> Iterator[pd.DataFrame]:
         """The rows in the table's order, some thousand at a time, with the table's own types and index.

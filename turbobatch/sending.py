@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from turbobatch.cluster.campaign import On
     from turbobatch.delivery import Deliveries
     from turbobatch.plan import Plan
+    from turbobatch.progress import Tick
+    from turbobatch.reported import Reported
     from turbobatch.run import Run
 
 
@@ -109,7 +111,6 @@ def write(
     """
     from turbobatch.progress import reading, ticking
     from turbobatch.report import write_report
-    from turbobatch.report.parts import is_folder
     from turbobatch.reported import Reported
     from turbobatch.wording import IN_PROGRESS, counts_text, deliveries_text, doubts_text
 
@@ -118,8 +119,9 @@ def write(
         for warning in () if warned else results.table.warnings:
             warn(f"warning: {warning}")
         with reading("report", bar=is_terminal(sys.stderr), rows=results.table.about) as tick:
-            if by is not None and is_folder(output) and by[0].status == "running":
-                told = campaign.report_by(*by, output, tick)
+            written = _by_workers(campaign, by, output, tick)
+            if written is not None:
+                told = written
             else:
                 frames = results.frames() if deliveries is None else map(deliveries.joined, results.frames())
                 write_report(told.counted(ticking(frames, tick)), output, for_excel=for_excel)
@@ -134,6 +136,21 @@ def write(
         tell(IN_PROGRESS)
     tell(f"Report: {output}")
     return told.counts.rows, elsewhere
+
+
+def _by_workers(campaign: Campaign, by: tuple[DaskClient, Plan] | None, output: str, tick: Tick) -> Reported | None:
+    """Have workers write the report in parts, and tell what it says; None where this process has to write it."""
+    from turbobatch.report.parts import is_folder
+
+    if by is None or not is_folder(output) or by[0].status != "running":
+        return None
+    from turbobatch.cluster.pool import NoWorkersError
+
+    try:
+        return campaign.report_by(*by, output, tick)
+    except NoWorkersError:
+        warn("the workers are gone: the report is written here")
+        return None
 
 
 def unwritten(output: str, command: str) -> str:

@@ -5,6 +5,7 @@ Sending and reporting both walk the table through here, so that a row's key and 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -213,19 +214,20 @@ class Finder:
 
     Args:
         merged_at_once: units of a batch where finding the key takes a merge: they are held with all attachments.
-        elsewhere: of a part of a table, the first row of each key that an earlier part has, and that key's first row.
+        elsewhere: of a part of a table, the first row of each key that an earlier part has: that key's first row there,
+            and the key's digest, by which it is known that the row still has that key.
     """
 
     layout: Layout
     merger: Merger
     merged_at_once: int = 20
-    elsewhere: Mapping[int, int] = field(default_factory=dict)
+    elsewhere: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)
     _seen: Spill[int] = field(default_factory=Spill)  # first rows, by key
 
     def batches(self, table: Table) -> Iterator[Batch]:
         """Walk the table's units."""
         if self.layout.group_by:
-            yield from self._batches(units(table, self.layout))
+            yield from self._batches(units(table, self.layout), table)
             return
         for chunk in table.chunks(_CHUNK):
             yield from self.batches_of_chunk(table, chunk)
@@ -234,9 +236,9 @@ class Finder:
         """Walk the units of the next rows of a table that has no groups."""
         found = self._plain_keys(chunk) if not isinstance(table, AuditedTable) else None
         if found is None:
-            yield from self._batches(units_of_chunk(table, chunk))
+            yield from self._batches(units_of_chunk(table, chunk), table)
             return
-        firsts = self._firsts(found, range(chunk.start, chunk.start + len(chunk)))
+        firsts = self._firsts(found, range(chunk.start, chunk.start + len(chunk)), table)
 
         def make() -> list[Finding]:
             return list(map(_told_apart, map(Finding, units_of_chunk(table, chunk), found), firsts))
@@ -251,18 +253,30 @@ class Finder:
         texts = [column for column in columns if column is not None]
         return list(map(_key, zip(*texts, strict=True))) if texts and len(texts) == len(columns) else None
 
-    def _batches(self, walk: Iterator[Unit]) -> Iterator[Batch]:
+    def _batches(self, walk: Iterator[Unit], table: Table) -> Iterator[Batch]:
         at_once = _AT_ONCE if self.layout.key else self.merged_at_once
         while found := list(map(self.look_at, islice(walk, at_once))):
             keys = [item.key for item in found if item.key is not None]
             numbers = [item.unit.number for item in found if item.key is not None]
-            firsts = iter(self._firsts(keys, numbers))
+            firsts = iter(self._firsts(keys, numbers, table))
             yield Batch.of([_told_apart(item, next(firsts)) if item.key is not None else item for item in found])
 
-    def _firsts(self, keys: Sequence[str], numbers: Sequence[int]) -> Sequence[int]:
-        """The first row of each key, of the keys at these rows."""
+    def _firsts(self, keys: Sequence[str], numbers: Sequence[int], table: Table) -> Sequence[int]:
+        """The first row of each key, of the keys at these rows.
+
+        Raises:
+            CampaignError: a row hasn't the key any more that an earlier part has.
+        """
         firsts = self._seen.setdefaults(keys, numbers)
-        return [self.elsewhere.get(first, first) for first in firsts] if self.elsewhere else firsts
+        if not self.elsewhere:
+            return firsts
+        found = []
+        for key, first in zip(keys, firsts, strict=True):
+            first_of_all, digest = self.elsewhere.get(first, (first, None))
+            if digest is not None and digest != key_digest(key):
+                raise changed(table)
+            found.append(first_of_all)
+        return found
 
     def look_at(self, unit: Unit) -> Finding:
         """What can be told of a unit by itself: whether an earlier one has its key isn't asked."""
@@ -343,6 +357,11 @@ def _key(texts: Sequence[str]) -> str:
     if len(texts) == 1:
         return texts[0]
     return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
+
+
+def key_digest(key: str) -> bytes:
+    """A key's digest, 16 bytes."""
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def key_parts(key: str, count: int) -> list[str] | None:

@@ -107,8 +107,8 @@ class Command:
             main()
         return subprocess.CompletedProcess(argv, int(left.value.code or 0), out.getvalue(), err.getvalue())
 
-    def start(self, *arguments: object, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-        """Start it; whoever does ends it."""
+    def start(self, *arguments: object, stdin: int = subprocess.DEVNULL, alone: bool = False) -> subprocess.Popen[str]:
+        """Start it; whoever does ends it. `alone`: in a process group of its own, as a terminal has it."""
         return subprocess.Popen(
             [COMMAND, *map(str, arguments)],
             cwd=self.folder,
@@ -117,6 +117,7 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0 if alone else None,
         )
 
 

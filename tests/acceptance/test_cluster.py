@@ -204,6 +204,22 @@ def server() -> Iterator[Server]:
     running.close()
 
 
+def test_a_server_that_may_forget_is_warned_of(
+    turbobatch: Command, ledger: Sandbox, letters: Letters, until: Until, server: Server
+) -> None:
+    """Before anything is sent, and with the setting's name."""
+    letters(1)
+    cluster = Cluster(turbobatch, ledger, server.url)
+    assert "off" not in ended(cluster.start())[1]
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+        until(lambda: connection.execute("SHOW fsync").fetchone() == ("off",))
+    assert "warning: journal postgresql://postgres@/postgres" in (said := ended(cluster.start())[1])
+    assert "fsync off: after a crash of its server emails may go out twice; turn it on" in said
+    cluster.close()
+
+
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_the_database_is_killed(
     turbobatch: Command, ledger: Sandbox, letters: Letters, until: Until, server: Server, *, comes_back: bool

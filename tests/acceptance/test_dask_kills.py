@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Until
 
-PARTS, PART = 6, 20
-ROWS = PARTS * PART
+ROWS = 120
 STOPPED_EARLY = 3  # the exit code
 CONCURRENCY = 4
 LEASE = 2.0  # seconds
@@ -48,7 +47,7 @@ text = "letter.txt"
 class Campaign:
     """A campaign whose table is a folder of parts, its journal's database, and the commands that send it."""
 
-    def __init__(self, turbobatch: Command, sandbox: Sandbox, url: str) -> None:
+    def __init__(self, turbobatch: Command, sandbox: Sandbox, url: str, parts: int = 6) -> None:
         self.turbobatch = turbobatch
         self.sandbox = sandbox
         self.url = url
@@ -60,16 +59,16 @@ class Campaign:
         (folder / "people").mkdir(parents=True)
         (folder / "campaign.toml").write_text(CAMPAIGN, "utf-8")
         (folder / "letter.txt").write_text("Dear {{ name }}\n", "utf-8")
-        for part in range(PARTS):
-            rows = range(part * PART, (part + 1) * PART)
+        for part in range(parts):
+            rows = range(part * ROWS // parts, (part + 1) * ROWS // parts)
             people = "".join(f"{row:03},Person {row},p{row}@example.org\n" for row in rows)
             (folder / "people" / f"part.{part}.csv").write_text(f"id,name,email\n{people}", "utf-8")
 
-    def start(self, on: str) -> subprocess.Popen[str]:
+    def start(self, on: str, *, alone: bool = False) -> subprocess.Popen[str]:
         """One more command that sends it, which doesn't outlive the test."""
         self._started += 1
         options = ("--yes", "--concurrency", CONCURRENCY, "--journal", self.url, "--on", on)
-        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options)
+        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options, alone=alone)
         self._held.callback(process.communicate)
         self._held.callback(process.kill)
         return process
@@ -121,6 +120,15 @@ def campaign(turbobatch: Command, ledger: Sandbox, database: str) -> Iterator[Ca
     made.close()
 
 
+@pytest.fixture
+def slow(turbobatch: Command, database: str) -> Iterator[Campaign]:
+    """The same in two parts, each of which takes seconds: who stops has to stop within one."""
+    with Sandbox(latency=0.25) as sandbox:
+        made = Campaign(turbobatch, sandbox, database, parts=2)
+        yield made
+        made.close()
+
+
 def cluster_of(folder: Path, **environment: str) -> DaskCluster:
     return DaskCluster(folder, {**CREDENTIALS, "TURBOBATCH_LEASE": str(LEASE), **environment})
 
@@ -145,6 +153,7 @@ def dask(shared: DaskCluster) -> DaskCluster:
     return shared.ready(2)
 
 
+@pytest.mark.unmeasured
 def test_all_workers_are_killed(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
     """The one that comes in their place sends the rest of their parts; what they had in flight is in doubt."""
     command = campaign.start(dask.address)
@@ -158,6 +167,7 @@ def test_all_workers_are_killed(campaign: Campaign, dask: DaskCluster, until: Un
     campaign.check(2 * CONCURRENCY)
 
 
+@pytest.mark.unmeasured
 def test_a_worker_retires(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
     """It waits for its POSTs and leaves the rest of its part to the other; nothing is in doubt."""
     command = campaign.start(dask.address)
@@ -169,14 +179,14 @@ def test_a_worker_retires(campaign: Campaign, dask: DaskCluster, until: Until) -
 
 
 def test_the_scheduler_is_killed(
-    campaign: Campaign, dask: DaskCluster, until: Until, tmp_path_factory: pytest.TempPathFactory
+    slow: Campaign, dask: DaskCluster, until: Until, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The command ends, its workers too; on another cluster the same command goes on."""
     doomed = cluster_of(tmp_path_factory.mktemp("doomed"))
     try:
         worker = doomed.add()
-        command = campaign.start(doomed.ready(1).address)
-        until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+        command = slow.start(doomed.ready(1).address)
+        until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
         doomed.scheduler.kill()
         code, said = ended(command)
         assert code == STOPPED_EARLY, said
@@ -185,49 +195,75 @@ def test_the_scheduler_is_killed(
         )
         assert "Traceback" not in said
         worker.wait(60)
-        until(lambda: not campaign.in_progress)
-        before = campaign.sandbox.requests_seen()
-        assert before < ROWS
-        code, said = ended(campaign.start(dask.address))
+        until(lambda: not slow.in_progress)
+        before = slow.sandbox.requests_seen()
+        assert before < ROWS // 2  # the one worker had a part of that many
+        code, said = ended(slow.start(dask.address))
         assert code in (0, 1), said
-        campaign.check(CONCURRENCY)
+        slow.check(CONCURRENCY)
     finally:
         doomed.close()
 
 
-def test_the_command_is_killed(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
+@pytest.mark.unmeasured
+def test_the_command_is_killed(slow: Campaign, dask: DaskCluster, until: Until) -> None:
     """The workers stop by themselves, with nothing in doubt, and the same command goes on."""
-    command = campaign.start(dask.address)
-    until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+    command = slow.start(dask.address)
+    until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
     command.kill()
-    until(lambda: not campaign.in_progress)
-    assert ROWS // 4 < campaign.sandbox.requests_seen() < ROWS
-    assert campaign.counts() == {"sent": campaign.sandbox.requests_seen()}
-    code, said = ended(campaign.start(dask.address))
+    until(lambda: not slow.in_progress)
+    assert ROWS // 10 < slow.sandbox.requests_seen() < ROWS
+    assert slow.counts() == {"sent": slow.sandbox.requests_seen()}
+    code, said = ended(slow.start(dask.address))
     assert code == 0, said
-    campaign.check(0)
+    slow.check(0)
 
 
-def test_ctrl_c(turbobatch: Command, campaign: Campaign, dask: DaskCluster, until: Until) -> None:
+@pytest.mark.unmeasured
+def test_ctrl_c(turbobatch: Command, slow: Campaign, dask: DaskCluster, until: Until) -> None:
     """All workers stop claiming, wait for what they have in flight and leave no doubts; the report says so."""
-    command = campaign.start(dask.address)
-    until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+    command = slow.start(dask.address)
+    until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
     command.send_signal(signal.SIGINT)
     code, said = ended(command)
     assert code == STOPPED_EARLY, said
     assert "error: stopped by the user: the rest is pending" in said
-    assert ROWS // 4 < campaign.sandbox.requests_seen() < ROWS
-    assert not campaign.in_progress
-    sent = campaign.sandbox.requests_seen()
-    assert campaign.counts() == {"sent": sent}
+    assert ROWS // 10 < slow.sandbox.requests_seen() < ROWS
+    assert not slow.in_progress
+    sent = slow.sandbox.requests_seen()
+    assert slow.counts() == {"sent": sent}
     report = tb.read_report(turbobatch.folder / "report1.csv")
     assert Counter(report["send_status"]) == {"sent": sent, "pending": ROWS - sent}
     assert report["id"].tolist() == [f"{row:03}" for row in range(ROWS)]
-    code, said = ended(campaign.start(dask.address))
+    code, said = ended(slow.start(dask.address))
     assert code == 0, said
-    campaign.check(0)
+    slow.check(0)
 
 
+def has_processes(group: int) -> bool:
+    """Whether a process group has any."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_ctrl_c_in_a_terminal(slow: Campaign, until: Until) -> None:
+    """Which strikes the workers of `local:2` too: they are told what it means, and end with the command."""
+    command = slow.start("local:2", alone=True)
+    until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
+    os.killpg(command.pid, signal.SIGINT)
+    code, said = ended(command)
+    assert code == STOPPED_EARLY, said
+    assert said.splitlines()[-1].startswith("error: stopped by the user: the rest is pending; ")
+    assert "Traceback" not in said
+    assert ROWS // 10 < slow.sandbox.requests_seen() < ROWS
+    assert slow.counts() == {"sent": slow.sandbox.requests_seen()}
+    until(lambda: not has_processes(command.pid))
+
+
+@pytest.mark.unmeasured
 def test_a_second_ctrl_c(turbobatch: Command, database: str, dask: DaskCluster, until: Until) -> None:
     """The command leaves at once, the workers as soon as their POSTs have ended."""
     with Sandbox(latency=3) as sandbox, closing(Campaign(turbobatch, sandbox, database)) as campaign:
@@ -244,6 +280,7 @@ def test_a_second_ctrl_c(turbobatch: Command, database: str, dask: DaskCluster, 
         assert campaign.counts() == {"sent": len(sandbox.inbox())}
 
 
+@pytest.mark.unmeasured
 def test_a_worker_is_stopped_past_its_lease(
     campaign: Campaign, until: Until, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -276,6 +313,7 @@ def server() -> Iterator[Server]:
     running.close()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("comes_back", [True, False])
 def test_the_database_is_killed(
     turbobatch: Command, ledger: Sandbox, dask: DaskCluster, until: Until, server: Server, *, comes_back: bool

@@ -27,14 +27,19 @@ PARTS = 4
 
 
 @pytest.fixture(scope="module")
-def dask() -> Iterator[Client]:
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """Two workers, each a process, with an account's credentials."""
     from distributed import Client, LocalCluster
 
     environment = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0", env=environment, silence_logs=logging.CRITICAL
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=":0",
+            env=environment,
+            local_directory=tmp_path_factory.mktemp("dask"),
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
@@ -94,7 +99,7 @@ def test_any_table(make: Callable[[Path], Any], tmp_path: Path, database: str, s
     plan = made.plan(table, on=dask)
     assert len(plan.parts) >= PARTS  # type: ignore[attr-defined]
     assert (plan.rows, plan.emails) == (ROWS, ROWS - 3)  # the address is looked at when it is sent
-    results = made.send(table, client, on=dask, progress=False)
+    results: Any = made.send(table, client, on=dask, progress=False)
     if hasattr(results, "compute"):
         results = results.compute()
     assert results["id"].tolist() == people()["id"].tolist()
@@ -109,14 +114,19 @@ def test_any_table(make: Callable[[Path], Any], tmp_path: Path, database: str, s
     client.close()
 
 
-def test_a_limit_holds_for_all_parts_together(database: str, sandbox: Sandbox, dask: Client) -> None:
-    """The first emails of the table are sent; without it the rest follows."""
+def test_a_limit_holds_for_all_parts_together(
+    database: str, sandbox: Sandbox, dask: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first emails of the table are sent; without it the rest follows. Rows in trouble are told while it runs."""
     made = campaign(database, recipients=people())
     client = sandbox.client()
     sent = made.send(client=client, on=dask, progress=False, limit=50)["send_status"]
     assert (sent == "sent").to_numpy().nonzero()[0].tolist() == [row for row in range(52) if row not in (5, 8)]
     assert sandbox.requests_seen() == 50
+    assert "row 5 duplicate: row 5: same key as row 4" in caplog.text
+    assert "row 70 invalid: " not in caplog.text
     made.send(client=client, on=dask, progress=False)
+    assert "row 70 invalid: row 70: column 'email': 'nobody'" in caplog.text
     ledger = sandbox.inbox()["to"].tolist()
     assert len(set(ledger)) == len(ledger) == ROWS - 4
     client.close()
@@ -133,6 +143,21 @@ def test_who_is_on_a_list_gets_nothing(database: str, sandbox: Sandbox, dask: Cl
     client.close()
 
 
+def test_workers_in_this_very_process(
+    database: str, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a notebook has them: threads, of which one at a time sends."""
+    from distributed import Client
+
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_KEY", "sandbox")
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_SECRET", "sandbox")
+    own = {"processes": False, "dashboard_address": ":0", "local_directory": tmp_path, "set_as_default": False}
+    with Client(n_workers=2, threads_per_worker=2, **own) as dask, closing(sandbox.client()) as client:
+        results = campaign(database).send(people(), client, on=dask, progress=False)
+    assert Counter(results["send_status"]) == {"sent": ROWS - 4, "duplicate": 2, "invalid": 2}
+    assert sandbox.requests_seen() == ROWS - 4
+
+
 def test_groups(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -> None:
     """Those that lie in one file each are sent; one that lies in two is refused with a line that says where."""
     for part in range(2):
@@ -143,7 +168,7 @@ def test_groups(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -
     (tmp_path / "part.2.csv").write_text("id,email,item\n9,bea@example.org,1\n1,ana@example.org,1\n", "utf-8")
     with pytest.raises(tb.CampaignError, match="has rows in") as caught:
         made.send(client=client, on=dask, progress=False)
-    assert "a group of" in str(caught.value)
+    assert "the group of row 1 of part.2.csv has rows in part.1.csv too (row 0 there)" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert sandbox.requests_seen() == 0
     (tmp_path / "part.2.csv").unlink()
@@ -154,7 +179,7 @@ def test_groups(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -
 
 
 def test_a_part_that_is_run_twice_at_once(database: str, dask: Client) -> None:
-    """Two workers send the same rows at the same time: each email leaves once, and both have a share."""
+    """Each of its emails leaves once. A row whose key an earlier part has leaves for none, though it comes first."""
     from turbobatch.cluster.signals import Caller
     from turbobatch.cluster.work import send_part
 
@@ -168,7 +193,7 @@ def test_a_part_that_is_run_twice_at_once(database: str, dask: Client) -> None:
             dask.submit(
                 send_part,
                 dispatch.sending,
-                dispatch.parts[0],
+                dispatch.parts[-1],
                 key=f"{dispatch.sending.orders.run}-{worker}",
                 workers=[worker],
             )
@@ -177,10 +202,28 @@ def test_a_part_that_is_run_twice_at_once(database: str, dask: Client) -> None:
         ended = dask.gather(futures)
         caller.close()
         ledger = sandbox.inbox()["to"].tolist()
-        assert len(set(ledger)) == len(ledger) == dispatch.parts[0].emails
+        assert len(set(ledger)) == len(ledger) == dispatch.parts[-1].emails == ROWS // PARTS - 1
+        assert "later@example.org" not in ledger
         assert all(item.stop_reason is None and not item.fault for item in ended)
         with made._journal() as journal:
             assert journal.counts() == {"sent": len(ledger)}
+
+
+def test_a_limit_holds_for_all_tries_of_a_part(database: str, sandbox: Sandbox, dask: Client) -> None:
+    """The second one posts only what the first one left of it."""
+    from turbobatch.cluster.signals import Caller
+    from turbobatch.cluster.work import send_part
+
+    made = campaign(database, recipients=people())
+    with closing(sandbox.client()) as client:
+        dispatch = made._dispatch(made.plan(on=dask), client, dask, resend=False, limit=15)
+    caller = Caller(dask, dispatch.sending.orders.run)
+    caller.say("go")
+    for name in ("first", "second"):
+        key = f"{dispatch.sending.orders.run}-{name}"
+        assert not dask.submit(send_part, dispatch.sending, dispatch.parts[0], key=key).result().fault
+        assert sandbox.requests_seen() == 15
+    caller.close()
 
 
 def test_secrets_do_not_travel(database: str, sandbox: Sandbox, dask: Client) -> None:

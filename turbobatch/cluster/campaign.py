@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from turbobatch.cluster.dispatch import Dispatch
@@ -12,11 +13,13 @@ from turbobatch.cluster.pool import check_workers, open_pool
 from turbobatch.cluster.reporting import lazy_results, report_by
 from turbobatch.cluster.survey import ClusterPlan
 from turbobatch.errors import CampaignError
+from turbobatch.journal.trust import mark_of
 from turbobatch.outcomes import Outcomes
+from turbobatch.recipients.table import file_errors
+from turbobatch.recipients.version import FileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from distributed import Client as DaskClient
 
@@ -54,13 +57,15 @@ class Clustered(Outcomes):
         return report_by(dask, self._orders(resend=False), plan.parts, path, tick)
 
     def _orders(self, *, resend: bool) -> Orders:
+        place = shared_journal(self.journal_place)
         return Orders(
             run=uuid.uuid4().hex[:12],
             campaign=self.name,
             message=self.message,
             key=self._key,
             group_by=self._group_by,
-            journal=shared_journal(self.journal_place).without_password(),
+            journal=place.without_password(),
+            mark=mark_of(place, self.name),
             resend=resend,
         )
 
@@ -73,19 +78,25 @@ class Clustered(Outcomes):
             orders=self._orders(resend=resend),
             account=Account.of(client),
             suppress=self._suppress,
+            listed=tuple(_version(item) for item in self._suppress if isinstance(item, Path)),
             limits=self.limits,
             concurrency=self.concurrency,
             window=self.window,
             policy=self.policy,
         )
-        check_workers(dask, sending.orders, sending.account)
+        able = check_workers(dask, sending.orders, sending.account)
         with self._journal() as journal:
             sent = plan.rows if plan.is_done_by(journal) else 0
         parts = () if sent else plan.limited(limit)
-        return Dispatch(dask=dask, sending=sending, parts=parts, sent=sent, emit=self.emit)
+        return Dispatch(dask=dask, sending=sending, parts=parts, able=able, sent=sent, emit=self.emit)
 
     def lazy_results(self, plan: Plan) -> Any:
         """The results of a Dask DataFrame as another one, what the journal says when it is computed; None of others."""
         if not isinstance(plan, ClusterPlan):
             return None
         return lazy_results(self._orders(resend=False), plan)
+
+
+def _version(path: Path) -> FileVersion:
+    with file_errors(path):
+        return FileVersion.of(path)

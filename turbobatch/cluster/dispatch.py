@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.orders import sent_along
-from turbobatch.cluster.pool import addresses_of, workers_of
-from turbobatch.cluster.signals import BEAT, Caller, topic_of
-from turbobatch.cluster.work import Ended, send_part
+from turbobatch.cluster.pool import addresses_of, check_workers, workers_of
+from turbobatch.cluster.signals import ANSWER, BEAT, Caller, topic_of
+from turbobatch.cluster.work import Ended, is_repeatable, once_more, send_part
 from turbobatch.engine import Control
 from turbobatch.errors import CampaignError, JournalError
 from turbobatch.events import Moved, Retrying, Settled, Told, Waiting, ignore_event, in_turn
 from turbobatch.policy import Status, StopReason
+from turbobatch.progress import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from turbobatch.cluster.orders import Part, Sending
     from turbobatch.events import RunEvent, Workers
 
-_TRIES = 3  # of a part whose worker lost its journal
-_LOSSES = 3  # workers that may be gone before a part was sent; it may be what ends them
-_MOST_TRIES = 10  # of a part, whatever ends them
+_FAULTS = 3  # of the journal, and
+_LOSSES = 3  # workers that may be gone, while a part doesn't get on; it may be what ends them
+_MOST_TRIES = 10  # of a part that doesn't get on, whatever ends them
 _NO_WORKERS = "workers"
 _AGAIN = "run the same command again to go on"
 
@@ -43,13 +44,22 @@ class _Errand:
 
     part: Part
     tries: int = 0
-    faults: int = 0
+    settled: int = 0  # rows, by the tries before; and since it has got on last:
+    fruitless: int = 0  # tries
+    faults: int = 0  # of the journal
     lost: set[str] = field(default_factory=set)  # workers
     worker: str = ""  # whom it was given to
     begun: list[str] = field(default_factory=list)  # Dask's tries, the newest last
     rows: Counter[Status] = field(default_factory=Counter)
     known: int = 0
     waiting: tuple[str, float] = ("", 0.0)
+
+    def has_ended_early(self) -> None:
+        """A try has come to nothing, or to a part of it."""
+        if (settled := self.rows.total()) > self.settled:
+            self.settled, self.fruitless, self.faults = settled, 0, 0
+            self.lost.clear()
+        self.fruitless += 1
 
     def moved(self, rows: Mapping[Status, int], known: int) -> Moved:
         """Take the counts that it has now; tells what has changed."""
@@ -67,6 +77,7 @@ class Dispatch:
         dask: the cluster.
         sending: what workers need to know.
         parts: in the table's order.
+        able: the workers that have been asked whether they can take part; others are, when they come.
         sent: rows that are known to be sent, and are in none of the parts.
         emit: called with each event.
     """
@@ -74,6 +85,7 @@ class Dispatch:
     dask: Client
     sending: Sending
     parts: Sequence[Part]
+    able: set[str]
     sent: int = 0
     emit: Callable[[RunEvent], None] = ignore_event
     control: Control = field(default_factory=Control)
@@ -86,6 +98,8 @@ class Dispatch:
     _fault: Exception | None = field(default=None, init=False)
     _waiting: str = field(default="", init=False)
     _workers: Workers | None = field(default=None, init=False)
+    _unable: set[str] = field(default_factory=set, init=False)
+    _look_at: float = field(default=0.0, init=False)  # monotonic
 
     def __post_init__(self) -> None:
         self._waits = deque(map(_Errand, self.parts))
@@ -96,6 +110,9 @@ class Dispatch:
 
     def close(self) -> None:
         """Let go of what is still under way: its workers stop."""
+        for future in self._futures.values():
+            with suppress(Exception):  # the scheduler may be gone
+                future.cancel()  # to forget it isn't enough: what waits for it holds it
         self._futures.clear()
 
     def run(self) -> StopReason | None:
@@ -127,7 +144,9 @@ class Dispatch:
         if self.control.stop.is_set():
             self._stop(StopReason.USER, "")
         is_ending = self.stop_reason is not None or self._fault is not None
-        self._reach(caller, is_ending=is_ending)
+        if time.monotonic() >= self._look_at:  # not for each word that a worker says
+            self._reach(caller, is_ending=is_ending)
+            self._look_at = time.monotonic() + BEAT
         self._tell_waiting()
         for item in self._arrived():
             if isinstance(item, dict):
@@ -152,7 +171,7 @@ class Dispatch:
             return
         try:
             caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
-            workers = addresses_of(self.dask)
+            workers = self._able_ones()
             self._tell_workers(len(workers))
             for key, errand in list(self._errands.items()):
                 if errand.worker not in workers:
@@ -165,6 +184,20 @@ class Dispatch:
             if not isinstance(error, OSError) and self.dask.status == "running":
                 raise
             self._is_cut_off()
+
+    def _able_ones(self) -> list[str]:
+        """The workers that there are and that can take part; who has come since is asked."""
+        workers = addresses_of(self.dask)
+        for worker in workers:
+            if worker in self.able or worker in self._unable:
+                continue
+            try:
+                check_workers(self.dask, self.sending.orders, self.sending.account, [worker])
+                self.able.add(worker)
+            except CampaignError as error:
+                self._unable.add(worker)
+                log.error("%s; the run goes on without it", error)
+        return [worker for worker in workers if worker in self.able]
 
     def _is_cut_off(self) -> None:
         # A client that has lost its scheduler has lost its futures too, even if it finds it again.
@@ -186,9 +219,10 @@ class Dispatch:
         key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.tries}"
         self._errands[key] = errand
         # For this worker alone: what Dask passes on from a dead one never runs where no other was there at that moment.
+        sending = self.sending if errand.tries == 1 else once_more(self.sending)
         portion, frame = sent_along(self.dask, errand.part.portion)
         part = replace(errand.part, portion=portion)
-        future = self.dask.submit(send_part, self.sending, part, frame, key=key, workers=[worker], pure=False)
+        future = self.dask.submit(send_part, sending, part, frame, key=key, workers=[worker], pure=False)
         self._futures[key] = future
         future.add_done_callback(self._news.put)
 
@@ -205,7 +239,10 @@ class Dispatch:
             return
         self.emit(errand.moved({Status(name): rows for name, rows in said["rows"].items()}, said["known"]))
         errand.waiting = tuple(said["waiting"])
-        for kind, *facts in said["trouble"]:
+        self._tell(said["trouble"])
+
+    def _tell(self, trouble: Iterable[Sequence[Any]]) -> None:
+        for kind, *facts in trouble:
             self.emit(Told(_settled(*facts) if kind == "settled" else Retrying(*facts)))
 
     def _conclude(self, future: Future) -> None:
@@ -213,8 +250,15 @@ class Dispatch:
         errand = self._errands.pop(future.key, None)
         if errand is None:
             return
+        self._look_at = 0.0  # there is a worker for another part
         if future.status == "finished":
-            self._take(errand, future.result())
+            try:
+                ended = future.result(timeout=ANSWER)
+            except Exception:  # noqa: BLE001 - its worker is gone with it, or doesn't answer; another try finds out
+                future.cancel()
+                self._lose(errand)
+                return
+            self._take(errand, ended)
         elif future.status == "error":
             self._break(CampaignError(f"{self._named(errand)} failed on its worker ({_trouble(future)}); {_AGAIN}"))
         elif self.dask.status == "running":  # somebody restarted the cluster
@@ -224,24 +268,38 @@ class Dispatch:
 
     def _take(self, errand: _Errand, ended: Ended) -> None:
         self.emit(errand.moved(ended.rows, ended.known))
+        self._tell(ended.trouble)
+        is_running = self.stop_reason is None and self._fault is None
         if ended.fault:
+            errand.has_ended_early()
             errand.faults += 1
-            if ended.is_journal and errand.faults < _TRIES and self.stop_reason is None:
-                self._waits.append(errand)
+            fault = (JournalError if ended.is_journal else CampaignError)(f"worker {errand.worker}: {ended.fault}")
+            if ended.is_journal and errand.faults < _FAULTS and is_running:
+                self._try_again(errand, str(fault))
             else:
-                self._break((JournalError if ended.is_journal else CampaignError)(ended.fault))
-        elif ended.stop_reason is StopReason.USER and self.stop_reason is None and self._fault is None:
+                self._break(fault)
+        elif ended.is_gone or (ended.stop_reason is StopReason.USER and is_running):
             self._lose(errand)  # nobody told it to stop: its worker retires, or has heard nothing for a while
         elif ended.stop_reason is not None:
             self._stop(ended.stop_reason, ended.stop_message)
 
     def _lose(self, errand: _Errand) -> None:
         """Its worker is gone, or goes: another is to send the rest of its part."""
+        errand.has_ended_early()
         errand.lost.add(errand.worker)  # one that goes may be given it once more
-        if len(errand.lost) > _LOSSES or errand.tries >= _MOST_TRIES:
+        if len(errand.lost) > _LOSSES or errand.fruitless >= _MOST_TRIES:
             self._break(CampaignError(f"{self._named(errand)} has lost {len(errand.lost)} workers; {_AGAIN}"))
         else:
+            self._try_again(errand, f"worker {errand.worker} is gone")
+
+    def _try_again(self, errand: _Errand, why: str) -> None:
+        if is_repeatable(self.sending, errand.part):
             self._waits.appendleft(errand)
+        elif errand.part.limit is None:
+            self._stop(
+                StopReason.CLUSTER,
+                f"{why}; without a key column only the next run, which compares first, sends the rest of its part",
+            )
 
     def _named(self, errand: _Errand) -> str:
         return f"part {errand.part.number} (rows from {errand.part.first} on)"

@@ -7,14 +7,15 @@ PGPASSWORD or ~/.pgpass there.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from turbobatch.client import TurboClient
-from turbobatch.errors import CampaignError
+from turbobatch.errors import CampaignError, JournalError
 from turbobatch.journal import JournalUrl
+from turbobatch.journal.postgres import PostgresJournal, PostgresReader, open_postgres, read_postgres
 from turbobatch.recipients.portions import DaskPortion
 from turbobatch.sendapi import V1
-from turbobatch.units import Layout, Source
+from turbobatch.units import Layout, Source, changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
     from turbobatch.rates import Limit, Window
     from turbobatch.recipients import Table
     from turbobatch.recipients.portions import Portion
+    from turbobatch.recipients.version import FileVersion
     from turbobatch.sendapi.v1 import AuthIn
     from turbobatch.suppression import Listed
+
+Opened = TypeVar("Opened", PostgresReader, PostgresJournal)
 
 SOURCES: Mapping[str, Callable[..., TurboClient]] = {"environment": TurboClient.from_env}
 """Where a worker may find credentials, by name."""
@@ -42,6 +46,7 @@ class Account:
 
     api: str
     base_url: str
+    management_url: str | None
     auth_in: AuthIn
     timeout: float
     transport: TransportName | None
@@ -60,6 +65,7 @@ class Account:
         return cls(
             api=client.api.name,
             base_url=client.base_url,
+            management_url=client.management_url,
             auth_in=auth_in,
             timeout=client.timeout,
             transport=client.transport,
@@ -74,6 +80,7 @@ class Account:
         return SOURCES[self.source](
             api=self.api,
             base_url=self.base_url,
+            management_url=self.management_url,
             auth_in=self.auth_in,
             timeout=self.timeout,
             transport=self.transport,
@@ -88,6 +95,7 @@ class Orders:
         run: a name of this run alone.
         campaign: the campaign's name.
         journal: without a password.
+        mark: the journal's, which a worker must find too: the same URL may lead to another database there.
         resend: rows in doubt are posted again.
     """
 
@@ -97,20 +105,51 @@ class Orders:
     key: tuple[str, ...]
     group_by: tuple[str, ...]
     journal: JournalUrl
+    mark: str
     resend: bool
 
     def source(self, table: Table) -> Source:
         """A part of the table with its layout and the merge."""
         return Source(table, Layout(table.columns, self.key, self.group_by), self.message.bind(table.columns))
 
+    def open_journal(self) -> PostgresJournal:
+        """The journal to write, from here.
+
+        Raises:
+            JournalError: it can't be reached, or is another one here.
+        """
+        return self._checked(open_postgres(self.journal, self.campaign, make=False))
+
+    def read_journal(self) -> PostgresReader:
+        """The journal to look at, from here.
+
+        Raises:
+            JournalError: it can't be reached, or is another one here.
+        """
+        return self._checked(read_postgres(self.journal, self.campaign))
+
+    def _checked(self, found: Opened | None) -> Opened:
+        if found is not None and found.mark == self.mark:
+            return found
+        if found is not None:
+            found.close()
+        raise JournalError(
+            f"{self.journal} is another database here than where the run was started: give a URL that means the same "
+            "one on every machine"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """The same, with what it takes to send."""
+    """The same, with what it takes to send.
+
+    `listed`: the versions of the suppression lists' files, which have to be the same for all workers.
+    """
 
     orders: Orders
     account: Account
     suppress: tuple[Listed, ...]
+    listed: tuple[FileVersion, ...]
     limits: tuple[Limit, ...]
     concurrency: int
     window: Window | None
@@ -125,7 +164,7 @@ class Part:
         number: its place in the table.
         first: how many rows come before.
         emails: to post at most.
-        elsewhere: a Finder's: the first row here of each key that an earlier part has, and that key's first row.
+        elsewhere: a Finder's, for keys that an earlier part has.
         limit: emails to post at most if the user said so.
     """
 
@@ -134,7 +173,7 @@ class Part:
     first: int
     rows: int
     emails: int
-    elsewhere: Mapping[int, int] = field(default_factory=dict, repr=False)
+    elsewhere: Mapping[int, tuple[int, bytes]] = field(default_factory=dict, repr=False)
     limit: int | None = None
 
 
@@ -145,15 +184,18 @@ def sent_along(dask: Client, portion: Portion) -> tuple[Portion, Future | None]:
     return portion, None
 
 
-def opened(portion: Portion, frame: pd.DataFrame | None, first: int = 0) -> Table:
-    """A portion as a task has got it: with its rows, if Dask has them.
+def opened(portion: Portion, frame: pd.DataFrame | None, first: int = 0, rows: int | None = None) -> Table:
+    """A portion as a task has got it: with its rows, if Dask has them, of which there have to be so many.
 
     Raises:
-        CampaignError: its file isn't there, or isn't the version that was divided.
+        CampaignError: its file isn't there, or isn't the version that was divided, or Dask has computed other rows.
     """
     if isinstance(portion, DaskPortion) and frame is not None:
         portion = portion.computed(frame)
-    return portion.open(first)
+    table = portion.open(first)
+    if rows is not None and portion.rows not in (None, rows):
+        raise changed(table)
+    return table
 
 
 def shared_journal(place: Place) -> JournalUrl:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
+import queue
 import re
-from contextlib import ExitStack, contextmanager, suppress
+import time
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from turbobatch._version import __version__
+from turbobatch.cluster.signals import ANSWER
 from turbobatch.errors import CampaignError, TurboBatchError
 from turbobatch.events import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from distributed import Client
+    from distributed import Client, Future
 
     from turbobatch.cluster.orders import Account, Orders
 
-_LOCAL = re.compile(r"local(?::(\d{1,3}))?")
+_LOCAL = re.compile(r"local(?::([1-9]\d{0,2}))?")
 _ADDRESS = re.compile(r"(?:tcp|tls|ws|wss|ucx|inproc)://\S+")
-_ANSWER = 10  # seconds that a scheduler may take
+_LOOK = 5.0  # seconds from one look at the workers to the next, while nothing comes
+_ALONE = 15.0  # seconds without any worker until nothing is waited for
+_HANGS = 30.0  # seconds that a worker may take to say what it has
 _LOGS = ("distributed", "distributed.client")  # Dask gives the latter a level of its own
 
 
@@ -34,11 +39,10 @@ def open_pool(on: Client | str, environment: Mapping[str, str]) -> Iterator[Clie
     Raises:
         CampaignError: Dask isn't installed, `on` is no cluster, or it can't be reached.
     """
-    if isinstance(on, _dask().Client):
-        yield on
-        return
+    distributed = _dask()
     with ExitStack() as held:
-        yield _connected(on, environment, held)
+        held.enter_context(_set({"distributed.admin.large-graph-warning-threshold": "1 TB"}))  # a table may be large
+        yield on if isinstance(on, distributed.Client) else _connected(on, environment, held)
 
 
 def _connected(on: object, environment: Mapping[str, str], held: ExitStack) -> Client:
@@ -53,10 +57,13 @@ def _connected(on: object, environment: Mapping[str, str], held: ExitStack) -> C
     try:
         if local is not None:
             address = held.enter_context(_local_cluster(int(local[1]) if local[1] else None, environment))
-        client: Client = held.enter_context(distributed.Client(address, timeout=_ANSWER, set_as_default=False))
-    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        client: Client = held.enter_context(distributed.Client(address, timeout=ANSWER, set_as_default=False))
+    except (OSError, TimeoutError, ValueError, RuntimeError, TypeError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        raise CampaignError(f"the cluster {on} can't be used ({said}): check its address, or start it") from error
+        cure = "check its address, or start it"
+        if local is not None:  # each process begins with the main script
+            cure = 'a script has to start it beneath if __name__ == "__main__":'
+        raise CampaignError(f"the cluster {on} can't be used ({said}): {cure}") from error
     return client
 
 
@@ -87,9 +94,12 @@ def _local_cluster(workers: int | None, environment: Mapping[str, str]) -> Any:
 
 
 def addresses_of(dask: Client) -> list[str]:
-    """The workers that there are now."""
-    # All of them: left to itself, Dask told of the first five alone from 2025.4 until 2026.6.
-    return list(dask.scheduler_info(n_workers=-1)["workers"])
+    """The workers that there are now.
+
+    Raises:
+        OSError: the scheduler doesn't answer (TimeoutError), or is gone.
+    """
+    return list(dask.sync(dask.scheduler.ncores, workers=None, callback_timeout=ANSWER))
 
 
 def workers_of(dask: Client) -> Workers:
@@ -107,19 +117,22 @@ def _may_be_shown(link: str) -> bool:
     return is_page and not (parts.query or parts.fragment or "@" in parts.netloc)
 
 
-def check_workers(dask: Client, orders: Orders, account: Account | None = None) -> None:
-    """Ask each worker whether it can do its part; with an account, whether it can send.
+def check_workers(
+    dask: Client, orders: Orders, account: Account | None = None, workers: Sequence[str] | None = None
+) -> set[str]:
+    """Ask each worker, or these, whether it can do its part; with an account, whether it can send. Gives them.
 
     Raises:
-        CampaignError: there is none, or one can't; it says which, and why.
+        CampaignError: there is none, or one can't, or doesn't answer; it says which, and why.
     """
-    versions = _asked(dask, version)
+    versions = _asked(dask, workers, version)
     if not versions:
         raise CampaignError("the cluster has no workers: start one, such as with dask worker tcp://HOST:8786")
     for worker, found in versions.items():
         if found != __version__:
             raise CampaignError(f"worker {worker} has turbobatch {found}, and this is {__version__}: install the same")
-    _asked(dask, try_out, orders, account)
+    _asked(dask, workers, try_out, orders, account)
+    return set(versions)
 
 
 def version() -> str:
@@ -133,15 +146,65 @@ def try_out(orders: Orders, account: Account | None) -> None:
     Raises:
         TurboBatchError: it has no credentials, or doesn't reach the journal.
     """
-    from turbobatch.journal import read_journal
-
     if account is not None:
         account.open().close()
-    read_journal(orders.journal, orders.campaign).close()
+    orders.read_journal().close()
 
 
-def _asked(dask: Client, question: Callable[..., Any], *given: object) -> Mapping[str, Any]:
-    answers: Mapping[str, Any] = dask.run(question, *given, on_error="return")
+class NoWorkersError(CampaignError):
+    """A cluster has no workers any more."""
+
+
+def until_done(dask: Client, futures: Sequence[Future], tell: Callable[[Any], object]) -> None:
+    """Wait for tasks, and tell what each came to; not for workers that aren't there any more.
+
+    Raises:
+        NoWorkersError: none is left, for some seconds or from the beginning on.
+        Exception: what a task raised.
+    """
+    done: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    for each in futures:
+        each.add_done_callback(done.put)
+    rest, seen_at = len(futures), time.monotonic() if addresses_of(dask) else -_ALONE
+    while rest:
+        try:
+            found = done.get(timeout=_LOOK).result()
+        except queue.Empty:
+            if addresses_of(dask):
+                seen_at = time.monotonic()
+            elif time.monotonic() - seen_at > _ALONE:
+                raise NoWorkersError(
+                    "the cluster has no workers any more: start some, and run the same command again"
+                ) from None
+        else:
+            rest -= 1
+            tell(found)
+
+
+@contextmanager
+def in_one_line(doing: str) -> Iterator[None]:
+    """Raise a CampaignError of whatever else fails in a cluster, before anything is sent."""
+    try:
+        yield
+    except TurboBatchError:
+        raise
+    except Exception as error:
+        raise CampaignError(f"the cluster failed while {doing} ({_line(error)}); nothing was sent") from error
+
+
+def _asked(
+    dask: Client, workers: Sequence[str] | None, question: Callable[..., Any], *given: object
+) -> Mapping[str, Any]:
+    answers: dict[str, Any] = {}
+    with in_one_line("its workers were asked what they have"):
+        for worker in addresses_of(dask) if workers is None else workers:
+            # Each by itself, so that one that doesn't answer is known.
+            try:
+                answers |= dask.run(question, *given, workers=[worker], on_error="return", callback_timeout=_HANGS)
+            except TimeoutError:
+                answers[worker] = CampaignError(
+                    f"it hasn't answered for {_HANGS:.0f} seconds: end it, and start another"
+                )
     for worker, said in answers.items():
         if isinstance(said, Exception):
             raise CampaignError(f"worker {worker} can't take part: {_line(said)}") from said
@@ -151,6 +214,13 @@ def _asked(dask: Client, question: Callable[..., Any], *given: object) -> Mappin
 def _line(error: Exception) -> str:
     said = " ".join(str(error).split())
     return said if isinstance(error, TurboBatchError) else f"{type(error).__name__}: {said}"
+
+
+def _set(values: Mapping[str, Any]) -> AbstractContextManager[object]:
+    from dask import config
+
+    found: AbstractContextManager[object] = config.set(values)
+    return found
 
 
 def _dask() -> Any:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.orders import opened, sent_along
+from turbobatch.cluster.pool import until_done
 from turbobatch.errors import CampaignError
-from turbobatch.journal import read_journal
 from turbobatch.report.parts import report_folder, write_part
 from turbobatch.reported import Reported
 from turbobatch.results import Results, joined
@@ -31,11 +31,9 @@ def report_by(
     """Have the workers write a Parquet dataset into the folder `path`, which every machine has at the same place.
 
     Raises:
-        CampaignError: it can't be written, or a worker's files aren't found here.
+        CampaignError: it can't be written, or a worker's files aren't found here, or no worker is left.
         JournalError: a worker can't read the journal.
     """
-    from distributed import as_completed
-
     with report_folder(Path(path).absolute()) as folder:
         futures = []
         for part in parts:
@@ -43,8 +41,7 @@ def report_by(
             given = orders, replace(part, portion=portion), frame, str(folder)
             key = f"write_report_part-{orders.run}-{part.number}"
             futures.append(dask.submit(write_report_part, *given, key=key, pure=False))
-        for future in as_completed(futures, loop=dask.loop):
-            tick(future.result()[1].counts.rows.total())
+        until_done(dask, futures, lambda found: tick(found[1].counts.rows.total()))
         whole = Reported()
         for written, reported in dask.gather(futures):
             if not Path(written).is_file():
@@ -56,7 +53,7 @@ def report_by(
 def write_report_part(orders: Orders, part: Part, frame: pd.DataFrame | None, folder: str) -> tuple[str, Reported]:
     """Write a part of the report: what Dask runs, also again; tells its file."""
     reported = Reported(part.first)
-    with _results(orders, part, opened(part.portion, frame, part.first)) as results:
+    with _results(orders, part, opened(part.portion, frame, part.first, part.rows)) as results:
         written = write_part(reported.counted(results.frames()), Path(folder), part.number)
     return str(written), reported
 
@@ -80,7 +77,7 @@ def lazy_results(orders: Orders, plan: ClusterPlan) -> Any:
 
 def results_of(orders: Orders, part: Part, frame: pd.DataFrame) -> pd.DataFrame:
     """A partition's rows, which were computed, with their result columns."""
-    with _results(orders, part, opened(part.portion, frame, part.first)) as results:
+    with _results(orders, part, opened(part.portion, frame, part.first, part.rows)) as results:
         found = results.frame()
     found.attrs = {}  # Dask compares those of partitions
     return found
@@ -89,7 +86,7 @@ def results_of(orders: Orders, part: Part, frame: pd.DataFrame) -> pd.DataFrame:
 @contextmanager
 def _results(orders: Orders, part: Part, table: Table) -> Iterator[Results]:
     source = orders.source(table)
-    with read_journal(orders.journal, orders.campaign) as journal:
+    with orders.read_journal() as journal:
         yield Results(
             table=source.table,
             layout=source.layout,

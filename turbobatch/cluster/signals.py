@@ -7,6 +7,7 @@ more, as the scheduler or the dispatching process is gone, stops claiming.
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     Word = Literal["go", "pause", "stop"]
 
 BEAT = 0.5  # seconds from one look to the next
-_ANSWER = 10.0  # seconds that the scheduler may take for an answer
-_SILENCE = 60  # looks without a new word after which nobody is there any more
+ANSWER = 10.0  # seconds that the scheduler may take for an answer
+_SILENCE = 30.0  # seconds without a new word after which nobody is there any more
 
 
 def topic_of(run: str) -> str:
@@ -42,7 +43,7 @@ class Caller:
     def say(self, word: Word) -> None:
         """Tell it to whoever looks."""
         self._number += 1
-        self._variable.set([word, self._number])
+        self._variable.set([word, self._number], callback_timeout=ANSWER)
 
     def close(self) -> None:
         """Nothing more is said: who is still there stops."""
@@ -59,18 +60,20 @@ class _Hearing:
     control: Control
     task: str
     last: int = -1
-    silent: int = 0
+    clock: Callable[[], float] = time.monotonic
+    heard_at: float = 0.0
     ended: threading.Event = field(default_factory=threading.Event)
 
     def hear(self) -> None:
         """Look what is said, and do it."""
         try:
-            word, number = self.variable.get(timeout=_ANSWER)
+            # The one is how long the scheduler waits for a word, the other how long it is waited for.
+            word, number = self.variable.get(timeout=ANSWER, callback_timeout=2 * ANSWER)
         except Exception:  # noqa: BLE001 - whatever keeps it from being heard, nobody could stop this worker any more
             word, number = "stop", self.last
-        self.silent = self.silent + 1 if number == self.last else 0
-        self.last = number
-        if word == "stop" or self.silent > _SILENCE or not self._is_wanted():
+        if number != self.last:
+            self.last, self.heard_at = number, self.clock()
+        if word == "stop" or self.clock() - self.heard_at > _SILENCE or not self._is_wanted():
             self.control.stop.set()
         elif word == "pause":
             self.control.pause.set()
@@ -105,4 +108,4 @@ def line(run: str, control: Control, told: Callable[[], dict[str, Any]]) -> Iter
         yield
     finally:
         hearing.ended.set()
-        thread.join(_ANSWER)
+        thread.join(ANSWER)

@@ -6,20 +6,18 @@ out by value to buckets, and each bucket finds the keys that it has twice. So no
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, count
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.orders import Part, opened, sent_along
-from turbobatch.cluster.pool import addresses_of
+from turbobatch.cluster.pool import addresses_of, in_one_line, until_done
 from turbobatch.errors import CampaignError
 from turbobatch.feed import look_up
-from turbobatch.journal import read_journal
 from turbobatch.plan import Counts, Plan, Walk, elsewhere_of, make_plan
 from turbobatch.policy import Status
 from turbobatch.recipients.portions import portions
-from turbobatch.units import Finder
+from turbobatch.units import Finder, key_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +39,7 @@ _PARTS = 4  # for each worker, so that none waits long for the last ones
 _BUCKET = 5_000_000  # keys; a bucket takes about 100 bytes of memory for each while it is looked through
 _STATES: tuple[Status | None, ...] = (None, *Status)
 _ITEM = [("high", "<u8"), ("low", "<u8"), ("row", "<u4"), ("size", "<u4"), ("state", "u1")]
-_AGAIN = [("part", "<u4"), ("row", "<u4"), ("first_part", "<u4"), ("first", "<u4"), ("size", "<u4"), ("state", "u1")]
+_AGAIN = [*_ITEM, ("part", "<u4"), ("first_part", "<u4"), ("first", "<u4")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,8 @@ class ClusterPlan(Plan):
         for part in self.parts:
             share = min(part.emails, limit)
             limit -= share
-            found.append(replace(part, limit=share))
+            if share:
+                found.append(replace(part, limit=share))
         return tuple(found)
 
 
@@ -88,7 +87,8 @@ def survey(
     about = source.table.about  # None where only counting tells
     wanted = _PARTS * workers if about is None else max(1, min(_PARTS * workers, about // _ROWS))
     cut = portions(source.table, wanted, whole_files=bool(orders.group_by))
-    looked, again = _look_at_all(dask, orders, cut, (about or 0) // _BUCKET + 1, tick)
+    with in_one_line("its workers looked at the table"):
+        looked, again = _look_at_all(dask, orders, cut, tick)
     parts, total = _summed(cut, looked, again, resend=orders.resend)
     elsewhere = elsewhere_of(journal, total)
     if elsewhere and total.emails:
@@ -111,44 +111,41 @@ def survey(
 
 
 def _look_at_all(
-    dask: Client, orders: Orders, cut: Sequence[Portion], buckets: int, tick: Callable[[int], object]
+    dask: Client, orders: Orders, cut: Sequence[Portion], tick: Callable[[int], object]
 ) -> tuple[list[Looked], Items]:
     import numpy as np
-    from distributed import as_completed
 
     def submit(work: Callable[..., Any], *given: Any) -> Future:
         return dask.submit(work, *given, key=f"{work.__name__}-{orders.run}-{next(numbers)}", pure=False)
 
     numbers = count()
     found = [
-        submit(count_part, orders, *sent_along(dask, portion), first, buckets)
+        submit(count_part, orders, *sent_along(dask, portion), first)
         for portion, first in zip(cut, _known_firsts(cut), strict=True)
     ]
     told = [submit(counts_of_part, each) for each in found]
-    dealt = [[submit(keys_of_part, each, bucket) for each in found] for bucket in range(buckets)]
+    until_done(dask, told, lambda found: tick(found.counts.rows))
+    looked: list[Looked] = dask.gather(told)
+    buckets = sum(item.counts.rows for item in looked) // _BUCKET + 1
+    dealt = [[submit(keys_of_part, each, bucket, buckets) for each in found] for bucket in range(buckets)]
     again = [submit(find_repeats, each) for each in dealt]
     groups = submit(find_repeats, [submit(groups_of_part, each) for each in found])
-    for one in as_completed(told, loop=dask.loop):
-        tick(one.result().counts.rows)
+    until_done(dask, [*again, groups], lambda _: tick(0))
     _check_groups(cut, groups.result())
-    return dask.gather(told), np.concatenate(dask.gather(again))
+    return looked, np.concatenate(dask.gather(again))
 
 
 # What workers do
 
 
-def count_part(
-    orders: Orders, portion: Portion, frame: pd.DataFrame | None, first: int, buckets: int
-) -> tuple[Looked, list[Items], Items]:
-    """Count a part as a plan does; with it its keys, by bucket, and its groups.
+def count_part(orders: Orders, portion: Portion, frame: pd.DataFrame | None, first: int) -> tuple[Looked, Items, Items]:
+    """Count a part as a plan does; with it its keys and its groups.
 
     `first`: how many rows come before it, as far as that is known; what is wrong with a row names its number.
     """
-    import numpy as np
-
     source = _opened(orders, portion, frame, first)
     walk, digests, groups = Walk(orders.resend), _Digests(), _Digests()
-    with read_journal(orders.journal, orders.campaign) as journal:
+    with orders.read_journal() as journal:
         finder = Finder(source.layout, source.merger)
         for batch, entries in look_up(finder.batches(source.table), journal):
             numbers = _numbers(batch, walk.counts.rows, first, grouped=bool(orders.group_by))
@@ -157,9 +154,8 @@ def count_part(
                 units = [finding.unit for finding in batch.findings]
                 groups.add([source.layout.group_of(unit.values) for unit in units], numbers, batch.sizes, entries)
             walk.take(batch, entries)
-    keys = digests.items()
     looked = Looked(walk.counts, walk.sampled(source.layout, source.merger), source.table.warnings)
-    return looked, [keys[keys["low"] % np.uint64(buckets) == bucket] for bucket in range(buckets)], groups.items()
+    return looked, digests.items(), groups.items()
 
 
 def _opened(orders: Orders, portion: Portion, frame: pd.DataFrame | None, first: int) -> Source:
@@ -174,17 +170,21 @@ def _opened(orders: Orders, portion: Portion, frame: pd.DataFrame | None, first:
         ) from error
 
 
-def counts_of_part(found: tuple[Looked, list[Items], Items]) -> Looked:
+def counts_of_part(found: tuple[Looked, Items, Items]) -> Looked:
     """What was counted, without the keys."""
     return found[0]
 
 
-def keys_of_part(found: tuple[Looked, list[Items], Items], bucket: int) -> Items:
+def keys_of_part(found: tuple[Looked, Items, Items], bucket: int, buckets: int) -> Items:
     """A bucket's share of a part's keys."""
-    return found[1][bucket]
+    import numpy as np
+
+    keys = found[1]
+    share: Items = keys[keys["low"] % np.uint64(buckets) == bucket]
+    return share
 
 
-def groups_of_part(found: tuple[Looked, list[Items], Items]) -> Items:
+def groups_of_part(found: tuple[Looked, Items, Items]) -> Items:
     """A part's groups."""
     return found[2]
 
@@ -202,7 +202,7 @@ def find_repeats(parts: Sequence[Items]) -> Items:
     firsts = np.maximum.accumulate(np.where(again, 0, np.arange(len(items))))[again]
     found = np.empty(int(again.sum()), dtype=_AGAIN)
     found["part"], found["first_part"], found["first"] = owners[again], owners[firsts], items["row"][firsts]
-    for name in ("row", "size", "state"):
+    for name, _ in _ITEM:
         found[name] = items[name][again]
     return found
 
@@ -220,8 +220,7 @@ class _Digests:
         import numpy as np
 
         places = [place for place, key in enumerate(keys) if key is not None]
-        texts = [key.encode("utf-8", "surrogatepass") for key in keys if key is not None]
-        digests = np.frombuffer(b"".join(hashlib.blake2b(text, digest_size=16).digest() for text in texts), dtype="<u8")
+        digests = np.frombuffer(b"".join(key_digest(key) for key in keys if key is not None), dtype="<u8")
         items = np.empty(len(places), dtype=_ITEM)
         items["high"], items["low"] = digests[::2], digests[1::2]
         items["row"] = [rows[place] for place in places]
@@ -275,9 +274,10 @@ def _summed(
 ) -> tuple[tuple[Part, ...], Counts]:
     """The parts, each with what it must know of the others, and the whole table's counts."""
     starts = [0, *accumulate(item.counts.rows for item in looked)]
-    elsewhere: list[dict[int, int]] = [{} for _ in cut]
-    for number, row, first_part, first, size, state in again.tolist():
-        elsewhere[number][starts[number] + row] = starts[first_part] + first
+    elsewhere: list[dict[int, tuple[int, bytes]]] = [{} for _ in cut]
+    for high, low, row, size, state, number, first_part, first in again.tolist():
+        digest = high.to_bytes(8, "little") + low.to_bytes(8, "little")
+        elsewhere[number][starts[number] + row] = starts[first_part] + first, digest
         looked[number].counts.count(_STATES[state], size, resend=resend, by=-1)
     parts = tuple(
         Part(

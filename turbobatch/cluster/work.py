@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.orders import opened
@@ -16,12 +16,14 @@ from turbobatch.engine import Control, Engine
 from turbobatch.errors import JournalError, TurboBatchError
 from turbobatch.events import Known, Retrying, Settled, Waiting
 from turbobatch.feed import Feed, Preparation
-from turbobatch.journal import open_journal, open_pacer
+from turbobatch.journal import open_pacer
 from turbobatch.policy import Status, StopReason
 from turbobatch.rates import JITTER
 from turbobatch.suppression import Suppressed, load_suppressed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from turbobatch.client import TurboClient
@@ -45,31 +47,64 @@ class Ended:
     Attributes:
         rows: by status, as far as the part was gone through.
         known: how many of them were settled before.
+        trouble: the rows in trouble that weren't told of in a beat, as `Report.told` has them.
         fault: what broke it, in one line.
         is_journal: whether that was the journal; a lease that was lost, say: another try may do better.
+        is_gone: whether this was another try, of a part that is sent by one worker or by none.
     """
 
     rows: dict[Status, int]
     known: int
+    trouble: Sequence[list[Any]] = ()
     stop_reason: StopReason | None = None
     stop_message: str = ""
     fault: str = ""
     is_journal: bool = False
+    is_gone: bool = False
 
 
-def send_part(sending: Sending, part: Part, frame: pd.DataFrame | None) -> Ended:
+def send_part(sending: Sending, part: Part, frame: pd.DataFrame | None = None) -> Ended:
     """Send a part: what Dask runs, also again after a worker's death; the journal's claims decide what is posted."""
     report, control = Report(part.number), Control()
     with _at_a_time, line(sending.orders.run, control, report.told):
         try:
+            if _is_begun(sending.orders.run, part.number):
+                if not is_repeatable(sending, part):
+                    return report.ended(stop_reason=StopReason.USER, is_gone=True)
+                sending = once_more(sending)
             with ExitStack() as held:
-                source = sending.orders.source(opened(part.portion, frame, part.first))
+                source = sending.orders.source(opened(part.portion, frame, part.first, part.rows))
                 engine = _engine(sending, part, source, control, held)
                 engine.listen(report.hear)
                 engine.run()
         except TurboBatchError as error:
             return report.ended(fault=str(error), is_journal=isinstance(error, JournalError))
     return report.ended(stop_reason=engine.stop_reason, stop_message=engine.stop_message)
+
+
+def is_repeatable(sending: Sending, part: Part) -> bool:
+    """Whether a part may be sent on by another worker in the same run.
+
+    Not where emails are told apart by their content: an attachment may have changed since, and the next run's plan
+    would say so. Nor where only so many may be posted: how many have been, the worker that is gone knew.
+    """
+    return bool(sending.orders.key) and part.limit is None
+
+
+def once_more(sending: Sending) -> Sending:
+    """The same for another try: what this very run has left in doubt, nobody has agreed to post again."""
+    return replace(sending, orders=replace(sending.orders, resend=False))
+
+
+def _is_begun(run: str, part: int) -> bool:
+    """Whether another try of this part has begun, also one that Dask makes by itself; this one has from now on."""
+    from distributed import Event, get_client
+
+    begun = Event(f"turbobatch-{run}-{part}", client=get_client())
+    if begun.is_set():
+        return True
+    begun.set()
+    return False
 
 
 def _engine(sending: Sending, part: Part, source: Source, control: Control, held: ExitStack) -> Engine:
@@ -82,7 +117,7 @@ def _engine(sending: Sending, part: Part, source: Source, control: Control, held
         api=client.api,
         suppressed=_suppressed(sending, client) or None,
     )
-    journal = open_journal(orders.journal, orders.campaign)
+    journal = orders.open_journal()
     held.callback(journal.close)
     feed = Feed(
         table=source.table,
@@ -114,6 +149,8 @@ def _suppressed(sending: Sending, client: TurboClient) -> Suppressed:
     run = sending.orders.run
     if run not in _lists:
         _lists.clear()
+        for version in sending.listed:
+            version.same_elsewhere().check()
         _lists[run] = load_suppressed(sending.suppress, client)
     return _lists[run]
 
@@ -160,9 +197,9 @@ class Report:
             }
 
     def ended(self, **said: Any) -> Ended:
-        """The counts at the end, and why it came."""
+        """What there is at the end, and why it came."""
         with self._lock:
-            return Ended(rows=dict(self._rows), known=self._known, **said)
+            return Ended(rows=dict(self._rows), known=self._known, trouble=self._trouble, **said)
 
     def _note(self, trouble: list[Any]) -> None:
         if len(self._trouble) < _TOLD:

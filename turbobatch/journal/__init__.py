@@ -4,7 +4,7 @@ An intent counts as in doubt from the moment it is committed until its outcome i
 whatever the journal says is the truth.
 """
 
-from turbobatch.journal.opening import is_there, open_journal, open_pacer, read_journal
+from turbobatch.journal.opening import is_there, open_journal, open_pacer, read_journal, warning_of
 from turbobatch.journal.place import JournalUrl, Place, journal_place
 from turbobatch.journal.protocol import Entry, Intent, Journal, Outcome
 from turbobatch.journal.sqlite import SqliteJournal
@@ -22,4 +22,5 @@ __all__ = [
     "open_journal",
     "open_pacer",
     "read_journal",
+    "warning_of",
 ]

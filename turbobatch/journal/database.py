@@ -81,6 +81,11 @@ def connect(url: JournalUrl) -> Connection:
     )
 
 
+def forgetful(connection: Connection) -> list[str]:
+    """The settings by which a server that crashes may forget what it has said is written."""
+    return [name for (name,) in connection.execute(sql("forgetful_settings"))]
+
+
 def version_of(connection: Connection) -> int | None:
     """The version of the tables; None where there are none."""
     if not _one(connection, "schema_exists"):

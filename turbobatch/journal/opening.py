@@ -75,6 +75,20 @@ def is_there(place: Place, campaign: str) -> bool:
     return True
 
 
+def warning_of(place: Place) -> str:
+    """What speaks against a journal there, if anything, where nothing keeps it from being used.
+
+    Raises:
+        CampaignError: it is in PostgreSQL, and psycopg isn't installed.
+        JournalError: it can't be reached.
+    """
+    if not isinstance(place, JournalUrl):
+        return ""
+    from turbobatch.journal import trust
+
+    return trust.warning_of(place)
+
+
 def open_pacer(journal: OpenJournal, limits: Sequence[Limit], *, jitter: float = 0.0) -> Pacing:
     """Open the rate of a run: one that all share who send the campaign, where the journal is in PostgreSQL.
 

@@ -129,6 +129,11 @@ class PostgresReader:
         self._connection = connection
 
     @property
+    def mark(self) -> str:
+        """What tells this journal from any other one, also of another database that the same URL leads to."""
+        return f"{self._rows('select_mark')[0][0]}/{self.campaign}"
+
+    @property
     def in_use(self) -> bool:
         """Whether another process has a lease: a run in progress."""
         return bool(self._rows("others")[0][0])

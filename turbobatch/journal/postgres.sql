@@ -1,6 +1,9 @@
 -- name: advisory_lock
 SELECT pg_advisory_xact_lock(hashtextextended('turbobatch journal ' || current_schema(), 0));
 
+-- name: forgetful_settings
+SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name;
+
 -- name: schema_exists
 SELECT to_regclass('turbobatch_schema') IS NOT NULL;
 
@@ -12,6 +15,9 @@ CREATE TABLE IF NOT EXISTS turbobatch_schema (version integer NOT NULL);
 
 -- name: insert_version
 INSERT INTO turbobatch_schema (version) VALUES (%(version)s);
+
+-- name: select_mark
+SELECT mark::text FROM turbobatch_mark;
 
 -- name: select_campaign
 SELECT id FROM turbobatch_campaign WHERE name = %(name)s;

@@ -168,4 +168,8 @@ BEGIN
         spread = mine.spread, spread_at = mine.spread_at
     WHERE r.campaign = of_campaign;
 END
-$$
+$$;
+
+-- What tells this database from another one of the same URL, as another machine may find it.
+CREATE TABLE turbobatch_mark (mark uuid NOT NULL DEFAULT gen_random_uuid());
+INSERT INTO turbobatch_mark DEFAULT VALUES;
