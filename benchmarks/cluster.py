@@ -46,7 +46,8 @@ many, by the one process with a file at the same latency. CPU: of those who send
 the same time. Command: seconds from its start to its end, with Dask's start, the look at the table and the report.
 Worst second: the most arrivals in any sliding second. Runs of each without a rate: {rounds}; the figures are those of
 the one in the middle, by rows/s. Simulated: rows/s by `benchmarks.simulation`, whose costs of a row and of a commit are
-those of the first two runs of one process alone with PostgreSQL: these two say little of it, the others do."""
+those of the first two runs of one process alone with PostgreSQL: these two say little of it, the others do. The load
+of the machine was {load:.1f} at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ def measure(scale: float, rounds: int) -> Section:
             disk=file_system(Path(name)),
             flush=flush * 1000,
             rounds=rounds,
+            load=os.getloadavg()[0],
         )
     costs = costs_of(found, flush)
     simulated = [simulate(setup_of(item.case, costs), emails=20_000).per_second for item in found]
