@@ -170,3 +170,10 @@ def signals() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def ledger() -> Iterator[Sandbox]:
+    """A sandbox that takes its time."""
+    with Sandbox(latency=0.1) as sandbox:
+        yield sandbox

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import signal
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from tests.database import Server
-from turbobatch.journal import journal_place, open_journal, read_journal
+from tests.several import CONCURRENCY, Several, ended
+from turbobatch.journal import journal_place, open_journal
 from turbobatch.policy import Status
-from turbobatch.sandbox import Sandbox
 from turbobatch.settlement import settle_by_hand
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from turbobatch.sandbox import Sandbox
 
     Letters = Callable[..., Path]
     from conftest import Command
@@ -26,60 +26,10 @@ if TYPE_CHECKING:
     from tests.conftest import Until
 
 ROWS = 60
-CONCURRENCY = 4
-LEASE = 2.0  # seconds
 
 
-class Cluster:
-    """A campaign, its journal's database, and the processes that send it."""
-
-    def __init__(self, turbobatch: Command, sandbox: Sandbox, url: str) -> None:
-        self.turbobatch = turbobatch
-        self.sandbox = sandbox
-        self.url = url
-        self._held = ExitStack()
-        self._started = 0
-        turbobatch.use(sandbox)
-        turbobatch.environment["TURBOBATCH_LEASE"] = str(LEASE)
-
-    def start(self, *more: str) -> subprocess.Popen[str]:
-        """One more process that sends it, with more options, which doesn't outlive the test."""
-        self._started += 1
-        options = ("--yes", "--concurrency", CONCURRENCY, "--journal", self.url, *more)
-        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options)
-        self._held.callback(process.communicate)
-        self._held.callback(process.kill)
-        return process
-
-    def close(self) -> None:
-        """End what is still there."""
-        self._held.close()
-
-    @property
-    def in_progress(self) -> bool:
-        """Whether some lease goes on."""
-        with read_journal(journal_place(self.url), "letters") as journal:
-            return journal.in_use
-
-    def counts(self) -> dict[str, int]:
-        """Emails by status."""
-        with read_journal(journal_place(self.url), "letters") as journal:
-            return {str(status): count for status, count in journal.counts().items()}
-
-    def ledger(self) -> list[str]:
-        """Whom the sandbox has an email to, once for each."""
-        return sorted(self.sandbox.inbox()["to"])
-
-    def check(self, rows: int, most_in_doubt: int) -> None:
-        """Nothing came twice; what isn't in doubt came, and what is may have."""
-        ledger = self.ledger()
-        assert len(set(ledger)) == len(ledger)
-        assert not self.in_progress
-        counts = self.counts()
-        doubts = counts.get("in_doubt", 0)
-        assert doubts <= most_in_doubt
-        assert counts.get("sent", 0) == rows - doubts
-        assert rows - doubts <= len(ledger) <= rows
+class Cluster(Several):
+    """A campaign that its commands send without a cluster's help."""
 
     def settle(self) -> None:
         """What the sandbox never got is sent again, what it got is not."""
@@ -91,23 +41,10 @@ class Cluster:
 
 
 @pytest.fixture
-def ledger() -> Iterator[Sandbox]:
-    """A sandbox that takes its time."""
-    with Sandbox(latency=0.1) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
 def cluster(turbobatch: Command, ledger: Sandbox, database: str) -> Iterator[Cluster]:
     made = Cluster(turbobatch, ledger, database)
     yield made
     made.close()
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """The exit code and what it said."""
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out + err
 
 
 def test_two_at_once_send_each_email_once(cluster: Cluster, letters: Letters) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 import turbobatch as tb
 from tests.dask_cluster import DaskCluster
 from tests.database import Server
-from turbobatch.journal import journal_place, read_journal
+from tests.several import CONCURRENCY, LEASE, Several, ended
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 ROWS = 120
 STOPPED_EARLY = 3  # the exit code
-CONCURRENCY = 4
-LEASE = 2.0  # seconds
 CREDENTIALS = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
 CAMPAIGN = """
 name = "letters"
@@ -44,17 +42,11 @@ text = "letter.txt"
 """
 
 
-class Campaign:
-    """A campaign whose table is a folder of parts, its journal's database, and the commands that send it."""
+class Campaign(Several):
+    """A campaign whose table is a folder of parts, and which a cluster sends."""
 
     def __init__(self, turbobatch: Command, sandbox: Sandbox, url: str, parts: int = 6) -> None:
-        self.turbobatch = turbobatch
-        self.sandbox = sandbox
-        self.url = url
-        self._held = ExitStack()
-        self._started = 0
-        turbobatch.use(sandbox)
-        turbobatch.environment["TURBOBATCH_LEASE"] = str(LEASE)
+        super().__init__(turbobatch, sandbox, url)
         folder = turbobatch.folder / "letters"
         (folder / "people").mkdir(parents=True)
         (folder / "campaign.toml").write_text(CAMPAIGN, "utf-8")
@@ -64,53 +56,13 @@ class Campaign:
             people = "".join(f"{row:03},Person {row},p{row}@example.org\n" for row in rows)
             (folder / "people" / f"part.{part}.csv").write_text(f"id,name,email\n{people}", "utf-8")
 
-    def start(self, on: str, *, alone: bool = False) -> subprocess.Popen[str]:
-        """One more command that sends it, which doesn't outlive the test."""
-        self._started += 1
-        options = ("--yes", "--concurrency", CONCURRENCY, "--journal", self.url, "--on", on)
-        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options, alone=alone)
-        self._held.callback(process.communicate)
-        self._held.callback(process.kill)
-        return process
+    def send_on(self, on: str, *, alone: bool = False) -> subprocess.Popen[str]:
+        """One more command that has a cluster send it."""
+        return self.start("--on", on, alone=alone)
 
-    def close(self) -> None:
-        """End what is still there."""
-        self._held.close()
-
-    @property
-    def in_progress(self) -> bool:
-        """Whether some lease goes on."""
-        with read_journal(journal_place(self.url), "letters") as journal:
-            return journal.in_use
-
-    def counts(self) -> dict[str, int]:
-        """Emails by status."""
-        with read_journal(journal_place(self.url), "letters") as journal:
-            return {str(status): count for status, count in journal.counts().items()}
-
-    def check(self, most_in_doubt: int) -> None:
-        """Nothing came twice; what isn't in doubt came, and what is may have."""
-        ledger = sorted(self.sandbox.inbox()["to"])
-        assert len(set(ledger)) == len(ledger)
-        assert not self.in_progress
-        counts = self.counts()
-        doubts = counts.get("in_doubt", 0)
-        assert doubts <= most_in_doubt
-        assert counts.get("sent", 0) == ROWS - doubts
-        assert ROWS - doubts <= len(ledger) <= ROWS
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """The exit code and what it said."""
-    out, err = process.communicate(timeout=60)
-    return process.returncode, out + err
-
-
-@pytest.fixture
-def ledger() -> Iterator[Sandbox]:
-    """A sandbox that takes its time."""
-    with Sandbox(latency=0.1) as sandbox:
-        yield sandbox
+    def check_all(self, most_in_doubt: int) -> None:
+        """See `check`."""
+        self.check(ROWS, most_in_doubt)
 
 
 @pytest.fixture
@@ -156,7 +108,7 @@ def dask(shared: DaskCluster) -> DaskCluster:
 @pytest.mark.unmeasured
 def test_all_workers_are_killed(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
     """The one that comes in their place sends the rest of their parts; what they had in flight is in doubt."""
-    command = campaign.start(dask.address)
+    command = campaign.send_on(dask.address)
     until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
     for pid in dask.pids().values():
         os.kill(pid, signal.SIGKILL)
@@ -164,18 +116,18 @@ def test_all_workers_are_killed(campaign: Campaign, dask: DaskCluster, until: Un
     assert code in (0, 1), said
     dask.ready(1)
     until(lambda: not campaign.in_progress)
-    campaign.check(2 * CONCURRENCY)
+    campaign.check_all(2 * CONCURRENCY)
 
 
 @pytest.mark.unmeasured
 def test_a_worker_retires(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
     """It waits for its POSTs and leaves the rest of its part to the other; nothing is in doubt."""
-    command = campaign.start(dask.address)
+    command = campaign.send_on(dask.address)
     until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
     dask.client.retire_workers(list(dask.pids())[:1])
     code, said = ended(command)
     assert code == 0, said
-    campaign.check(0)
+    campaign.check_all(0)
 
 
 def test_the_scheduler_is_killed(
@@ -185,7 +137,7 @@ def test_the_scheduler_is_killed(
     doomed = cluster_of(tmp_path_factory.mktemp("doomed"))
     try:
         worker = doomed.add()
-        command = slow.start(doomed.ready(1).address)
+        command = slow.send_on(doomed.ready(1).address)
         until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
         doomed.scheduler.kill()
         code, said = ended(command)
@@ -198,9 +150,9 @@ def test_the_scheduler_is_killed(
         until(lambda: not slow.in_progress)
         before = slow.sandbox.requests_seen()
         assert before < ROWS // 2  # the one worker had a part of that many
-        code, said = ended(slow.start(dask.address))
+        code, said = ended(slow.send_on(dask.address))
         assert code in (0, 1), said
-        slow.check(CONCURRENCY)
+        slow.check_all(CONCURRENCY)
     finally:
         doomed.close()
 
@@ -208,21 +160,21 @@ def test_the_scheduler_is_killed(
 @pytest.mark.unmeasured
 def test_the_command_is_killed(slow: Campaign, dask: DaskCluster, until: Until) -> None:
     """The workers stop by themselves, with nothing in doubt, and the same command goes on."""
-    command = slow.start(dask.address)
+    command = slow.send_on(dask.address)
     until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
     command.kill()
     until(lambda: not slow.in_progress)
     assert ROWS // 10 < slow.sandbox.requests_seen() < ROWS
     assert slow.counts() == {"sent": slow.sandbox.requests_seen()}
-    code, said = ended(slow.start(dask.address))
+    code, said = ended(slow.send_on(dask.address))
     assert code == 0, said
-    slow.check(0)
+    slow.check_all(0)
 
 
 @pytest.mark.unmeasured
 def test_ctrl_c(turbobatch: Command, slow: Campaign, dask: DaskCluster, until: Until) -> None:
     """All workers stop claiming, wait for what they have in flight and leave no doubts; the report says so."""
-    command = slow.start(dask.address)
+    command = slow.send_on(dask.address)
     until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
     command.send_signal(signal.SIGINT)
     code, said = ended(command)
@@ -235,9 +187,9 @@ def test_ctrl_c(turbobatch: Command, slow: Campaign, dask: DaskCluster, until: U
     report = tb.read_report(turbobatch.folder / "report1.csv")
     assert Counter(report["send_status"]) == {"sent": sent, "pending": ROWS - sent}
     assert report["id"].tolist() == [f"{row:03}" for row in range(ROWS)]
-    code, said = ended(slow.start(dask.address))
+    code, said = ended(slow.send_on(dask.address))
     assert code == 0, said
-    slow.check(0)
+    slow.check_all(0)
 
 
 def has_processes(group: int) -> bool:
@@ -251,7 +203,7 @@ def has_processes(group: int) -> bool:
 
 def test_ctrl_c_in_a_terminal(slow: Campaign, until: Until) -> None:
     """Which strikes the workers of `local:2` too: they are told what it means, and end with the command."""
-    command = slow.start("local:2", alone=True)
+    command = slow.send_on("local:2", alone=True)
     until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
     os.killpg(command.pid, signal.SIGINT)
     code, said = ended(command)
@@ -267,7 +219,7 @@ def test_ctrl_c_in_a_terminal(slow: Campaign, until: Until) -> None:
 def test_a_second_ctrl_c(turbobatch: Command, database: str, dask: DaskCluster, until: Until) -> None:
     """The command leaves at once, the workers as soon as their POSTs have ended."""
     with Sandbox(latency=3) as sandbox, closing(Campaign(turbobatch, sandbox, database)) as campaign:
-        command = campaign.start(dask.address)
+        command = campaign.send_on(dask.address)
         until(sandbox.requests_seen)
         command.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -289,7 +241,7 @@ def test_a_worker_is_stopped_past_its_lease(
     try:
         sleeper = dask.add()
         dask.add()
-        command = campaign.start(dask.ready(2).address)
+        command = campaign.send_on(dask.ready(2).address)
         until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
         sleeper.send_signal(signal.SIGSTOP)
         code, said = ended(command)
@@ -300,7 +252,7 @@ def test_a_worker_is_stopped_past_its_lease(
         sleeper.wait(60)
         assert campaign.counts() == before
         assert campaign.sandbox.requests_seen() - seen <= CONCURRENCY  # intents were committed before it was stopped
-        campaign.check(CONCURRENCY)
+        campaign.check_all(CONCURRENCY)
     finally:
         dask.close()
 
@@ -322,14 +274,14 @@ def test_the_database_is_killed(
     campaign = Campaign(turbobatch, ledger, server.url)
     dask.set("TURBOBATCH_LEASE", 60 if comes_back else LEASE)
     try:
-        command = campaign.start(dask.address)
+        command = campaign.send_on(dask.address)
         until(lambda: ledger.requests_seen() > ROWS // 4)
         server.kill()
         if comes_back:
             server.start()
             code, said = ended(command)
             assert code == 0, said
-            campaign.check(0)
+            campaign.check_all(0)
             return
         code, said = ended(command)
         assert code == STOPPED_EARLY, said
@@ -338,9 +290,9 @@ def test_the_database_is_killed(
         assert ROWS // 4 < ledger.requests_seen() < ROWS
         server.start()
         until(lambda: not campaign.in_progress)
-        code, said = ended(campaign.start(dask.address))
+        code, said = ended(campaign.send_on(dask.address))
         assert code in (0, 1), said
-        campaign.check(2 * CONCURRENCY)
+        campaign.check_all(2 * CONCURRENCY)
     finally:
         campaign.close()
         dask.set("TURBOBATCH_LEASE", LEASE)

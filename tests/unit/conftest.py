@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from turbobatch.journal import SqliteJournal
+from turbobatch.journal import JournalUrl, SqliteJournal, journal_place, open_journal
+from turbobatch.journal.postgres import PostgresJournal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -32,3 +33,27 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(os, "fsync", noting)
     return inodes
+
+
+@pytest.fixture
+def url(database: str) -> JournalUrl:
+    """A database without a journal."""
+    place = journal_place(database)
+    assert isinstance(place, JournalUrl)
+    return place
+
+
+@pytest.fixture
+def opened(url: JournalUrl) -> Iterator[Callable[[], PostgresJournal]]:
+    """Open the journal of "receipts" there as another process would, as often as you like."""
+    held: list[PostgresJournal] = []
+
+    def make() -> PostgresJournal:
+        journal = open_journal(url, "receipts")
+        assert isinstance(journal, PostgresJournal)
+        held.append(journal)
+        return journal
+
+    yield make
+    for item in held:
+        item.close()

@@ -18,34 +18,11 @@ from turbobatch.policy import Status
 from turbobatch.settlement import doubts_to_settle, settle_by_hand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 NAME = "receipts"
 PASSWORD = "pa55Wx9Jd%2F"
-
-
-@pytest.fixture
-def url(database: str) -> JournalUrl:
-    place = journal_place(database)
-    assert isinstance(place, JournalUrl)
-    return place
-
-
-@pytest.fixture
-def opened(url: JournalUrl) -> Iterator[Callable[[], PostgresJournal]]:
-    """Open the journal as another process would, as often as you like."""
-    held: list[PostgresJournal] = []
-
-    def make() -> PostgresJournal:
-        journal = open_journal(url, NAME)
-        assert isinstance(journal, PostgresJournal)
-        held.append(journal)
-        return journal
-
-    yield make
-    for item in held:
-        item.close()
 
 
 def intent(key: str, *, resend: bool = False, time: float = 100.0) -> Intent:

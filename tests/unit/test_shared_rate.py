@@ -39,29 +39,6 @@ MS = SECOND // 1000
 START = 1_795_000_000 * SECOND  # of the simulated server's clock
 
 
-@pytest.fixture
-def url(database: str) -> JournalUrl:
-    place = journal_place(database)
-    assert isinstance(place, JournalUrl)
-    return place
-
-
-@pytest.fixture
-def opened(url: JournalUrl) -> Iterator[Callable[[], PostgresJournal]]:
-    """Open the journal as another process would, as often as you like."""
-    held: list[PostgresJournal] = []
-
-    def make() -> PostgresJournal:
-        journal = open_journal(url, NAME)
-        assert isinstance(journal, PostgresJournal)
-        held.append(journal)
-        return journal
-
-    yield make
-    for item in held:
-        item.close()
-
-
 def ask(url: JournalUrl, statement: str) -> list[tuple[Any, ...]]:
     """Run a statement as somebody else."""
     with psycopg.connect(url.conninfo, autocommit=True) as connection:
