@@ -300,6 +300,8 @@ class Dispatch:
                 StopReason.CLUSTER,
                 f"{why}; without a key column only the next run, which compares first, sends the rest of its part",
             )
+        else:
+            log.error("%s; the rest of its part waits for another run: only so many emails may be posted", why)
 
     def _named(self, errand: _Errand) -> str:
         return f"part {errand.part.number} (rows from {errand.part.first} on)"
