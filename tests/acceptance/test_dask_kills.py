@@ -64,11 +64,11 @@ class Campaign:
             people = "".join(f"{row:03},Person {row},p{row}@example.org\n" for row in rows)
             (folder / "people" / f"part.{part}.csv").write_text(f"id,name,email\n{people}", "utf-8")
 
-    def start(self, on: str, *, alone: bool = False) -> subprocess.Popen[str]:
+    def start(self, on: str, *, form: str = ".csv", alone: bool = False) -> subprocess.Popen[str]:
         """One more command that sends it, which doesn't outlive the test."""
         self._started += 1
         options = ("--yes", "--concurrency", CONCURRENCY, "--journal", self.url, "--on", on)
-        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options, alone=alone)
+        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}{form}", *options, alone=alone)
         self._held.callback(process.communicate)
         self._held.callback(process.kill)
         return process
@@ -238,6 +238,27 @@ def test_ctrl_c(turbobatch: Command, slow: Campaign, dask: DaskCluster, until: U
     code, said = ended(slow.start(dask.address))
     assert code == 0, said
     slow.check(0)
+
+
+def test_ctrl_c_where_all_workers_are_gone(
+    turbobatch: Command, slow: Campaign, until: Until, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Nobody is waited for: the command writes the report that workers were to write, and ends."""
+    with closing(cluster_of(tmp_path_factory.mktemp("deserted"))) as dask:
+        worker = dask.add()
+        command = slow.start(dask.ready(1).address, form="/")
+        until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
+        worker.kill()
+        dask.ready(0)
+        command.send_signal(signal.SIGINT)
+        code, said = ended(command)
+    assert code == STOPPED_EARLY, said
+    assert "the workers are gone: the report is written here" in said
+    assert "error: stopped by the user: the rest is pending" in said
+    report = tb.read_report(turbobatch.folder / "report1")
+    counts = slow.counts()
+    assert 0 < counts["in_doubt"] <= CONCURRENCY
+    assert Counter(report["send_status"]) == {**counts, "pending": ROWS - sum(counts.values())}
 
 
 def has_processes(group: int) -> bool:

@@ -134,6 +134,17 @@ def test_a_part_that_takes_its_workers_down_is_not_given_out_for_ever(*, same: b
     assert str(made._fault).startswith("part 2 (rows from 20 on) has lost ")
 
 
+def test_a_part_that_gets_on_may_lose_any_number_of_workers() -> None:
+    """Each of them has done some of it."""
+    made, errand = dispatching([]), _Errand(part(2))
+    for number in range(1, 21):
+        errand.worker = uuid.uuid4().hex
+        errand.moved({Status.SENT: number}, 0)
+        made._lose(errand)
+        assert made._waits.popleft() is errand
+    assert made._fault is None
+
+
 class Line:
     """What a worker looks at, and the worker's own state, as Dask shows it."""
 

@@ -192,7 +192,7 @@ class Dispatch:
             if worker in self.able or worker in self._unable:
                 continue
             try:
-                check_workers(self.dask, self.sending.orders, self.sending.account, [worker])
+                check_workers(self.dask, self.sending.orders, self.sending.account, [worker], ANSWER)
                 self.able.add(worker)
             except CampaignError as error:
                 self._unable.add(worker)
@@ -256,6 +256,7 @@ class Dispatch:
                 ended = future.result(timeout=ANSWER)
             except Exception:  # noqa: BLE001 - its worker is gone with it, or doesn't answer; another try finds out
                 future.cancel()
+                self.able.discard(errand.worker)  # if it is still there, it is asked before it is given anything more
                 self._lose(errand)
                 return
             self._take(errand, ended)

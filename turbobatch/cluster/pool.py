@@ -118,20 +118,27 @@ def _may_be_shown(link: str) -> bool:
 
 
 def check_workers(
-    dask: Client, orders: Orders, account: Account | None = None, workers: Sequence[str] | None = None
+    dask: Client,
+    orders: Orders,
+    account: Account | None = None,
+    workers: Sequence[str] | None = None,
+    patience: float | None = None,
 ) -> set[str]:
     """Ask each worker, or these, whether it can do its part; with an account, whether it can send. Gives them.
+
+    `patience`: seconds that each may take for an answer.
 
     Raises:
         CampaignError: there is none, or one can't, or doesn't answer; it says which, and why.
     """
-    versions = _asked(dask, workers, version)
+    patience = _HANGS if patience is None else patience
+    versions = _asked(dask, workers, patience, version)
     if not versions:
         raise CampaignError("the cluster has no workers: start one, such as with dask worker tcp://HOST:8786")
     for worker, found in versions.items():
         if found != __version__:
             raise CampaignError(f"worker {worker} has turbobatch {found}, and this is {__version__}: install the same")
-    _asked(dask, workers, try_out, orders, account)
+    _asked(dask, workers, patience, try_out, orders, account)
     return set(versions)
 
 
@@ -193,17 +200,17 @@ def in_one_line(doing: str) -> Iterator[None]:
 
 
 def _asked(
-    dask: Client, workers: Sequence[str] | None, question: Callable[..., Any], *given: object
+    dask: Client, workers: Sequence[str] | None, patience: float, question: Callable[..., Any], *given: object
 ) -> Mapping[str, Any]:
     answers: dict[str, Any] = {}
     with in_one_line("its workers were asked what they have"):
         for worker in addresses_of(dask) if workers is None else workers:
             # Each by itself, so that one that doesn't answer is known.
             try:
-                answers |= dask.run(question, *given, workers=[worker], on_error="return", callback_timeout=_HANGS)
+                answers |= dask.run(question, *given, workers=[worker], on_error="return", callback_timeout=patience)
             except TimeoutError:
                 answers[worker] = CampaignError(
-                    f"it hasn't answered for {_HANGS:.0f} seconds: end it, and start another"
+                    f"it hasn't answered for {patience:.0f} seconds: end it, and start another"
                 )
     for worker, said in answers.items():
         if isinstance(said, Exception):
