@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.xdist_group("cluster_tries"), pytest.mark.unmeasured]
 PATIENCE = 60.0  # seconds
 ROWS = 120  # fewer than a part has at least: one part
 LIMIT = 100
+FEW = 40
 PARTS = 4  # of a Dask DataFrame
 CONCURRENCY = 4
 LEASE = "2"  # seconds
@@ -57,12 +58,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 
 
 @pytest.fixture
-def dask(shared: DaskCluster) -> DaskCluster:
-    """The same with one worker that is well."""
+def dask(shared: DaskCluster) -> Iterator[DaskCluster]:
+    """The same with one worker."""
+    shared.ready(0).add()
+    yield shared.ready(1)
     for worker in shared.workers:
         kill(worker)
-    shared.ready(0).add()
-    return shared.ready(1)
 
 
 def kill(worker: subprocess.Popen[bytes]) -> None:
@@ -221,12 +222,12 @@ def test_a_worker_is_lost_with_what_it_has_done(
         return fetch(future, *given, **named)
 
     monkeypatch.setattr(Future, "result", lost)
-    run = world.start(world.campaign(), people())
-    until(lambda: world.sandbox.requests_seen() == ROWS)
+    run = world.start(world.campaign(), people(FEW))
+    until(lambda: world.sandbox.requests_seen() == FEW)
     world.dask.add()
     assert ended(run) is RunState.FINISHED
-    assert run.progress.rows == {Status.SENT: ROWS}
-    assert world.sandbox.requests_seen() == ROWS
+    assert run.progress.rows == {Status.SENT: FEW}
+    assert world.sandbox.requests_seen() == FEW
 
 
 def test_a_scheduler_that_hangs(
@@ -257,7 +258,7 @@ def test_a_worker_that_comes_late_and_can_not_send(
 ) -> None:
     """It is told of once, and the run goes on without it."""
     (first,) = world.dask.pids()
-    run = world.start(world.campaign(), people(ROWS))
+    run = world.start(world.campaign(), people(FEW))
     until(world.sandbox.requests_seen)
     run.pause()  # a worker takes its time to come
     world.dask.add(TURBOSMTP_CONSUMER_KEY="", TURBOSMTP_CONSUMER_SECRET="")
@@ -265,7 +266,7 @@ def test_a_worker_that_comes_late_and_can_not_send(
     until(lambda: late in caplog.text)
     run.resume()
     assert ended(run) is RunState.FINISHED
-    assert run.progress.rows == {Status.SENT: ROWS}
+    assert run.progress.rows == {Status.SENT: FEW}
     (told,) = [record.getMessage() for record in caplog.records if late in record.getMessage()]
     assert "no credentials" in told
     assert told.endswith("; the run goes on without it")
