@@ -188,6 +188,8 @@ class Dispatch:
     def _able_ones(self) -> list[str]:
         """The workers that there are and that can take part; who has come since is asked."""
         workers = addresses_of(self.dask)
+        for known in (self.able, self._unable):
+            known.intersection_update(workers)  # what comes back under an old address may be another
         for worker in workers:
             if worker in self.able or worker in self._unable:
                 continue
@@ -197,6 +199,7 @@ class Dispatch:
             except CampaignError as error:
                 self._unable.add(worker)
                 log.error("%s; the run goes on without it", error)
+                break  # it may have taken its time, and the others are to hear from us first
         return [worker for worker in workers if worker in self.able]
 
     def _is_cut_off(self) -> None:
