@@ -18,7 +18,9 @@ import pytest
 import turbobatch as tb
 from tests.dask_cluster import DaskCluster
 from tests.database import drop_schema, with_schema
+from turbobatch.cluster.orders import shared_journal
 from turbobatch.journal import journal_place, read_journal
+from turbobatch.journal.trust import mark_of
 from turbobatch.policy import Status, StopReason
 from turbobatch.run import RunState
 from turbobatch.sandbox import Sandbox
@@ -191,7 +193,7 @@ def test_a_partition_that_is_computed_otherwise_stops_the_run(
     changed = tmp_path / "changed"
     # Workers don't know this module, but what is defined in here travels.
     computed = delayed(lambda part, other: other if changed.exists() else part, pure=False)
-    frames = [computed(part, part[::-1] if how == "order" else part[1:]) for part in parts]
+    frames = [computed(part, part[::-1] if how == "order" else part[:-1]) for part in parts]
     table = dd.from_delayed(frames, meta=rows[:0], verify_meta=False)
     run = world.start(world.campaign(), table)
     until(world.sandbox.requests_seen)
@@ -278,7 +280,7 @@ def test_a_worker_that_has_another_journal(world: World, postgres: str, monkeypa
     world.dask.ready(0)
     (here, own), (there, other) = with_schema(postgres), with_schema(postgres)
     for url in (here, there):
-        world.campaign(journal=url).plan(people())  # makes a journal
+        mark_of(shared_journal(journal_place(url)), "letters")  # makes it
     monkeypatch.setenv("PGOPTIONS", f"-csearch_path={own}")
     world.dask.add(PGOPTIONS=f"-csearch_path={other}")
     (worker,) = world.dask.ready(1).pids()
