@@ -44,7 +44,7 @@ CONCURRENCY = 4
 LEASE = "2"  # seconds
 ANSWER = 1.0  # seconds that a frozen process is waited for
 CREDENTIALS = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
-IMPATIENT = "from turbobatch.cluster import signals; signals.ANSWER = 0.5; signals._SILENCE = 2.0"
+IMPATIENT = "from turbobatch.cluster import signals; signals.ANSWER = 1.0; signals._SILENCE = 2.0"
 
 
 def people(rows: int = ROWS) -> pd.DataFrame:
@@ -214,7 +214,6 @@ def test_a_worker_is_lost_with_what_it_has_done(
     """It isn't waited for: another goes through its part, finds all of it sent, and says so."""
     from distributed import Future
 
-    monkeypatch.setattr(import_module("turbobatch.cluster.dispatch"), "ANSWER", ANSWER)
     ((address, pid),) = world.dask.pids().items()
     fetch = Future.result
 
@@ -223,9 +222,11 @@ def test_a_worker_is_lost_with_what_it_has_done(
             os.kill(pid, how)
         return fetch(future, *given, **named)
 
-    monkeypatch.setattr(Future, "result", lost)
-    run = world.start(world.campaign(), people(FEW))
-    until(lambda: world.sandbox.requests_seen() == FEW)
+    with monkeypatch.context() as patch:
+        patch.setattr(Future, "result", lost)
+        patch.setattr(import_module("turbobatch.cluster.dispatch"), "ANSWER", ANSWER)
+        run = world.start(world.campaign(), people(FEW))
+        until(lambda: run.progress.waiting == "workers")
     world.dask.add()
     assert ended(run) is RunState.FINISHED
     assert run.progress.rows == {Status.SENT: FEW}
@@ -236,14 +237,14 @@ def test_a_scheduler_that_hangs(
     database: str, until: Until, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run is stopped without it, and its workers, whom nobody can tell, stop by themselves."""
-    for name in ("signals", "pool", "dispatch"):
-        monkeypatch.setattr(import_module(f"turbobatch.cluster.{name}"), "ANSWER", ANSWER)
     dask = DaskCluster(tmp_path_factory.mktemp("hangs"), {**CREDENTIALS, "TURBOBATCH_LEASE": LEASE})
     dask.add()
     with closing(dask), closing(World(database, dask.ready(1))) as world:
         dask.client.run(exec, IMPATIENT)
         run = world.start(world.campaign(concurrency=1), people())  # which would take a while
-        until(lambda: world.sandbox.requests_seen() >= CONCURRENCY)
+        until(world.sandbox.requests_seen)
+        for name in ("signals", "pool", "dispatch"):
+            monkeypatch.setattr(import_module(f"turbobatch.cluster.{name}"), "ANSWER", ANSWER)
         dask.scheduler.send_signal(signal.SIGSTOP)
         try:
             run.stop()
