@@ -25,12 +25,13 @@ class DaskCluster:
 
     Args:
         folder: where they leave their files, and which is their home.
-        environment: of all processes, beside PATH and what coverage needs.
+        environment: of all processes, beside PATH, PYTHONPATH and what coverage needs.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
-        kept = {name: value for name, value in os.environ.items() if name.startswith(("COVERAGE_", "COV_CORE_"))}
+        wanted = ("COVERAGE_", "COV_CORE_", "PYTHONPATH")
+        kept = {name: value for name, value in os.environ.items() if name.startswith(wanted)}
         own = {"PATH": os.environ["PATH"], "HOME": str(folder), "DASK_TEMPORARY_DIRECTORY": str(folder)}
         self._environment = {**own, **kept, **environment}
         self._started: list[subprocess.Popen[bytes]] = []

@@ -30,11 +30,11 @@ class Several:
         turbobatch.use(sandbox)
         turbobatch.environment["TURBOBATCH_LEASE"] = str(LEASE)
 
-    def start(self, *more: str, alone: bool = False) -> subprocess.Popen[str]:
+    def start(self, *more: str, form: str = ".csv", alone: bool = False) -> subprocess.Popen[str]:
         """One more command that sends it, with more options."""
         self._started += 1
         options = ("--yes", "--concurrency", CONCURRENCY, "--journal", self.url, *more)
-        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}.csv", *options, alone=alone)
+        process = self.turbobatch.start("send", "letters", "-o", f"report{self._started}{form}", *options, alone=alone)
         self._held.callback(process.communicate)
         self._held.callback(process.kill)
         return process

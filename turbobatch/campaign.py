@@ -203,7 +203,8 @@ class Campaign(Clustered):
         """Send what isn't sent yet and return the table with its result columns. Running it again sends nothing twice.
 
         Args:
-            recipients: a DataFrame or the path of a table; else the campaign's own.
+            recipients: a DataFrame (pandas' or Dask's), or the path of a table or of a folder of its parts; else the
+                campaign's own.
             client: else one with the credentials in the environment.
             limit: emails to post at most.
             resend: post rows in doubt again; some of them may have been accepted and would arrive twice.
@@ -213,7 +214,8 @@ class Campaign(Clustered):
                 or "local:4" for so many processes here. The journal must be in PostgreSQL, the campaign's files at the
                 same place on every machine, and the credentials in each worker's environment. The results of a Dask
                 DataFrame are another one: what the journal says when it is computed (the database's password must be in
-                PGPASSWORD or ~/.pgpass there).
+                PGPASSWORD or ~/.pgpass there). Those of other tables come whole; where they are too large for that,
+                `start` the run, `wait` for it, and write the `report`.
 
         Raises:
             CampaignError: the table, a template or the cluster can't be used, or the emails look like ones that have

@@ -56,9 +56,9 @@ class Campaign(Several):
             people = "".join(f"{row:03},Person {row},p{row}@example.org\n" for row in rows)
             (folder / "people" / f"part.{part}.csv").write_text(f"id,name,email\n{people}", "utf-8")
 
-    def send_on(self, on: str, *, alone: bool = False) -> subprocess.Popen[str]:
+    def send_on(self, on: str, *, form: str = ".csv", alone: bool = False) -> subprocess.Popen[str]:
         """One more command that has a cluster send it."""
-        return self.start("--on", on, alone=alone)
+        return self.start("--on", on, form=form, alone=alone)
 
     def check_all(self, most_in_doubt: int) -> None:
         """See `check`."""
@@ -190,6 +190,27 @@ def test_ctrl_c(turbobatch: Command, slow: Campaign, dask: DaskCluster, until: U
     code, said = ended(slow.send_on(dask.address))
     assert code == 0, said
     slow.check_all(0)
+
+
+def test_ctrl_c_where_all_workers_are_gone(
+    turbobatch: Command, slow: Campaign, until: Until, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Nobody is waited for: the command writes the report that workers were to write, and ends."""
+    with closing(cluster_of(tmp_path_factory.mktemp("deserted"))) as dask:
+        worker = dask.add()
+        command = slow.send_on(dask.ready(1).address, form="/")
+        until(lambda: slow.sandbox.requests_seen() > ROWS // 10)
+        worker.kill()
+        dask.ready(0)
+        command.send_signal(signal.SIGINT)
+        code, said = ended(command)
+    assert code == STOPPED_EARLY, said
+    assert "the workers are gone: the report is written here" in said
+    assert "error: stopped by the user: the rest is pending" in said
+    report = tb.read_report(turbobatch.folder / "report1")
+    counts = slow.counts()
+    assert 0 < counts["in_doubt"] <= CONCURRENCY
+    assert Counter(report["send_status"]) == {**counts, "pending": ROWS - sum(counts.values())}
 
 
 def has_processes(group: int) -> bool:

@@ -143,6 +143,19 @@ def test_who_is_on_a_list_gets_nothing(database: str, sandbox: Sandbox, dask: Cl
     client.close()
 
 
+def test_a_list_that_has_changed_since_the_start(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -> None:
+    """Workers that read it at different times would disagree about who gets something: nobody does."""
+    gone = tmp_path / "gone.csv"
+    gone.write_text("email\np1@example.org\n", "utf-8")
+    made = campaign(database, recipients=people(), suppress=gone)
+    with closing(sandbox.client()) as client:
+        dispatch = made._dispatch(made.plan(on=dask), client, dask, resend=False, limit=None)
+        gone.write_text("email\np1@example.org\np2@example.org\n", "utf-8")
+        with closing(dispatch), pytest.raises(tb.CampaignError, match=r"gone\.csv was changed while it was in use"):
+            dispatch.run()
+    assert sandbox.requests_seen() == 0
+
+
 def test_workers_in_this_very_process(
     database: str, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

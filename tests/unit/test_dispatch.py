@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import uuid
 from collections import Counter
+from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,7 +37,7 @@ def part(number: int = 0) -> Part:
 
 def dispatching(events: list[RunEvent], *errands: _Errand) -> Dispatch:
     """A Dispatch whose errands are under way, without a cluster."""
-    sending: Any = SimpleNamespace(orders=SimpleNamespace(key=("id",)))
+    sending: Any = SimpleNamespace(orders=SimpleNamespace(key=("id",)), account=None)
     made = Dispatch(dask=cast("Any", None), sending=sending, parts=(), able=set(), emit=events.append)
     made._errands.update({str(errand.part.number): errand for errand in errands})
     return made
@@ -131,7 +132,42 @@ def test_a_part_that_takes_its_workers_down_is_not_given_out_for_ever(*, same: b
             break
         assert made._waits.popleft() is errand
     assert isinstance(made._fault, CampaignError)
-    assert str(made._fault).startswith("part 2 (rows from 20 on) has lost ")
+    assert str(made._fault).startswith("part 2 (rows from 20 on) was given out ")
+
+
+def test_a_part_that_gets_on_may_lose_any_number_of_workers() -> None:
+    """Each of them has done some of it."""
+    made, errand = dispatching([]), _Errand(part(2))
+    for number in range(1, 21):
+        errand.worker = uuid.uuid4().hex
+        errand.moved({Status.SENT: number}, 0)
+        made._lose(errand)
+        assert made._waits.popleft() is errand
+    assert made._fault is None
+
+
+def test_who_comes_is_asked_before_it_is_given_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, unless it was gone in between; no more than one a beat keeps the others waiting."""
+    dispatch = import_module("turbobatch.cluster.dispatch")
+    made = dispatching([])
+    asked: list[str] = []
+    there = ["tcp://a", "tcp://b", "tcp://c"]
+    unable = {"tcp://a", "tcp://b"}
+
+    def ask(_dask: object, _orders: object, _account: object, workers: Sequence[str], _patience: float) -> None:
+        asked.extend(workers)
+        if unable.intersection(workers):
+            raise CampaignError(f"worker {workers[0]} can't take part")
+
+    monkeypatch.setattr(dispatch, "addresses_of", lambda _dask: list(there))
+    monkeypatch.setattr(dispatch, "check_workers", ask)
+    assert [made._able_ones() for _ in range(4)] == [[], [], ["tcp://c"], ["tcp://c"]]
+    assert asked == ["tcp://a", "tcp://b", "tcp://c"]
+    there.remove("tcp://a")
+    assert made._able_ones() == ["tcp://c"]
+    there.append("tcp://a")
+    unable.clear()
+    assert made._able_ones() == ["tcp://c", "tcp://a"]
 
 
 class Line:

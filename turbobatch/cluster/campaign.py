@@ -39,10 +39,13 @@ class Clustered(Outcomes):
         """The cluster that `on` names; processes that are started for it here have the client's credentials.
 
         Raises:
-            CampaignError: the journal isn't in PostgreSQL, Dask isn't installed, or the cluster can't be reached.
+            CampaignError: the journal isn't in PostgreSQL, Dask isn't installed, the cluster can't be reached, or a
+                worker can't take part.
         """
         credentials = client.environment() if client is not None else {}
         with open_pool(on, credentials | shared_journal(self.journal_place).environment()) as dask:
+            if client is not None:  # now, and not after a long look at the table
+                check_workers(dask, self._orders(resend=False), Account.of(client))
             yield dask
 
     def report_by(self, dask: DaskClient, plan: Plan, path: str | Path, tick: Tick) -> Reported:

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from turbobatch.cluster.orders import Part, Sending
     from turbobatch.events import RunEvent, Workers
 
-_FAULTS = 3  # of the journal, and
-_LOSSES = 3  # workers that may be gone, while a part doesn't get on; it may be what ends them
+_ASKING = 5.0  # seconds that go to workers who have come, before those who send hear of us again
+_FAULTS = 3  # of the journal, while a part doesn't get on
+_LOSSES = 3  # workers that may be gone meanwhile: it may be what ends them
 _MOST_TRIES = 10  # of a part that doesn't get on, whatever ends them
 _NO_WORKERS = "workers"
 _AGAIN = "run the same command again to go on"
@@ -188,15 +189,21 @@ class Dispatch:
     def _able_ones(self) -> list[str]:
         """The workers that there are and that can take part; who has come since is asked."""
         workers = addresses_of(self.dask)
+        for known in (self.able, self._unable):
+            known.intersection_update(workers)  # what comes back under an old address may be another
+        until = time.monotonic() + _ASKING
         for worker in workers:
             if worker in self.able or worker in self._unable:
                 continue
+            if time.monotonic() > until:
+                break  # the others are to hear from us first
             try:
-                check_workers(self.dask, self.sending.orders, self.sending.account, [worker])
+                check_workers(self.dask, self.sending.orders, self.sending.account, [worker], ANSWER)
                 self.able.add(worker)
             except CampaignError as error:
                 self._unable.add(worker)
                 log.error("%s; the run goes on without it", error)
+                break  # it may have taken its time, and the others are to hear from us first
         return [worker for worker in workers if worker in self.able]
 
     def _is_cut_off(self) -> None:
@@ -256,6 +263,7 @@ class Dispatch:
                 ended = future.result(timeout=ANSWER)
             except Exception:  # noqa: BLE001 - its worker is gone with it, or doesn't answer; another try finds out
                 future.cancel()
+                self.able.discard(errand.worker)  # if it is still there, it is asked before it is given anything more
                 self._lose(errand)
                 return
             self._take(errand, ended)
@@ -288,7 +296,7 @@ class Dispatch:
         errand.has_ended_early()
         errand.lost.add(errand.worker)  # one that goes may be given it once more
         if len(errand.lost) > _LOSSES or errand.fruitless >= _MOST_TRIES:
-            self._break(CampaignError(f"{self._named(errand)} has lost {len(errand.lost)} workers; {_AGAIN}"))
+            self._break(CampaignError(f"{self._named(errand)} was given out {errand.tries} times; {_AGAIN}"))
         else:
             self._try_again(errand, f"worker {errand.worker} is gone")
 
@@ -300,6 +308,8 @@ class Dispatch:
                 StopReason.CLUSTER,
                 f"{why}; without a key column only the next run, which compares first, sends the rest of its part",
             )
+        else:
+            log.error("%s; the rest of its part waits for another run: only so many emails may be posted", why)
 
     def _named(self, errand: _Errand) -> str:
         return f"part {errand.part.number} (rows from {errand.part.first} on)"

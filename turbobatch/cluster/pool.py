@@ -118,20 +118,27 @@ def _may_be_shown(link: str) -> bool:
 
 
 def check_workers(
-    dask: Client, orders: Orders, account: Account | None = None, workers: Sequence[str] | None = None
+    dask: Client,
+    orders: Orders,
+    account: Account | None = None,
+    workers: Sequence[str] | None = None,
+    patience: float | None = None,
 ) -> set[str]:
     """Ask each worker, or these, whether it can do its part; with an account, whether it can send. Gives them.
+
+    `patience`: seconds that each may take for an answer.
 
     Raises:
         CampaignError: there is none, or one can't, or doesn't answer; it says which, and why.
     """
-    versions = _asked(dask, workers, version)
+    patience = _HANGS if patience is None else patience
+    versions = _asked(dask, workers, patience, version)
     if not versions:
         raise CampaignError("the cluster has no workers: start one, such as with dask worker tcp://HOST:8786")
     for worker, found in versions.items():
         if found != __version__:
             raise CampaignError(f"worker {worker} has turbobatch {found}, and this is {__version__}: install the same")
-    _asked(dask, workers, try_out, orders, account)
+    _asked(dask, workers, patience, try_out, orders, account)
     return set(versions)
 
 
@@ -182,33 +189,43 @@ def until_done(dask: Client, futures: Sequence[Future], tell: Callable[[Any], ob
 
 
 @contextmanager
-def in_one_line(doing: str) -> Iterator[None]:
-    """Raise a CampaignError of whatever else fails in a cluster, before anything is sent."""
+def in_one_line(doing: str, meaning: str = "") -> Iterator[None]:
+    """Raise a CampaignError of whatever else fails in a cluster; `meaning` says what that means."""
     try:
         yield
     except TurboBatchError:
         raise
     except Exception as error:
-        raise CampaignError(f"the cluster failed while {doing} ({_line(error)}); nothing was sent") from error
+        raise CampaignError(f"the cluster failed while {doing} ({_line(error)}){meaning}") from error
 
 
 def _asked(
-    dask: Client, workers: Sequence[str] | None, question: Callable[..., Any], *given: object
+    dask: Client, workers: Sequence[str] | None, patience: float, question: Callable[..., Any], *given: object
 ) -> Mapping[str, Any]:
     answers: dict[str, Any] = {}
     with in_one_line("its workers were asked what they have"):
-        for worker in addresses_of(dask) if workers is None else workers:
-            # Each by itself, so that one that doesn't answer is known.
-            try:
-                answers |= dask.run(question, *given, workers=[worker], on_error="return", callback_timeout=_HANGS)
-            except TimeoutError:
-                answers[worker] = CampaignError(
-                    f"it hasn't answered for {_HANGS:.0f} seconds: end it, and start another"
-                )
+        asked = addresses_of(dask) if workers is None else workers
+        try:
+            answers |= dask.run(question, *given, workers=asked, on_error="return", callback_timeout=patience)
+        except TimeoutError:
+            for worker in asked:  # each by itself, so that one that doesn't answer is known
+                answers |= _answer(dask, worker, patience, question, *given)
     for worker, said in answers.items():
         if isinstance(said, Exception):
             raise CampaignError(f"worker {worker} can't take part: {_line(said)}") from said
     return answers
+
+
+def _answer(
+    dask: Client, worker: str, patience: float, question: Callable[..., Any], *given: object
+) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = dask.run(
+            question, *given, workers=[worker], on_error="return", callback_timeout=patience
+        )
+    except TimeoutError:
+        return {worker: CampaignError(f"it hasn't answered for {patience:.0f} seconds: end it, and start another")}
+    return found
 
 
 def _line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.orders import opened, sent_along
-from turbobatch.cluster.pool import until_done
+from turbobatch.cluster.pool import in_one_line, until_done
 from turbobatch.errors import CampaignError
 from turbobatch.report.parts import report_folder, write_part
 from turbobatch.reported import Reported
@@ -34,7 +34,7 @@ def report_by(
         CampaignError: it can't be written, or a worker's files aren't found here, or no worker is left.
         JournalError: a worker can't read the journal.
     """
-    with report_folder(Path(path).absolute()) as folder:
+    with in_one_line("its workers wrote the report"), report_folder(Path(path).absolute()) as folder:
         futures = []
         for part in parts:
             portion, frame = sent_along(dask, part.portion)

@@ -87,7 +87,7 @@ def survey(
     about = source.table.about  # None where only counting tells
     wanted = _PARTS * workers if about is None else max(1, min(_PARTS * workers, about // _ROWS))
     cut = portions(source.table, wanted, whole_files=bool(orders.group_by))
-    with in_one_line("its workers looked at the table"):
+    with in_one_line("its workers looked at the table", "; nothing was sent"):
         looked, again = _look_at_all(dask, orders, cut, tick)
     parts, total = _summed(cut, looked, again, resend=orders.resend)
     elsewhere = elsewhere_of(journal, total)

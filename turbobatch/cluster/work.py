@@ -149,9 +149,11 @@ def _suppressed(sending: Sending, client: TurboClient) -> Suppressed:
     run = sending.orders.run
     if run not in _lists:
         _lists.clear()
-        for version in sending.listed:
-            version.same_elsewhere().check()
-        _lists[run] = load_suppressed(sending.suppress, client)
+        found = [version.same_elsewhere() for version in sending.listed]
+        loaded = load_suppressed(sending.suppress, client)
+        for version in found:
+            version.check()
+        _lists[run] = loaded
     return _lists[run]
 
 

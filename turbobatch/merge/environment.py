@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from functools import cached_property, wraps
+from pathlib import Path
 from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,7 +56,9 @@ class FolderLoader(BaseLoader):
         """Read an included template."""
         try:
             path = self._folder.locate(template)
-            return read_text(path).removesuffix("\n"), path, None  # the including line has a line break of its own
+            text = read_text(path)
+            self._folder.included.add(Path(path))
+            return text.removesuffix("\n"), path, None  # the including line has a line break of its own
         except FileError as error:
             raise TemplateNotFound(template, f"template {template!r} {error.reason}") from error
 

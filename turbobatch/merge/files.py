@@ -38,10 +38,14 @@ class Folder:
     """Reads regular files below one folder; symlinks count as what they point to.
 
     Files are kept while they don't change, so that the logo isn't read again for each row.
+
+    Attributes:
+        included: the files that templates have included, extended or imported so far.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
+        self.included: set[Path] = set()
         self._files: OrderedDict[tuple[str, int, int], StoredFile] = OrderedDict()
         self._size = 0
 

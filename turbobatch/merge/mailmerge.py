@@ -100,7 +100,8 @@ class MailMerge:
         self._shown = {"to": to, "subject": subject, "text": text, "html": html, "markdown": markdown}
         self.sender = from_
         self.files = tuple(use.folder.root / item for item in (text, html, markdown) if isinstance(item, Path))
-        self._digest = _digest(self.files)
+        self._texts = (*self.files, *sorted(use.folder.included))
+        self._digest = _digest(self._texts)
         self._bound: Merger | None = None
         for problem in constant_problems(self._message):
             raise CampaignError(str(problem))
@@ -146,7 +147,7 @@ def _again(given: Mapping[str, Any], digest: str) -> MailMerge:
     """
     made = MailMerge(**given)
     if made._digest != digest:  # noqa: SLF001 - its own module
-        names = ", ".join(path.name for path in made.files)
+        names = ", ".join(path.name for path in made._texts)  # noqa: SLF001 - its own module
         raise CampaignError(f"a template ({names}) was changed while it was in use, or is another one on this machine")
     return made
 
