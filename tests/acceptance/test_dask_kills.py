@@ -120,6 +120,18 @@ def test_all_workers_are_killed(campaign: Campaign, dask: DaskCluster, until: Un
 
 
 @pytest.mark.unmeasured
+def test_one_of_two_workers_is_killed(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
+    """The other sends the rest of its part too, but for what it had in flight."""
+    command = campaign.send_on(dask.address)
+    until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
+    os.kill(next(iter(dask.pids().values())), signal.SIGKILL)
+    code, said = ended(command)
+    assert code in (0, 1), said
+    until(lambda: not campaign.in_progress)
+    campaign.check_all(CONCURRENCY)
+
+
+@pytest.mark.unmeasured
 def test_a_worker_retires(campaign: Campaign, dask: DaskCluster, until: Until) -> None:
     """It waits for its POSTs and leaves the rest of its part to the other; nothing is in doubt."""
     command = campaign.send_on(dask.address)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import pickle
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +13,6 @@ from turbobatch.errors import CampaignError
 from turbobatch.merge import MailMerge, Merged, Problem
 from turbobatch.merge import files as merge_files
 from turbobatch.merge.files import FileError, Folder
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -159,3 +158,23 @@ def test_a_file_that_vanishes_while_it_is_read_is_an_error(folder: Path, monkeyp
     monkeypatch.setattr(os, "open", vanish)
     with pytest.raises(FileError, match="not found"):
         Folder(folder).read("logo.png")
+
+
+def test_a_message_travels_with_its_texts_alone(tmp_path: Path) -> None:
+    """Another process makes the same emails, or none: where a template, or what one includes, isn't the same there."""
+    (tmp_path / "letter.txt").write_text("Dear {{ name }} {% include 'foot.txt' %}", "utf-8")
+    (tmp_path / "foot.txt").write_text("Bye", "utf-8")
+    message = MailMerge(
+        from_="shop@acme.example",
+        to="{{ email }}",
+        subject="{{ name }}",
+        text=Path("letter.txt"),
+        headers={"X-Name": "{{ name }}"},
+        folder=tmp_path,
+    )
+    row = {"name": "Ana", "email": "ana@example.org"}
+    travelled = pickle.dumps(message)
+    assert pickle.loads(travelled).render(row) == message.render(row)  # noqa: S301 - our own
+    (tmp_path / "foot.txt").write_text("Good bye", "utf-8")
+    with pytest.raises(CampaignError, match=r"a template \(letter.txt, foot.txt\) was changed"):
+        pickle.loads(travelled)  # noqa: S301 - our own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import re
+import threading
 import time
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ _ADDRESS = re.compile(r"(?:tcp|tls|ws|wss|ucx|inproc)://\S+")
 _LOOK = 5.0  # seconds from one look at the workers to the next, while nothing comes
 _ALONE = 15.0  # seconds without any worker until nothing is waited for
 _HANGS = 30.0  # seconds that a worker may take to say what it has
+_lock = threading.Lock()
+_levels: list[list[int]] = []
+"""What Dask's logs had before anybody here used a cluster, once for each that does now."""
+
 _LOGS = ("distributed", "distributed.client")  # Dask gives the latter a level of its own
 
 
@@ -71,14 +76,17 @@ def _connected(on: object, environment: Mapping[str, str], held: ExitStack) -> C
 def _quiet() -> Iterator[None]:
     """Keep to itself what Dask says of each connection; what matters of it, the run tells."""
     logs = [logging.getLogger(name) for name in _LOGS]
-    levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.CRITICAL)
+    with _lock:
+        _levels.append([log.level for log in logs] if not _levels else _levels[0])
+        for log in logs:
+            log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
+        with _lock:
+            levels = _levels.pop()
+            for log, level in zip(logs, levels, strict=True) if not _levels else ():
+                log.setLevel(level)
 
 
 def _local_cluster(workers: int | None, environment: Mapping[str, str]) -> Any:

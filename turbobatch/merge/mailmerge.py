@@ -55,6 +55,7 @@ class MailMerge:
         list_unsubscribe: str | None = None,
         folder: str | Path | None = None,
     ) -> None:
+        given = {name: value for name, value in locals().items() if name != "self"}
         headers, inline = dict(headers or {}), dict(inline or {})
         _check_bodies(html, markdown, text, inline_css=inline_css)
         _check_header_names(headers, list_unsubscribe)
@@ -79,24 +80,7 @@ class MailMerge:
             inline=tuple((cid, _line(use, "inline", str(path), f"inline {cid!r}")) for cid, path in inline.items()),
             finish=finisher(markdown=markdown is not None, css=inline_css, text=text is None),
         )
-        self._given = {
-            "from_": from_,
-            "to": to,
-            "subject": subject,
-            "text": text,
-            "html": html,
-            "markdown": markdown,
-            "cc": cc,
-            "bcc": bcc,
-            "reply_to": reply_to,
-            "reference_id": reference_id,
-            "headers": headers,
-            "attachments": tuple(attachments),
-            "inline": inline,
-            "inline_css": inline_css,
-            "list_unsubscribe": list_unsubscribe,
-            "folder": use.folder.root,
-        }
+        self._given = given | {"headers": headers, "inline": inline, "folder": use.folder.root}
         self._shown = {"to": to, "subject": subject, "text": text, "html": html, "markdown": markdown}
         self.sender = from_
         self.files = tuple(use.folder.root / item for item in (text, html, markdown) if isinstance(item, Path))
