@@ -69,7 +69,11 @@ class Command:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        kept = {name: value for name, value in os.environ.items() if name.startswith(("COVERAGE_", "COV_CORE_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("COVERAGE_", "COV_CORE_", "PYTHONPATH"))
+        }
         self.environment = {"PATH": str(COMMAND.parent), "HOME": str(folder), "LC_ALL": "C.UTF-8", **kept}
 
     def use(self, sandbox: Sandbox, api: str = "v2", password: str = "sandbox") -> None:  # noqa: S107 - made up
