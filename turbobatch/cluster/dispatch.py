@@ -225,10 +225,10 @@ class Dispatch:
         errand.tries += 1
         key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.tries}"
         self._errands[key] = errand
-        # For this worker alone: what Dask passes on from a dead one never runs where no other was there at that moment.
         sending = self.sending if errand.tries == 1 else once_more(self.sending)
         portion, frame = sent_along(self.dask, errand.part.portion)
         part = replace(errand.part, portion=portion)
+        # For this worker alone: what Dask passes on from a dead one never runs where no other was there at that moment.
         future = self.dask.submit(send_part, sending, part, frame, key=key, workers=[worker], pure=False)
         self._futures[key] = future
         future.add_done_callback(self._news.put)

@@ -159,11 +159,11 @@ def try_out(orders: Orders, account: Account | None) -> None:
     """What a worker finds out about itself.
 
     Raises:
-        TurboBatchError: it has no credentials, or doesn't reach the journal.
+        TurboBatchError: it doesn't reach the journal, or has no credentials.
     """
+    orders.read_journal().close()
     if account is not None:
         account.open().close()
-    orders.read_journal().close()
 
 
 class NoWorkersError(CampaignError):
