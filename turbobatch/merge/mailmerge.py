@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _SHOWN = 40
+_SHOWN_FIELDS = ("to", "subject", "text", "html", "markdown")
 _UNSUBSCRIBE_HEADERS = frozenset({"list-unsubscribe", "list-unsubscribe-post"})
 
 
@@ -34,6 +35,8 @@ class MailMerge:
     Raises:
         CampaignError: a template or file can't be used, or the fields contradict each other.
     """
+
+    _bound: Merger | None = None
 
     def __init__(
         self,
@@ -56,12 +59,11 @@ class MailMerge:
         folder: str | Path | None = None,
     ) -> None:
         given = {name: value for name, value in locals().items() if name != "self"}
-        headers, inline = dict(headers or {}), dict(inline or {})
+        headers, inline, links = dict(headers or {}), dict(inline or {}), list_unsubscribe
         _check_bodies(html, markdown, text, inline_css=inline_css)
         _check_header_names(headers, list_unsubscribe)
         _check_content_ids(inline)
         use = Environments(_folder(folder))
-        links = None if list_unsubscribe is None else _addresses(use, "list_unsubscribe", list_unsubscribe)
         self._message = Message(
             environments=use,
             from_=_addresses(use, "from", from_),
@@ -75,20 +77,17 @@ class MailMerge:
             html=None if html is None else compile_field(use.html, "html", html),
             markdown=None if markdown is None else compile_field(use.markdown, "markdown", markdown),
             headers=tuple((name, _line(use, "headers", value, f"header {name!r}")) for name, value in headers.items()),
-            list_unsubscribe=links,
+            list_unsubscribe=None if links is None else _addresses(use, "list_unsubscribe", links),
             attachments=tuple(_line(use, "attachments", str(path), "attachment") for path in attachments),
             inline=tuple((cid, _line(use, "inline", str(path), f"inline {cid!r}")) for cid, path in inline.items()),
             finish=finisher(markdown=markdown is not None, css=inline_css, text=text is None),
         )
         self._given = given | {"headers": headers, "inline": inline, "folder": use.folder.root}
-        self._shown = {"to": to, "subject": subject, "text": text, "html": html, "markdown": markdown}
         self.sender = from_
         self.files = tuple(use.folder.root / item for item in (text, html, markdown) if isinstance(item, Path))
         self._texts = (*self.files, *sorted(use.folder.included))
         self._digest = _digest(self._texts)
-        self._bound: Merger | None = None
-        for problem in constant_problems(self._message):
-            raise CampaignError(str(problem))
+        _check_constants(self._message)
 
     def bind(self, columns: Sequence[str]) -> Merger:
         """Check the templates against a table's columns.
@@ -119,7 +118,7 @@ class MailMerge:
         return _again, (self._given, self._digest)
 
     def __repr__(self) -> str:
-        shown = (f"{name}={_short(value)}" for name, value in self._shown.items() if value)
+        shown = (f"{name}={_short(self._given[name])}" for name in _SHOWN_FIELDS if self._given[name])
         return f"MailMerge({', '.join(shown)})"
 
 
@@ -167,6 +166,11 @@ def _check_bodies(html: object, markdown: object, text: object, *, inline_css: b
         require("css_inline", "inline_css")
     if text is None and (html is not None or markdown is not None):
         require("inscriptis", 'a text part made from the HTML (text = "" sends none)')
+
+
+def _check_constants(message: Message) -> None:
+    for problem in constant_problems(message):
+        raise CampaignError(str(problem))
 
 
 def _check_header_names(headers: Mapping[str, str], list_unsubscribe: str | None) -> None:
