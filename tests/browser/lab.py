@@ -158,12 +158,16 @@ class Notebook:
 
     def run(self, number: int) -> Locator:
         """Run a code cell to its end (they count from 0, prose doesn't) and return its output."""
-        self.wait_for_kernel()
-        self.page.evaluate(_RUN, self.code_cells[number])
+        self.begin(number)
         self.page.wait_for_function("() => window.cellHasRun !== null", timeout=PATIENCE * 1000)
         output = self.output(number)
         assert self.page.evaluate("() => window.cellHasRun"), output.inner_text()
         return output
+
+    def begin(self, number: int) -> None:
+        """Run a code cell, and don't wait for its end."""
+        self.wait_for_kernel()
+        self.page.evaluate(_RUN, self.code_cells[number])
 
     def output(self, number: int) -> Locator:
         """What a code cell has shown."""

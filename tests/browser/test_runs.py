@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.panes import Panes, keys
+from tests.browser.panes import Panes, keys, ledger
 from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -52,6 +52,13 @@ client = tb.TurboClient(
 )
 """
 CONSOLE = "tb.Console(campaign, client=client)"
+BUSY = """
+import time
+
+Path("busy").touch()
+while Path("busy").exists():
+    time.sleep(0.01)
+"""
 
 
 @pytest.fixture
@@ -114,6 +121,33 @@ def test_a_campaign_with_everything_that_can_happen(
     assert keys(sandbox.url) == sorted(set(EVERY_KEY) - {"005"})
     assert heard
     assert not [message for message in heard if SECRET.encode() in message]
+
+
+def test_what_is_typed_is_heard_before_the_click_that_follows(
+    open_notebook: Open, lab: JupyterLab, sandbox: Sandbox, until: Until
+) -> None:
+    """A test goes to the address that has just been typed, though a cell keeps the kernel's main thread from listening.
+
+    The fields were never written to by the kernel, the button was: its text follows the row that is previewed.
+    """
+    write_people(lab.work, {})
+    (lab.work / "secret").write_text(SECRET, encoding="utf-8")
+    (lab.work / "url").write_text(sandbox.base_url("v2"), encoding="utf-8")
+    notebook = open_notebook("busy.ipynb", [SETUP, CONSOLE, BUSY])
+    notebook.run(0)
+    panes = Panes(notebook.run(1))
+    panes.press("▶")
+    panes.says(re.compile(r"^row 1 .*2 of 200"))
+    panes.open("Send")
+    notebook.begin(2)
+    until((lab.work / "busy").exists)
+    try:
+        panes.field("Address").fill("me@letters.example")
+        panes.press("Send a test of row 1")
+        panes.says("row 1 to me@letters.example: sent")
+    finally:
+        (lab.work / "busy").unlink()
+    assert [item["to"] for item in ledger(sandbox.url)] == ["me@letters.example"]
 
 
 def listen(page: Page) -> list[bytes]:

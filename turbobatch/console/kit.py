@@ -44,6 +44,7 @@ class Kit:
         if (trait := kind.class_traits().get("style")) is not None:  # boxes have none
             looks["style"] = self.share(trait.klass, style or {})
         made = kind(**looks, **options)
+        _keep_in_order(made)
         self._layouts[made] = made.layout
         return made
 
@@ -123,6 +124,16 @@ class Kit:
         if name not in self._shared:
             self._shared[name] = kind(**settings)
         return self._shared[name]
+
+
+def _keep_in_order(made: Any) -> None:
+    """Have what is done to a widget heard where the page says, which is one thread of the kernel for all widgets.
+
+    From 7.4 on, ipykernel would choose the thread that wrote to the widget last: a click might be heard before what was
+    typed into a field above the button.
+    """
+    if hasattr(made.comm, "_reply_subshell_for"):
+        made.comm._reply_subshell_for = lambda _data, asked: asked  # noqa: SLF001 - nothing public leads there
 
 
 class Lines:
