@@ -10,6 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
+from tests import forks
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -107,7 +109,7 @@ class DaskCluster:
     def _start(self, module: str, *arguments: object, **environment: str) -> subprocess.Popen[bytes]:
         command: list[Any] = [sys.executable, "-m", f"distributed.cli.{module}", *map(str, arguments)]
         with (self.folder / f"{len(self._started)}.log").open("wb") as log:
-            process = subprocess.Popen(
+            process = forks.start(
                 command, cwd=self.folder, env=self._environment | environment, stdout=log, stderr=log
             )
         self._started.append(process)

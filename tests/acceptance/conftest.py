@@ -1,4 +1,4 @@
-"""The installed command as a process of its own, against a sandbox in the test's process, over real sockets."""
+"""The command as a process of its own, against a sandbox in the test's process, over real sockets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from unittest import mock
 
 import pytest
 
+from tests import forks
 from turbobatch.cli import main
 from turbobatch.sandbox import Sandbox
 
@@ -113,7 +114,7 @@ class Command:
 
     def start(self, *arguments: object, stdin: int = subprocess.DEVNULL, alone: bool = False) -> subprocess.Popen[str]:
         """Start it; whoever does ends it. `alone`: in a process group of its own, as a terminal has it."""
-        return subprocess.Popen(
+        return forks.start(
             [COMMAND, *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Self
 from failpoint import IN_THREADS, POINTS
 from torture_cases import FATES, MOMENTS, Case, Kill, make_table, write_campaign
 
+from tests import forks
 from turbobatch.campaign import Campaign
 from turbobatch.report import read_report
 from turbobatch.reported import Counts
@@ -406,7 +407,7 @@ def launch(arguments: Sequence[str], log: Path, stdout: int | None = None, **var
     """Start Python in the log's folder; of our environment it gets PYTHONPATH, by which another copy can be tried."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     with log.open("ab") as file:
-        return subprocess.Popen(
+        return forks.start(
             [sys.executable, *arguments], cwd=log.parent, env=kept | variables, stdout=stdout or file, stderr=file
         )
 
