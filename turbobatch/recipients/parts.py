@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from turbobatch.recipients.table import Chunk
     from turbobatch.recipients.version import FileVersion
 
-    Part = TextTable | ParquetTable  # of one file
+    FileTable = TextTable | ParquetTable  # of one file
 
 _FORMATS = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".tsv": "TSV", ".txt": "text"}
 _DIGITS = re.compile(r"([0-9]+)")
@@ -36,7 +36,7 @@ class PartsTable:
     """
 
     version: FolderVersion
-    parts: tuple[Part, ...]
+    parts: tuple[FileTable, ...]
     _firsts: list[int] = field(default_factory=list, repr=False)  # the parts' first rows, as far as that is known
 
     @property
@@ -163,7 +163,7 @@ def _natural(name: str) -> tuple[list[str | int], str]:
     return [int(part) if place % 2 else part for place, part in enumerate(_DIGITS.split(name))], name
 
 
-def _check_columns(parts: Sequence[Part]) -> None:
+def _check_columns(parts: Sequence[FileTable]) -> None:
     first = parts[0]
     for part in parts[1:]:
         if part.columns == first.columns:
