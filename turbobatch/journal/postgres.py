@@ -34,6 +34,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.errors import CampaignError, JournalError
+from turbobatch.journal.clock import SECOND, boot_time
 from turbobatch.journal.database import (
     LEASE_ENDED,
     check_version,
@@ -224,7 +225,7 @@ class PostgresJournal(PostgresReader):
         self._number = 0  # of the last commit
         self._claimed: set[str] = set()  # whose answers aren't committed
         self._lost = False
-        self._down_since: float | None = None  # monotonic
+        self._down_since: int | None = None  # by boot_time
         self._ending = threading.Event()
         self._renewing: threading.Thread | None = None
 
@@ -237,7 +238,7 @@ class PostgresJournal(PostgresReader):
         notes = {item.key: bound(item) for item in outcomes if not item.posted}
         claims = [{name: getattr(item, name) for name in Intent.__slots__} for item in intents]
         with self._lock:
-            began = _now()
+            began = boot_time()
             with self._leased():
                 self._number += 1
                 found = self._in_session(
@@ -250,7 +251,7 @@ class PostgresJournal(PostgresReader):
             self._claimed.difference_update(item["key"] for item in posted)
             taken = [key for (key,) in found]
             self._claimed.update({item.key for item in intents}.difference(taken))
-            if intents and _now() - began > self.lease:
+            if intents and boot_time() - began > self.lease * SECOND:
                 self._lose()  # asleep since it was asked for: others may have settled what it claimed
         return self.lookup(taken) if taken else {}
 
@@ -377,10 +378,10 @@ class PostgresJournal(PostgresReader):
                 return found
 
     def _is_patience_over(self) -> bool:
-        now = _now()
+        now = boot_time()
         if self._down_since is None:
             self._down_since = now
-        return now - self._down_since > min(_PATIENCE, self.lease / 2)
+        return now - self._down_since > min(_PATIENCE, self.lease / 2) * SECOND
 
     def _session(self) -> Connection:
         """The session, or a new one where it has broken."""
@@ -419,9 +420,3 @@ def _campaign_id(connection: Connection, name: str, *, make: bool) -> int | None
 
 def _json(items: Sequence[Mapping[str, Any]]) -> str | None:
     return json.dumps(items, ensure_ascii=False) if items else None
-
-
-def _now() -> float:
-    """Seconds that also pass while the machine sleeps, where the system tells."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.clock_gettime(clock) if clock is not None else time.monotonic()
