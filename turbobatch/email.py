@@ -350,5 +350,5 @@ def _mime_content(message: Message) -> list[Any]:
     )
     kind = sorted((item for item in message.get_params([]) if item[0].lower() != "boundary"), key=str)
     if message.is_multipart():
-        return [headers, kind, [_mime_content(part) for part in message.get_payload()]]  # type: ignore[arg-type]
+        return [headers, kind, [_mime_content(part) for part in message.get_payload()]]  # type: ignore[arg-type]  # the parts of a multipart are messages
     return [headers, kind, message.get_payload()]

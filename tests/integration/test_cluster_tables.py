@@ -97,7 +97,7 @@ def test_any_table(make: Callable[[Path], Any], tmp_path: Path, database: str, s
     made = campaign(database)
     client = sandbox.client()
     plan = made.plan(table, on=dask)
-    assert len(plan.parts) >= PARTS  # type: ignore[attr-defined]
+    assert len(plan.parts) >= PARTS  # type: ignore[attr-defined]  # a cluster makes a ClusterPlan
     assert (plan.rows, plan.emails) == (ROWS, ROWS - 3)  # the address is looked at when it is sent
     results: Any = made.send(table, client, on=dask, progress=False)
     if hasattr(results, "compute"):

@@ -280,6 +280,19 @@ def test_modules_are_small() -> None:
     assert long == {}
 
 
+def test_what_a_checker_is_told_to_pass_over_has_a_reason() -> None:
+    """On the same line: `noqa: CODE - why`, `type: ignore[code]  # why`."""
+    unexplained = re.compile(r"# (?:noqa(?!: [A-Z0-9, ]+ - \S)|type: ignore(?!\[[a-z, -]+\] +# ))")
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name, text in texts()
+        if name.suffix == ".py"
+        for number, line in enumerate(text.splitlines(), 1)
+        if unexplained.search(line)
+    ]
+    assert found == []
+
+
 @pytest.mark.unmeasured
 def test_an_unmeasured_test_is_not_traced() -> None:
     """Nor are threads and processes that it starts."""

@@ -165,7 +165,7 @@ def simulate(
         at(max(due, now + MS // 10) + (0 if punctual else process.pause()), lambda when: wake(process, when))
 
     for process in processes:
-        at(0 if punctual else process.pause(), lambda when, process=process: wake(process, when))  # type: ignore[misc]
+        at(0 if punctual else process.pause(), lambda when, process=process: wake(process, when))  # type: ignore[misc]  # mypy infers no lambda's default
     for step in range(steps):
         if back and step == steps // 2:
             shift -= back
