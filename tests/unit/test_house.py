@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(turbobatch.__file__).parent
 ROOT = Path(__file__).parents[2]
-HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2", "matplotlib", "psycopg", "dask")
+HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2", "matplotlib", "psycopg", "dask", "distributed")
 
 # Each imports only from those before it. The command line comes last, since it starts the sandbox too.
 ORDER = (
