@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _FORMATS = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".tsv": "TSV", ".txt": "text"}
 _DIGITS = re.compile(r"([0-9]+)")
+_PARTITION = re.compile(r"[^=]+=.*")  # how Hive, Spark and Dask name a folder of the rows with one value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +136,11 @@ def _part_names(path: Path) -> list[str]:
         )
     for name in names:
         shown = one_line(name)
+        if (path / name).is_dir() and _PARTITION.fullmatch(name):
+            raise CampaignError(
+                f"{folder} is a folder divided by a column ({shown}): name one file, or, if that is Parquet, give "
+                "dask.dataframe.read_parquet(folder) in Python"
+            )
         if (path / name).is_dir():
             raise CampaignError(
                 f"{folder} is a folder: name the file in it; for a table in parts they must all lie side by side, "
