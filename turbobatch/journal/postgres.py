@@ -30,7 +30,7 @@ import os
 import platform
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.errors import CampaignError, JournalError
@@ -77,19 +77,15 @@ def open_postgres(url: JournalUrl, campaign: str, *, make: bool = True) -> Postg
         JournalError: the database can't be reached or used.
     """
     lease = lease_seconds()
-    connection = connect(url)
-    try:
+    with ExitStack() as held:
+        connection = held.enter_context(closing(connect(url)))
         with one_line_errors(url):
             # To make the tables only to see whether there is a journal would be a surprise.
             if make or version_of(connection) is not None:
                 migrate(connection, url, migrations())
-            found = _campaign_id(connection, campaign, make=make)
-    except BaseException:
-        connection.close()
-        raise
-    if found is None:
-        connection.close()
-        return None
+            if (found := _campaign_id(connection, campaign, make=make)) is None:
+                return None
+        held.pop_all()
     return PostgresJournal(url, found, connection, lease)
 
 
@@ -100,21 +96,17 @@ def read_postgres(url: JournalUrl, campaign: str) -> PostgresReader | None:
         CampaignError: psycopg isn't installed.
         JournalError: the database can't be reached or used.
     """
-    connection = connect(url)
-    try:
+    with ExitStack() as held:
+        connection = held.enter_context(closing(connect(url)))
         with one_line_errors(url):
             version = version_of(connection)
             if version is not None and not check_version(version, url, migrations()):
                 migrate(connection, url, migrations())
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # a report may take long
-            found = _campaign_id(connection, campaign, make=False)
-    except BaseException:
-        connection.close()
-        raise
-    if found is None:
-        connection.close()
-        return None
+            if (found := _campaign_id(connection, campaign, make=False)) is None:
+                return None
+        held.pop_all()
     return PostgresReader(url, found, connection)
 
 
