@@ -98,6 +98,7 @@ def campaign(database: str, **options: Any) -> tb.Campaign:
     return tb.Campaign(**{"name": "letters", "message": message, "key": "id", "journal": database, **options})
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, about what Dask does
 @pytest.mark.parametrize("make", [csv_folder, parquet_folder, one_csv, lambda _: people(), dask_frame, dataset])
 def test_any_table(make: Callable[[Path], Any], tmp_path: Path, database: str, sandbox: Sandbox, dask: Client) -> None:
     """Each key is sent once, for its earliest row; the results are in the table's order and tell the rest."""
