@@ -70,7 +70,7 @@ class Address:
 
     @classmethod
     def of(cls, name: str, email: str, text: str = "") -> Self:
-        """Build an address from its parts. `text` is what an error quotes (the address, if not given).
+        """Build an address from its parts; `name` may be empty. `text` is what an error quotes (`email`, if not given).
 
         Raises:
             AddressError: the name holds a control character or the address is malformed.

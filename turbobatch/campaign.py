@@ -64,6 +64,10 @@ class Campaign(Clustered):
         api: "v1" or "v2", where the environment has credentials for both.
         journal: its file, or the URL of a PostgreSQL database that several processes may share
             (postgresql://USER@HOST/DATABASE); `<name>.journal.db` in the working directory if not given.
+        policy: how often an email is tried, and how long an outage is waited for.
+
+    Methods take `recipients`, a table in place of the campaign's own, and `client`, an account in place of the one in
+    the environment.
 
     Raises:
         CampaignError: a setting can't be used.
@@ -115,7 +119,8 @@ class Campaign(Clustered):
     ) -> Iterator[Checked]:
         """The same part by part, at least one, for tables whose problems don't fit into memory, or to show progress.
 
-        `say` takes warnings. `validate` may be asked whether so many addresses may be paid for, and raises if not.
+        `recipients`, `client` and `api` are `check`'s. `progress` shows a bar, `say` takes warnings. `validate` may be
+        asked whether so many addresses may be paid for, and raises if not.
         """
         source = self.source(recipients)
         for warning in source.table.warnings:
@@ -142,6 +147,10 @@ class Campaign(Clustered):
     def preview(self, recipients: Recipients | None = None, *, row: int = 0) -> Preview:
         """The email that a row makes, as it will leave.
 
+        Args:
+            recipients: the table, if not the campaign's own.
+            row: its number, from 0.
+
         Raises:
             CampaignError: there is no such row.
         """
@@ -162,8 +171,11 @@ class Campaign(Clustered):
     ) -> Plan:
         """Read the whole table once, so that what is wrong with it shows before anything is sent, and count.
 
-        `progress` shows a bar if that takes long, or is called with the number of rows that were read since. With `on`
-        the workers of a cluster read it, see `send`.
+        Args:
+            recipients: the table, if not the campaign's own.
+            resend: count rows in doubt as emails to post.
+            progress: show a bar if it takes long; or what is called with the number of rows that were read since.
+            on: a cluster whose workers read it, as `send` takes it.
 
         Raises:
             CampaignError: the table or a template can't be used.
@@ -255,7 +267,8 @@ class Campaign(Clustered):
     ) -> Run:
         """Start a run and watch it to its end, also to an early one; the first Ctrl-C stops it cleanly.
 
-        `bar` and `say` are `progress.watch`'s. `on_start` gets the run: what is raised from then on broke it.
+        `bar` and `say` are `progress.watch`'s. `on_start` gets the run: what is raised from then on broke it. The
+        others are `start`'s.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed before anything was sent, or twice.
@@ -286,8 +299,8 @@ class Campaign(Clustered):
     ) -> Run:
         """Begin to send in the background. If that is in progress already, its run is returned.
 
-        A Plan goes for the table that it was made of, and isn't made again. `progress` shows a bar while it is made.
-        `on` is `send`'s.
+        `recipients` may be what `plan` returned: it goes for the table that it was made of, and isn't made again.
+        `progress` shows a bar while it is made. `client`, `limit`, `resend`, `accept_changes` and `on` are `send`'s.
 
         Raises:
             CampaignError: the table or a template can't be used, the emails look like ones that have left already, the
@@ -372,9 +385,14 @@ class Campaign(Clustered):
         progress: bool = True,
         on: On | None = None,
     ) -> Path:
-        """Write the report from the journal, at any time, without holding the table; see `write_report`.
+        """Write the report from the journal, at any time, without holding the table.
 
-        With `on` the workers of a cluster write it in parts: `path` is a folder then, the same one for all of them.
+        Args:
+            path: the file or folder, as `write_report` takes it. With `on` a folder, the same one for all workers.
+            recipients: the table, if not the campaign's own.
+            for_excel: make a CSV or TSV file safe and readable for Excel, as `write_report` does.
+            progress: show bars while a cluster works; without `on` there are none.
+            on: a cluster whose workers write it in parts, as `send` takes it.
 
         Raises:
             CampaignError: the table can't be read, or the report not written.
@@ -397,6 +415,8 @@ class Campaign(Clustered):
         self, address: str, recipients: Recipients | None = None, client: TurboClient | None = None, *, rows: int = 1
     ) -> Iterator[tuple[int, SendResult | str]]:
         """Send the first rows to `address` alone, outside the journal: (row, the API's answer or why it is invalid).
+
+        `rows` says how many emails, of the table `recipients` if not the campaign's own, by `client`'s account.
 
         Raises:
             CampaignError: the address is none, or the table or a template can't be used.

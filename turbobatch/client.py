@@ -52,7 +52,15 @@ _V2_NAMES = ("TURBOSMTP_CONSUMER_KEY", "TURBOSMTP_CONSUMER_SECRET")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendResult:
-    """The API's answer to one email: `status` is `sent` or `rejected`, the rest is the answer's own."""
+    """The API's answer to one email.
+
+    Attributes:
+        status: `sent` or `rejected`.
+        message: the answer's own.
+        errors: the answer's own, one text each.
+        mid: the message's id, on v2.
+        http_status: the answer's status.
+    """
 
     status: Status
     message: str
@@ -149,6 +157,9 @@ class TurboClient:
         environ: Mapping[str, str] = os.environ,
     ) -> Self:
         """Take the credentials from the TURBOSMTP_… variables; v2 goes first where both versions' are set.
+
+        `api` names one version, `base_url` goes before TURBOSMTP_BASE_URL, `environ` is read in place of the process's
+        own variables. `management_url`, `auth_in`, `timeout` and `transport` are TurboClient's.
 
         Raises:
             CampaignError: there are none, or none for the `api` asked for.
@@ -257,7 +268,7 @@ class TurboClient:
         return calls.analytics(since, until, statuses=statuses, text=filter, text_in=filter_by, page_size=page_size)
 
     def analytics_of(self, mid: str) -> AnalyticsRow | None:
-        """Look up what became of the email with this message id; None if the API says that it has none.
+        """Look up what became of the email with this message id (`SendResult.mid`); None if the API has none.
 
         Raises as `analytics`.
         """
@@ -268,12 +279,13 @@ class TurboClient:
     ) -> Iterator[SuppressedAddress]:
         """List the addresses suppressed on these days, page by page.
 
-        `filter_by` keeps one source: manual, bounce, spam, unsubscribe or validation_failed. Raises as `analytics`.
+        `filter_by` keeps one source: manual, bounce, spam, unsubscribe or validation_failed. `since`, `until` and
+        `page_size` are `analytics`'s, and so is what is raised.
         """
         return self._managed("suppressions").suppressions(since, until, source=filter_by, page_size=page_size)
 
     def import_suppressions(self, addresses: Iterable[str], reason: str) -> SuppressionImport:
-        """Have the vendor send these addresses nothing any more.
+        """Have the vendor send these addresses nothing any more. `reason` is a text that it keeps with them.
 
         Posted once: a ManagementError tells by `in_doubt` whether it may have been done all the same. Raises as
         `analytics`.
@@ -289,19 +301,25 @@ class TurboClient:
         return self._managed("validations").validate_address(address)
 
     def upload_validation_list(self, addresses: Iterable[str]) -> ValidationList:
-        """Give the vendor a list to be judged; nothing is, and nothing costs, before `start_validation`."""
+        """Give the vendor a list of addresses to be judged; nothing is, and nothing costs, before `start_validation`.
+
+        Its `list_id` is what the other calls take. Raises as `analytics`.
+        """
         return self._managed("validations").upload_validation_list(addresses)
 
     def start_validation(self, list_id: str) -> None:
-        """Have a list judged, which costs a credit for each address. Posted once, as `validate_address` is."""
+        """Have the list `list_id` judged, which costs a credit for each address.
+
+        Posted once, as `validate_address` is.
+        """
         self._managed("validations").start_validation(list_id)
 
     def validation_list(self, list_id: str) -> ValidationList:
-        """Ask how far the judging of a list is."""
+        """Ask how far the judging of the list `list_id` is."""
         return self._managed("validations").validation_list(list_id)
 
     def validating(self, list_id: str, *, interval: float = 2.0, timeout: float = 3600.0) -> Iterator[ValidationList]:
-        """Ask how far a list is, every `interval` seconds, until it is done.
+        """Ask how far the list `list_id` is, every `interval` seconds, until it is done.
 
         Raises:
             ManagementError: it isn't after `timeout` seconds; and as `analytics`.
@@ -309,7 +327,7 @@ class TurboClient:
         return self._managed("validations").validating(list_id, interval=interval, timeout=timeout)
 
     def validated(self, list_id: str, *, page_size: int = 100) -> Iterator[Validation]:
-        """List what the addresses of a list were judged to be, page by page. Raises as `analytics`."""
+        """List what the addresses of `list_id` were judged to be, `page_size` at a time. Raises as `analytics`."""
         return self._managed("validations").validated(list_id, page_size=page_size)
 
     def close(self) -> None:

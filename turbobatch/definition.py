@@ -87,7 +87,14 @@ class Definition:
         concurrency: int | None = None,
         journal: str | Place | None = None,
     ) -> Self:
-        """Load a campaign.toml or the one in a folder; what is given here goes before what it says.
+        """Load a campaign.toml; what else is given here goes before what it says.
+
+        Args:
+            path: the file, or the folder that it lies in.
+            recipients: another table, as Campaign takes it; what the file says of how to read its own doesn't count.
+            rate: another rate.
+            concurrency: another number of POSTs in flight.
+            journal: another journal; else `<name>.journal.db` beside the file.
 
         Raises:
             CampaignError: it can't be read or used.
@@ -116,13 +123,17 @@ class Definition:
         return campaign
 
     def paced(self, *, rate: str | None, concurrency: int) -> Self:
-        """The same campaign, with the same journal and run, at another pace; a CampaignError if it can't be kept."""
+        """The same campaign, with the same journal and run, at another rate and concurrency, as Campaign takes them.
+
+        Raises:
+            CampaignError: one of them can't be used.
+        """
         other = copy(self)
         other.limits, other.concurrency = parse_rate(rate), checked_concurrency(concurrency)
         return other
 
     def source(self, recipients: Recipients | None = None) -> Source:
-        """The table, opened, with its layout and the merge that is bound to its columns.
+        """The table (`recipients`, or the campaign's own), opened, with its layout and the merge bound to its columns.
 
         An audit that is given back counts as the table that was sent, as far as it failed.
         """
@@ -156,9 +167,10 @@ class Definition:
         check_client(self._suppress, client)
 
     def reads(self, path: Path, recipients: Recipients | None = None) -> bool:
-        """Whether this file is one that the campaign is made of: tables, suppression lists, templates, journal.
+        """Whether `path` leads to a file that the campaign is made of: tables, suppression lists, templates, journal.
 
-        The journal's files are the campaign's own also before they exist, and so is what the vendor has judged.
+        `recipients` is the table that it is to send, if not its own. The journal's files are the campaign's own also
+        before they exist, and so is what the vendor has judged.
         """
         endings = ("", "-wal", "-mark", "-journal", "-shm")
         kept = [item for item in (self.journal_place, self.validated_path) if isinstance(item, Path)]

@@ -38,7 +38,8 @@ _QUOTED = 400  # characters of a malformed address; a good one has at most 254, 
 class Attachment:
     """A file that travels with an email.
 
-    With a `content_id` it is an inline image, shown where the HTML says `<img src="cid:…">`.
+    Its media `type` is guessed by its `name` unless given. With a `content_id` it is an inline image, shown where the
+    HTML says `<img src="cid:…">`.
 
     Raises:
         InvalidEmail: the name, type or content id could break a header.
@@ -75,7 +76,7 @@ class Attachment:
         type: str | None = None,  # noqa: A002 - the API's name
         content_id: str | None = None,
     ) -> Self:
-        """Read a file; its name and type come from the path unless given.
+        """Read a file; `name` and `type` come from its path unless given, `content_id` makes it an inline image.
 
         Raises:
             CampaignError: the file can't be read.
@@ -93,7 +94,8 @@ class Attachment:
 class Email:
     """One email, checked when it is made. Fields carry the API's names; `from_` is its `from`.
 
-    Addresses are given as text or as `Address`; `to`, `cc` and `bcc` also as one comma-separated text.
+    Addresses, `reply_to` among them, are given as text or as `Address`; `to`, `cc` and `bcc` also as one
+    comma-separated text. `subject` is one line, `custom_headers` are texts by name, `attachments` `Attachment`s.
     `mime_raw` is a whole MIME message that replaces `content` and `html_content`; without headers it starts
     with an empty line. `reference_id` and `campaign_id` exist on v2 only.
 
@@ -166,7 +168,7 @@ class Email:
         return Email(**self._fields() | changes)
 
     def labelled(self, *, reference_id: str, campaign_id: str) -> Email:
-        """Copy the email with ids for the vendor's analytics (v2) where it has none of its own.
+        """Copy the email with `reference_id` and `campaign_id` (v2) where it has none of its own.
 
         Raises:
             InvalidEmail: an id holds a control character.
@@ -348,5 +350,5 @@ def _mime_content(message: Message) -> list[Any]:
     )
     kind = sorted((item for item in message.get_params([]) if item[0].lower() != "boundary"), key=str)
     if message.is_multipart():
-        return [headers, kind, [_mime_content(part) for part in message.get_payload()]]  # type: ignore[arg-type]
+        return [headers, kind, [_mime_content(part) for part in message.get_payload()]]  # type: ignore[arg-type]  # the parts of a multipart are messages
     return [headers, kind, message.get_payload()]

@@ -37,6 +37,9 @@ class Outcomes(Definition):
     def results(self, recipients: Recipients | None = None) -> pd.DataFrame:
         """The table with its result columns, from the journal, at any time: also while another process sends.
 
+        Args:
+            recipients: the table, if not the campaign's own.
+
         Raises:
             CampaignError: the table can't be read.
             JournalError: the journal can't be used.
@@ -47,13 +50,13 @@ class Outcomes(Definition):
             return as_results(results.frame())
 
     def result_chunks(self, recipients: Recipients | None = None) -> Iterator[pd.DataFrame]:
-        """The same in chunks of some thousand rows, at least one, for tables that don't fit into memory."""
+        """The same in chunks of some thousand rows, at least one, for `recipients` that don't fit into memory."""
         with self.look(recipients) as results:
             yield from results.frames()
 
     @contextmanager
     def look(self, recipients: Recipients | None = None) -> Iterator[Results]:
-        """The same, and what is in doubt, as one moment's journal tells it."""
+        """The same of the table `recipients`, and what is in doubt, as one moment's journal tells it."""
         source = self.source(recipients)
         read, sent = source.table.version, self.sent_version
         if read is not None and sent is not None and read.path == sent.path and (change := sent.change()):
@@ -70,14 +73,17 @@ class Outcomes(Definition):
             return [entry.key for entry in journal.entries(Status.IN_DOUBT)]
 
     def doubts_to_settle(self, status: Status, keys: Iterable[str] | None = None) -> list[str]:
-        """The keys in doubt that `settle` would settle; raises what it would raise."""
+        """The keys in doubt that `settle` would settle with the same arguments; raises what it would raise."""
         with self._journal_to_write() as journal:
             return doubts_to_settle(journal, status, keys)
 
     def settle(self, status: Status, keys: Iterable[str] | None = None) -> int:
-        """Settle rows in doubt by hand, all of them or those with `keys`, as `sent` or `pending`; tells how many.
+        """Settle rows in doubt by hand; tells how many.
 
-        Named by its key, a rejected row can be settled as `pending` too: it is tried again then.
+        Args:
+            status: `sent` or `pending`, what you know of them.
+            keys: theirs; all that are in doubt if not given. Named by its key, a rejected row can be settled as
+                `pending` too: it is tried again then.
 
         Raises:
             CampaignError: rows can't be settled as that, or a key is not in doubt; nothing was settled then.
@@ -124,7 +130,10 @@ class Outcomes(Definition):
     def reconciled(
         self, recipients: Recipients | None, client: TurboClient | None, *, grace: float = GRACE, progress: bool | Tick
     ) -> list[Reconciled]:
-        """The same as data; `progress` may be called with the number of emails that were looked for since."""
+        """The same as data. `progress` may be called with the number of emails that were looked for since.
+
+        `recipients`, `client` and `grace` are `reconcile`'s.
+        """
         if self.running is not None:
             raise CampaignError("a run of this campaign is in progress: stop it, then settle what is in doubt")
         client = client or TurboClient.from_env(api="v2")

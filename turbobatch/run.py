@@ -44,10 +44,10 @@ class Progress:
     """A moment of a run. Rows are counted once they have a status that is durable."""
 
     state: RunState
-    total: int
+    total: int  # rows of the table
     rows: Mapping[Status, int] = field(default_factory=dict)
     known: int = 0  # rows that were settled before this run
-    seconds: float = 0.0
+    seconds: float = 0.0  # since it began
     waiting: str = ""  # what the run waits for, if anything
     workers: Workers | None = None  # who sends, if this process doesn't
 

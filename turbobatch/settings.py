@@ -258,12 +258,12 @@ def is_one_of(path: Path, files: Sequence[Path]) -> bool:
     real = os.path.realpath(path)
     if real in map(os.path.realpath, files):
         return True
-    folders = [item for item in files if os.path.isdir(item)]  # noqa: PTH112
-    if os.path.dirname(real) in map(os.path.realpath, folders):  # noqa: PTH120
+    folders = [item for item in files if os.path.isdir(item)]  # noqa: PTH112 - Path's would raise
+    if os.path.dirname(real) in map(os.path.realpath, folders):  # noqa: PTH120 - `real` is a text
         return True
-    parts = [item / name for item in folders for name in os.listdir(item)]  # noqa: PTH208
-    there = [item for item in (*files, *parts) if os.path.exists(item)]  # noqa: PTH110
-    return os.path.exists(path) and any(path.samefile(item) for item in there)  # noqa: PTH110
+    parts = [item / name for item in folders for name in os.listdir(item)]  # noqa: PTH208 - names are enough
+    there = [item for item in (*files, *parts) if os.path.exists(item)]  # noqa: PTH110 - Path's would raise
+    return os.path.exists(path) and any(path.samefile(item) for item in there)  # noqa: PTH110 - Path's would raise
 
 
 def names(given: str | Sequence[str] | None) -> tuple[str, ...]:

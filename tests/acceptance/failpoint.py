@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("arguments", nargs="+")
     options = parser.parse_args()
     if options.timeout is not None:
-        TurboClient.from_env = functools.partial(TurboClient.from_env, timeout=options.timeout)  # type: ignore[method-assign]
+        TurboClient.from_env = functools.partial(TurboClient.from_env, timeout=options.timeout)  # type: ignore[method-assign]  # the point of this program
     if options.patience is not None:
         first = min(options.patience, Policy().first_patience)
         vars(campaigns)["Policy"] = functools.partial(Policy, patience=options.patience, first_patience=first)
@@ -217,7 +217,7 @@ def watch_report(failpoint: Failpoint) -> None:
 
     assert isinstance(results._CHUNK, int), "the size of a report's chunk has moved"
     results._CHUNK = CHUNK
-    results.Results.frames = frames  # type: ignore[method-assign,assignment]
+    results.Results.frames = frames  # type: ignore[method-assign,assignment]  # the point of this program
     vars(report)["replacing"] = replacing
     failpoint.around(Path, "replace", lambda *_: ("before-rename",), lambda *_: ("after-rename",))
 
@@ -232,7 +232,7 @@ def speak() -> None:
             print("watched", file=sys.stderr, flush=True)  # noqa: T201 - for who reads along
         return original(*args)
 
-    Run.wait = wait  # type: ignore[assignment,method-assign]
+    Run.wait = wait  # type: ignore[assignment,method-assign]  # the point of this program
 
 
 if __name__ == "__main__":

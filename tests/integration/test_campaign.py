@@ -629,7 +629,7 @@ def test_tests_stay_outside_the_journal(sandbox: Sandbox, client: tb.TurboClient
     assert [row for row, _ in said] == [0, 1, 2]
     assert "row 0: column 'email': 'a@@'" in str(said[0][1])
     assert "over the 24 MB that v2 takes" in str(said[1][1])
-    assert said[2][1].status == "sent"  # type: ignore[union-attr]
+    assert said[2][1].status == "sent"  # type: ignore[union-attr]  # a SendResult, as it was sent
     assert sandbox.inbox()["to"].tolist() == ["Me <me@example.org>"]
     assert sandbox.inbox()["campaign_id"].tolist() == ["orders (test)"]
     assert not Path("orders.journal.db").exists()

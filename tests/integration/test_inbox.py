@@ -435,7 +435,7 @@ class TestLife:
                 target=lambda: answers.append(requests.get(f"{sandbox.url}/wait?timeout=600", timeout=60).json())
             )
             waiting.start()
-            until(lambda: len(sandbox._thread._server.server_state.tasks) >= 2)  # type: ignore[union-attr]
+            until(lambda: len(sandbox._thread._server.server_state.tasks) >= 2)  # type: ignore[union-attr]  # it is running
             sandbox.stop()
             assert not [line for line in lines if line.startswith(b"data")]
             waiting.join(60)

@@ -158,7 +158,7 @@ class TestAnalytics:
         asking = threading.Thread(target=lambda: found.extend(recipients(client.analytics(*days()))))
         with sandbox._vendor.office._lock:
             asking.start()
-            until(lambda: sandbox._thread._server.server_state.tasks)  # type: ignore[union-attr]
+            until(lambda: sandbox._thread._server.server_state.tasks)  # type: ignore[union-attr]  # it is running
             assert send(client, "ben@x.example") != mid
             assert found == []
         asking.join(30)

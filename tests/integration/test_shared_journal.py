@@ -66,4 +66,4 @@ def test_shows_its_journal_without_the_password(database: str, tmp_path: Path, m
 def test_a_path_made_of_a_url_is_refused(tmp_path: Path) -> None:
     """A Path has lost a slash of it."""
     with pytest.raises(tb.CampaignError, match="the journal's URL can't be read"):
-        campaign(type(tmp_path)("postgresql://ana@db.example/mail"))  # type: ignore[arg-type]
+        campaign(type(tmp_path)("postgresql://ana@db.example/mail"))  # type: ignore[arg-type]  # a Path is what is refused

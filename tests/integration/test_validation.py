@@ -374,7 +374,7 @@ def test_an_interrupt_leaves_the_list_to_the_next_run(folder: Path) -> None:
         raise KeyboardInterrupt
 
     with serving(host) as client:
-        clock.sleep = interrupt  # type: ignore[assignment,method-assign]
+        clock.sleep = interrupt  # type: ignore[assignment,method-assign]  # it is interrupted there
         with pytest.raises(ListGoesOn, match="list 0 goes on at the vendor; the same command goes on"):
             run(client, folder, clock, *THREE)
         host.moves = True

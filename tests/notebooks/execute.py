@@ -29,7 +29,7 @@ def read(path: Path) -> NotebookNode:
     """A notebook as it is."""
     import nbformat  # here and below: it takes seconds, which every process that collects tests would spend
 
-    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call, no-any-return]
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call, no-any-return]  # half of nbformat has types
 
 
 def wants_database(path: Path) -> bool:
@@ -76,18 +76,18 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
     """The same without what differs from machine to machine: kernels, timings, widgets' states."""
     import nbformat
 
-    notebook.metadata = nbformat.from_dict(  # type: ignore[no-untyped-call]
+    notebook.metadata = nbformat.from_dict(  # type: ignore[no-untyped-call]  # half of nbformat has types
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
         }
     )
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {})  # type: ignore[no-untyped-call]
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {})  # type: ignore[no-untyped-call]  # half of nbformat has types
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)  # it would refer to a kernel that is gone
             if "metadata" in output:
-                output.metadata = nbformat.from_dict({})  # type: ignore[no-untyped-call]
+                output.metadata = nbformat.from_dict({})  # type: ignore[no-untyped-call]  # half of nbformat has types
     return notebook
 
 
@@ -96,7 +96,7 @@ def write(notebook: NotebookNode, path: Path) -> None:
     import nbformat
 
     nbformat.validate(notebook)
-    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
+    nbformat.write(notebook, path)  # type: ignore[no-untyped-call]  # half of nbformat has types
 
 
 def shown(output: Any) -> tuple[str, ...]:

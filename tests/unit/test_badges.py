@@ -60,7 +60,7 @@ def test_a_fair_message_has_none() -> None:
     ],
 )
 def test_a_defect_is_seen(parts: dict[str, object], badge: Badge) -> None:
-    assert badge in badges_in(**(FAIR | parts))  # type: ignore[arg-type]
+    assert badge in badges_in(**(FAIR | parts))  # type: ignore[arg-type]  # by name, of several types
     assert badge.meaning
 
 
@@ -82,7 +82,7 @@ def test_a_defect_is_seen(parts: dict[str, object], badge: Badge) -> None:
     ],
 )
 def test_a_mere_likeness_is_none(parts: dict[str, str]) -> None:
-    assert badges_in(**(FAIR | parts)) == ()  # type: ignore[arg-type]
+    assert badges_in(**(FAIR | parts)) == ()  # type: ignore[arg-type]  # by name, of several types
 
 
 def test_a_message_with_a_picture_alone_is_not_empty() -> None:
@@ -105,7 +105,7 @@ def test_text_without_markup_shows_as_it_is(text: str) -> None:
 @given(st.text(alphabet="abc \n,", max_size=40), st.sampled_from(["nan", "NaT", "None", "null", "undefined"]))
 def test_a_value_on_a_line_of_its_own_is_always_seen(text: str, word: str) -> None:
     for parts in ({"content": f"{text}\n{word}\n{text}"}, {"html_content": f"<p>{text}</p><td>{word}</td>{text}"}):
-        assert Badge.MISSING in badges_in(**(FAIR | parts))  # type: ignore[arg-type]
+        assert Badge.MISSING in badges_in(**(FAIR | parts))  # type: ignore[arg-type]  # by name, of several types
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turbobatch.cluster.dispatch import Dispatch, _Errand
-from turbobatch.cluster.orders import Part
+from turbobatch.cluster.orders import SurveyedPart
 from turbobatch.cluster.preload import dask_setup
 from turbobatch.cluster.signals import _SILENCE, _Hearing
-from turbobatch.cluster.work import Ended, Report
+from turbobatch.cluster.work import Ended, PartProgress
 from turbobatch.engine import Control
 from turbobatch.errors import CampaignError, JournalError
 from turbobatch.events import Known, Moved, Retrying, Settled, Told, Waiting
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 COUNTS = st.dictionaries(st.sampled_from(list(Status)), st.integers(0, 9))
 
 
-def part(number: int = 0) -> Part:
-    return Part(number=number, portion=cast("Any", None), first=10 * number, rows=10, emails=10)
+def part(number: int = 0) -> SurveyedPart:
+    return SurveyedPart(number=number, portion=cast("Any", None), first=10 * number, rows=10, emails=10)
 
 
 def dispatching(events: list[RunEvent], *errands: _Errand) -> Dispatch:
@@ -66,24 +66,24 @@ def test_what_an_old_try_tells_is_not_heard() -> None:
     """The worker that was given up goes on telling; the one that has its part counts."""
     events: list[RunEvent] = []
     made = dispatching(events, _Errand(part(3)))
-    old, new = Report(3), Report(3)
-    for report, number in ((old, 2), (new, 1), (old, 5), (new, 3), (Report(4), 9), (old, 7)):
-        report.hear(Settled(0, number, Status.SENT))
-        made._note(report.told())
+    old, new = PartProgress(3), PartProgress(3)
+    for progress, number in ((old, 2), (new, 1), (old, 5), (new, 3), (PartProgress(4), 9), (old, 7)):
+        progress.hear(Settled(0, number, Status.SENT))
+        made._note(progress.told())
     assert rows_of(events) == (Counter({Status.SENT: 4}), 0)
 
 
-def test_a_report_tells_all_that_happens() -> None:
+def test_progress_tells_all_that_happens() -> None:
     """Counts as they are, rows in trouble once, and no more of these at a time than can be read."""
-    report = Report(3)
+    progress = PartProgress(3)
     events: list[RunEvent] = []
     made = dispatching(events, errand := _Errand(part(3)))
-    report.hear(Known(Counter({Status.SENT: 5, Status.IN_DOUBT: 1})))
-    report.hear(Settled(31, 2, Status.SENT))
-    report.hear(Settled(33, 1, Status.REJECTED, "k", "no"))
-    report.hear(Retrying(34, "l", "later", 2.0))
-    report.hear(Waiting("the rate", 5.0))
-    made._note(report.told())
+    progress.hear(Known(Counter({Status.SENT: 5, Status.IN_DOUBT: 1})))
+    progress.hear(Settled(31, 2, Status.SENT))
+    progress.hear(Settled(33, 1, Status.REJECTED, "k", "no"))
+    progress.hear(Retrying(34, "l", "later", 2.0))
+    progress.hear(Waiting("the rate", 5.0))
+    made._note(progress.told())
     assert rows_of(events) == (Counter({Status.SENT: 7, Status.IN_DOUBT: 1, Status.REJECTED: 1}), 6)
     assert [event.event for event in events if isinstance(event, Told)] == [
         Settled(33, 1, Status.REJECTED, None, "no"),
@@ -91,11 +91,11 @@ def test_a_report_tells_all_that_happens() -> None:
     ]
     assert errand.waiting == ("the rate", 5.0)
     for number in range(100):
-        report.hear(Settled(number, 1, Status.INVALID))
-    assert len(report.told()["trouble"]) == 20
-    assert report.told()["trouble"] == []
-    report.hear(Settled(7, 1, Status.FAILED, "m", "too late for a beat"))
-    made._take(errand, report.ended())
+        progress.hear(Settled(number, 1, Status.INVALID))
+    assert len(progress.told()["trouble"]) == 20
+    assert progress.told()["trouble"] == []
+    progress.hear(Settled(7, 1, Status.FAILED, "m", "too late for a beat"))
+    made._take(errand, progress.ended())
     assert rows_of(events)[0][Status.INVALID] == 100
     assert events[-1] == Told(Settled(7, 1, Status.FAILED, None, "too late for a beat"))
 

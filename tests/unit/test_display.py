@@ -324,7 +324,7 @@ def test_the_environment_sets_masking(value: str | None, is_masked: bool) -> Non
     environ = {} if value is None else {"TURBOBATCH_MASK_ADDRESSES": value}
     assert Options(environ).mask_addresses is is_masked
     with pytest.raises(AttributeError):
-        Options(environ).mask_adresses = True  # type: ignore[attr-defined]
+        Options(environ).mask_adresses = True  # type: ignore[attr-defined]  # misspelt on purpose
 
 
 def test_masking_takes_time_by_length_alone() -> None:

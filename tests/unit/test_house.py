@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(turbobatch.__file__).parent
 ROOT = Path(__file__).parents[2]
-HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2", "matplotlib", "psycopg", "dask")
+HEAVY = ("pandas", "numpy", "pyarrow", "requests", "pycurl", "jinja2", "matplotlib", "psycopg", "dask", "distributed")
 
 # Each imports only from those before it. The command line comes last, since it starts the sandbox too.
 ORDER = (
@@ -278,6 +278,19 @@ def test_modules_are_small() -> None:
     """A module has one subject and no more than 450 lines."""
     long = {path.name: lines for path in PACKAGE.rglob("*.py") if (lines := path.read_text().count("\n")) > 450}
     assert long == {}
+
+
+def test_what_a_checker_is_told_to_pass_over_has_a_reason() -> None:
+    """On the same line: `noqa: CODE - why`, `type: ignore[code]  # why`."""
+    unexplained = re.compile(r"# (?:noqa(?!: [A-Z0-9, ]+ - \S)|type: ignore(?!\[[a-z, -]+\] +# ))")
+    found = [
+        f"{name}:{number}: {line.strip()}"
+        for name, text in texts()
+        if name.suffix == ".py"
+        for number, line in enumerate(text.splitlines(), 1)
+        if unexplained.search(line)
+    ]
+    assert found == []
 
 
 @pytest.mark.unmeasured

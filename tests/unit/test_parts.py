@@ -270,8 +270,24 @@ def test_a_folder_that_is_no_table_is_one_line(folder: Path) -> None:
         "orders holds part-0.parquet and part-3.csv: the parts of a table must have one format"
     )
     (folder / "part-3.csv").unlink()
-    (folder / "year=2026").mkdir()
-    assert "must all lie side by side, and year=2026 is a folder too" in fault(folder)
+    (folder / "more").mkdir()
+    assert "must all lie side by side, and more is a folder too" in fault(folder)
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, about what Dask does
+def test_a_dataset_divided_by_columns_has_a_cure(folder: Path) -> None:
+    """Its line names it: Dask reads the folders' names as categories, whose values templates and results see."""
+    frame = frame_of(*range(6)).assign(day=[2, 2, 2, 10, 10, 10], shop=["a", "b c", "b c"] * 2)
+    frame.to_parquet(folder, partition_cols=["day", "shop"], index=False)
+    assert fault(folder).endswith(
+        "orders is a folder divided by a column (day=2): name one file, or, if that is Parquet, give "
+        "dask.dataframe.read_parquet(folder) in Python"
+    )
+    read = dd.read_parquet(folder)
+    assert isinstance(read.dtypes["day"], pd.CategoricalDtype)
+    table = open_table(read)
+    assert table.columns == ("id", "n", "day", "shop")
+    assert sorted(all_rows(table)) == list(frame.itertuples(index=False, name=None))
 
 
 def test_a_part_that_is_broken_is_named(folder: Path) -> None:

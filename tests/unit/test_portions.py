@@ -81,7 +81,7 @@ SOURCES: dict[str, Source] = {
 
 def frame_of(rows: int) -> pd.DataFrame:
     """Rows whose texts have what divides lines and cells, and integers with a gap."""
-    texts = random.Random(rows).choices(["", "a", "ü", '"', "x\ny", "\n\n", ",", "\r\n", "p;q"], k=rows)  # noqa: S311
+    texts = random.Random(rows).choices(["", "a", "ü", '"', "x\ny", "\n\n", ",", "\r\n", "p;q"], k=rows)  # noqa: S311 - the same texts each time
     return pd.DataFrame(
         {
             "id": [f"{row:04}" for row in range(rows)],

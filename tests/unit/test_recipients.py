@@ -501,7 +501,7 @@ class TestFrame:
         )
         first, second = all_rows(open_table(frame))
         assert first == (
-            1, True, 1.0, float("inf"), "x", "x", 1, True, 1.0, dt.datetime(2026, 11, 1), "u", 1, "x", Decimal("1.50"),  # noqa: DTZ001
+            1, True, 1.0, float("inf"), "x", "x", 1, True, 1.0, dt.datetime(2026, 11, 1), "u", 1, "x", Decimal("1.50"),  # noqa: DTZ001 - as tables have them
         )  # fmt: skip
         assert second == (2, False, 2.0, *[None] * 11)
         assert types(first)[:9] == [int, bool, float, float, str, str, int, bool, float]
@@ -516,7 +516,7 @@ class TestFrame:
         ]  # fmt: skip
         cells = next(open_table(pd.DataFrame({"a": pd.Series(values, dtype=object)})).chunks()).column("a")
         assert cells == [
-            1, 1.5, None, True, dt.datetime(2026, 11, 1), dt.timedelta(days=1), [1, 2], [3],  # noqa: DTZ001
+            1, 1.5, None, True, dt.datetime(2026, 11, 1), dt.timedelta(days=1), [1, 2], [3],  # noqa: DTZ001 - as tables have them
             {"k": ["x"]}, (1,), *[None] * 5,
         ]  # fmt: skip
         assert [type(cell) for cell in cells[:2]] == [int, float]

@@ -290,8 +290,8 @@ def test_workbooks_hold_no_formula(path: Path) -> None:
     )
     write_report(joined(own, VERDICTS), path.with_suffix(".xlsx"))
     book = openpyxl.load_workbook(path.with_suffix(".xlsx"))
-    rows = [[cell.value for cell in row] for row in book.active.iter_rows()]  # type: ignore[union-attr]
-    assert all(cell.data_type != "f" for row in book.active.iter_rows() for cell in row)  # type: ignore[union-attr]
+    rows = [[cell.value for cell in row] for row in book.active.iter_rows()]  # type: ignore[union-attr]  # it has a sheet
+    assert all(cell.data_type != "f" for row in book.active.iter_rows() for cell in row)  # type: ignore[union-attr]  # it has a sheet
     assert rows[0][:3] == ["'=name", "number", "id"]
     assert rows[1][:5] == ["'=1+1", 1.5, "1688566310828572700", True, "2026-11-01 10:00:00"]
     assert rows[2][:5] == ["'+cmd|' /C calc'!A0", None, None, False, None]

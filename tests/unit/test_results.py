@@ -279,6 +279,6 @@ def test_groups_that_change_while_they_are_walked_are_told(to: int) -> None:
     table = open_table(pd.DataFrame({"id": range(BEYOND)}))
     walk = units(table, Layout(("id",), ("id",), ("id",)))
     next(walk)
-    table.data["id"].array[BEYOND - 1] = to  # type: ignore[attr-defined]
+    table.data["id"].array[BEYOND - 1] = to  # type: ignore[attr-defined]  # a DataFrame's column
     with pytest.raises(CampaignError, match="the DataFrame was changed while it was in use"):
         list(walk)

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 from tests.database import Server
 from turbobatch.errors import CampaignError, JournalError
 from turbobatch.journal import Intent, JournalUrl, SqliteJournal, journal_place, open_journal, open_pacer
+from turbobatch.journal.clock import SECOND, boot_time
 from turbobatch.journal.database import sql
-from turbobatch.journal.permits import SECOND, Permits, Reservation
+from turbobatch.journal.permits import Permits, Reservation
 from turbobatch.journal.postgres import PostgresJournal
-from turbobatch.journal.shared_rate import Rate, SharedRate, boot_time
+from turbobatch.journal.shared_rate import Rate, SharedRate
 from turbobatch.rates import Limit, Pacer, parse_rate
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def simulate(
         at(max(due, now + MS // 10) + (0 if punctual else process.pause()), lambda when: wake(process, when))
 
     for process in processes:
-        at(0 if punctual else process.pause(), lambda when, process=process: wake(process, when))  # type: ignore[misc]
+        at(0 if punctual else process.pause(), lambda when, process=process: wake(process, when))  # type: ignore[misc]  # mypy infers no lambda's default
     for step in range(steps):
         if back and step == steps // 2:
             shift -= back
@@ -363,7 +364,8 @@ class TestPermits:
 TAKER = """
     import sys, time, json
     from turbobatch.journal import journal_place, open_journal
-    from turbobatch.journal.shared_rate import Rate, SharedRate, boot_time
+    from turbobatch.journal.clock import boot_time
+    from turbobatch.journal.shared_rate import Rate, SharedRate
     from turbobatch.rates import parse_rate
 
     url, rate, seconds, want = sys.argv[1:]

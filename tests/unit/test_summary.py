@@ -355,7 +355,7 @@ def test_a_key_is_met_first_once(chunks: list[list[str | None]]) -> None:
         expected = []
         for key in chunk:
             expected.append(key is None or key not in met)
-            met |= {key} - {None}  # type: ignore[arg-type]
+            met |= {key} - {None}  # type: ignore[arg-type]  # without None they are texts
         assert keys.first(chunk).tolist() == expected
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turbobatch.cluster.orders import Orders, Part
+from turbobatch.cluster.orders import Orders, SurveyedPart
 from turbobatch.cluster.survey import ClusterPlan, _summed, count_part, counts_of_part, find_repeats, keys_of_part
 from turbobatch.feed import look_up
 from turbobatch.journal import Intent, Outcome, open_journal, read_journal
@@ -104,7 +104,7 @@ def test_any_cut_finds_what_the_whole_finds(
 def test_a_limit_is_shared_out_from_the_table_s_beginning(emails: list[int], limit: int) -> None:
     """No part gets more than it has, and none anything before those ahead of it have all of theirs."""
     parts = tuple(
-        Part(number=number, portion=cast("Any", None), first=0, rows=9, emails=count)
+        SurveyedPart(number=number, portion=cast("Any", None), first=0, rows=9, emails=count)
         for number, count in enumerate(emails)
     )
     plan = ClusterPlan(

@@ -61,7 +61,7 @@ class TestKey:
             (dt.date(2026, 11, 1), "2026-11-01"),
             (dt.datetime(2026, 11, 1), "2026-11-01"),  # noqa: DTZ001 - Excel's cells have no time zone
             (pd.Timestamp("2026-11-01"), "2026-11-01"),
-            (dt.datetime(2026, 11, 1, 9, 30), "2026-11-01 09:30:00"),  # noqa: DTZ001
+            (dt.datetime(2026, 11, 1, 9, 30), "2026-11-01 09:30:00"),  # noqa: DTZ001 - as above
             (dt.datetime(2026, 11, 1, tzinfo=dt.UTC), "2026-11-01 00:00:00+00:00"),
         ],
     )

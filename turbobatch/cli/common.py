@@ -89,7 +89,7 @@ def make_client(api: str | None, base_url: str | None, transport: str | None) ->
     """A client with the environment's credentials."""
     from turbobatch.client import TurboClient
 
-    return TurboClient.from_env(api=api, base_url=base_url, transport=transport)  # type: ignore[arg-type]
+    return TurboClient.from_env(api=api, base_url=base_url, transport=transport)  # type: ignore[arg-type]  # the client refuses other names
 
 
 def check_journal(campaign: Campaign, given: str | None = None) -> None:

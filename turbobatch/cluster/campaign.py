@@ -36,7 +36,7 @@ class Clustered(Outcomes):
 
     @contextmanager
     def cluster(self, on: On, client: TurboClient | None = None) -> Iterator[DaskClient]:
-        """The cluster that `on` names; processes that are started for it here have the client's credentials.
+        """The cluster that `on` names, as `send` takes it; processes started for it here have `client`'s credentials.
 
         Raises:
             CampaignError: the journal isn't in PostgreSQL, Dask isn't installed, the cluster can't be reached, or a
@@ -49,7 +49,13 @@ class Clustered(Outcomes):
             yield dask
 
     def report_by(self, dask: DaskClient, plan: Plan, path: str | Path, tick: Tick) -> Reported:
-        """Have a cluster write the report in parts, into a folder; tells what it says in short.
+        """Have a cluster write the report in parts; tells what it says in short.
+
+        Args:
+            dask: the cluster.
+            plan: what `plan` returned for the same cluster.
+            path: the folder, the same one for all workers.
+            tick: called with the number of rows that were written since.
 
         Raises:
             CampaignError: the plan was made without a cluster, or the folder can't be written by all workers.
@@ -94,7 +100,10 @@ class Clustered(Outcomes):
         return Dispatch(dask=dask, sending=sending, parts=parts, able=able, sent=sent, emit=self.emit)
 
     def lazy_results(self, plan: Plan) -> Any:
-        """The results of a Dask DataFrame as another one, what the journal says when it is computed; None of others."""
+        """The results of a Dask DataFrame that `plan` is of: another one, what the journal says when it is computed.
+
+        None of other tables.
+        """
         if not isinstance(plan, ClusterPlan):
             return None
         return lazy_results(self._orders(resend=False), plan)

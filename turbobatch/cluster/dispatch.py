@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from distributed import Client, Future
 
-    from turbobatch.cluster.orders import Part, Sending
+    from turbobatch.cluster.orders import Sending, SurveyedPart
     from turbobatch.events import RunEvent, Workers
 
 _ASKING = 5.0  # seconds that go to workers who have come, before those who send hear of us again
@@ -43,7 +43,7 @@ _AGAIN = "run the same command again to go on"
 class _Errand:
     """A part on its way: how far it is, by the try that began last."""
 
-    part: Part
+    part: SurveyedPart
     tries: int = 0
     settled: int = 0  # rows, by the tries before; and since it has got on last:
     fruitless: int = 0  # tries
@@ -85,7 +85,7 @@ class Dispatch:
 
     dask: Client
     sending: Sending
-    parts: Sequence[Part]
+    parts: Sequence[SurveyedPart]
     able: set[str]
     sent: int = 0
     emit: Callable[[RunEvent], None] = ignore_event

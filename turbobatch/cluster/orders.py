@@ -157,7 +157,7 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class SurveyedPart:
     """Some consecutive rows of the table, as a survey found them.
 
     Attributes:

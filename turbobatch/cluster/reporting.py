@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
-    from turbobatch.cluster.orders import Orders, Part
+    from turbobatch.cluster.orders import Orders, SurveyedPart
     from turbobatch.cluster.survey import ClusterPlan
     from turbobatch.recipients import Table
 
 
 def report_by(
-    dask: Client, orders: Orders, parts: Sequence[Part], path: str | Path, tick: Callable[[int], object]
+    dask: Client, orders: Orders, parts: Sequence[SurveyedPart], path: str | Path, tick: Callable[[int], object]
 ) -> Reported:
     """Have the workers write a Parquet dataset into the folder `path`, which every machine has at the same place.
 
@@ -50,7 +50,9 @@ def report_by(
     return whole
 
 
-def write_report_part(orders: Orders, part: Part, frame: pd.DataFrame | None, folder: str) -> tuple[str, Reported]:
+def write_report_part(
+    orders: Orders, part: SurveyedPart, frame: pd.DataFrame | None, folder: str
+) -> tuple[str, Reported]:
     """Write a part of the report: what Dask runs, also again; tells its file."""
     reported = Reported(part.first)
     with _results(orders, part, opened(part.portion, frame, part.first, part.rows)) as results:
@@ -75,7 +77,7 @@ def lazy_results(orders: Orders, plan: ClusterPlan) -> Any:
     return from_delayed(frames, meta=joined(table.data, []), verify_meta=False)
 
 
-def results_of(orders: Orders, part: Part, frame: pd.DataFrame) -> pd.DataFrame:
+def results_of(orders: Orders, part: SurveyedPart, frame: pd.DataFrame) -> pd.DataFrame:
     """A partition's rows, which were computed, with their result columns."""
     with _results(orders, part, opened(part.portion, frame, part.first, part.rows)) as results:
         found = results.frame()
@@ -84,7 +86,7 @@ def results_of(orders: Orders, part: Part, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 @contextmanager
-def _results(orders: Orders, part: Part, table: Table) -> Iterator[Results]:
+def _results(orders: Orders, part: SurveyedPart, table: Table) -> Iterator[Results]:
     source = orders.source(table)
     with orders.read_journal() as journal:
         yield Results(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate, count
 from typing import TYPE_CHECKING, Any
 
-from turbobatch.cluster.orders import Part, opened, sent_along
+from turbobatch.cluster.orders import SurveyedPart, opened, sent_along
 from turbobatch.cluster.pool import addresses_of, in_one_line, until_done
 from turbobatch.errors import CampaignError
 from turbobatch.feed import look_up
@@ -46,9 +46,9 @@ _AGAIN = [*_ITEM, ("part", "<u4"), ("first_part", "<u4"), ("first", "<u4")]
 class ClusterPlan(Plan):
     """A Plan with the parts that workers send."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[SurveyedPart, ...]
 
-    def limited(self, limit: int | None) -> tuple[Part, ...]:
+    def limited(self, limit: int | None) -> tuple[SurveyedPart, ...]:
         """The parts, so that all of them together post no more emails than that."""
         if limit is None:
             return self.parts
@@ -271,7 +271,7 @@ def _check_groups(cut: Sequence[Portion], split: Items) -> None:
 
 def _summed(
     cut: Sequence[Portion], looked: Sequence[Looked], again: Items, *, resend: bool
-) -> tuple[tuple[Part, ...], Counts]:
+) -> tuple[tuple[SurveyedPart, ...], Counts]:
     """The parts, each with what it must know of the others, and the whole table's counts."""
     starts = [0, *accumulate(item.counts.rows for item in looked)]
     elsewhere: list[dict[int, tuple[int, bytes]]] = [{} for _ in cut]
@@ -280,7 +280,7 @@ def _summed(
         elsewhere[number][starts[number] + row] = starts[first_part] + first, digest
         looked[number].counts.count(_STATES[state], size, resend=resend, by=-1)
     parts = tuple(
-        Part(
+        SurveyedPart(
             number=number,
             portion=portion,
             first=starts[number],

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from turbobatch.client import TurboClient
-    from turbobatch.cluster.orders import Part, Sending
+    from turbobatch.cluster.orders import Sending, SurveyedPart
     from turbobatch.events import RunEvent
     from turbobatch.units import Source
 
@@ -47,7 +47,7 @@ class Ended:
     Attributes:
         rows: by status, as far as the part was gone through.
         known: how many of them were settled before.
-        trouble: the rows in trouble that weren't told of in a beat, as `Report.told` has them.
+        trouble: the rows in trouble that weren't told of in a beat, as `PartProgress.told` has them.
         fault: what broke it, in one line.
         is_journal: whether that was the journal; a lease that was lost, say: another try may do better.
         is_gone: whether this was another try, of a part that is sent by one worker or by none.
@@ -63,26 +63,26 @@ class Ended:
     is_gone: bool = False
 
 
-def send_part(sending: Sending, part: Part, frame: pd.DataFrame | None = None) -> Ended:
+def send_part(sending: Sending, part: SurveyedPart, frame: pd.DataFrame | None = None) -> Ended:
     """Send a part: what Dask runs, also again after a worker's death; the journal's claims decide what is posted."""
-    report, control = Report(part.number), Control()
-    with _at_a_time, line(sending.orders.run, control, report.told):
+    progress, control = PartProgress(part.number), Control()
+    with _at_a_time, line(sending.orders.run, control, progress.told):
         try:
             if _is_begun(sending.orders.run, part.number):
                 if not is_repeatable(sending, part):
-                    return report.ended(stop_reason=StopReason.USER, is_gone=True)
+                    return progress.ended(stop_reason=StopReason.USER, is_gone=True)
                 sending = once_more(sending)
             with ExitStack() as held:
                 source = sending.orders.source(opened(part.portion, frame, part.first, part.rows))
                 engine = _engine(sending, part, source, control, held)
-                engine.listen(report.hear)
+                engine.listen(progress.hear)
                 engine.run()
         except TurboBatchError as error:
-            return report.ended(fault=str(error), is_journal=isinstance(error, JournalError))
-    return report.ended(stop_reason=engine.stop_reason, stop_message=engine.stop_message)
+            return progress.ended(fault=str(error), is_journal=isinstance(error, JournalError))
+    return progress.ended(stop_reason=engine.stop_reason, stop_message=engine.stop_message)
 
 
-def is_repeatable(sending: Sending, part: Part) -> bool:
+def is_repeatable(sending: Sending, part: SurveyedPart) -> bool:
     """Whether a part may be sent on by another worker in the same run.
 
     Not where emails are told apart by their content: an attachment may have changed since, and the next run's plan
@@ -107,7 +107,7 @@ def _is_begun(run: str, part: int) -> bool:
     return False
 
 
-def _engine(sending: Sending, part: Part, source: Source, control: Control, held: ExitStack) -> Engine:
+def _engine(sending: Sending, part: SurveyedPart, source: Source, control: Control, held: ExitStack) -> Engine:
     orders = sending.orders
     client = sending.account.open()
     held.callback(client.close)
@@ -157,7 +157,7 @@ def _suppressed(sending: Sending, client: TurboClient) -> Suppressed:
     return _lists[run]
 
 
-class Report:
+class PartProgress:
     """How far a part is; heard by the engine's thread, told by another."""
 
     def __init__(self, part: int) -> None:

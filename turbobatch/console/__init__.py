@@ -93,7 +93,7 @@ class Console:
             self._view.close("Closed.")
 
     def wait(self, is_so: Callable[[State], bool], timeout: float) -> bool:
-        """Wait until a function of the state holds, `timeout` seconds at most; tells whether it does."""
+        """Wait until `is_so` says yes to the state, `timeout` seconds at most; tells whether it does."""
         return self._actions.store.wait(is_so, timeout)
 
     def __repr__(self) -> str:

@@ -86,7 +86,7 @@ def warning_of(place: Place) -> str:
         return ""
     from turbobatch.journal import trust
 
-    return trust.warning_of(place)
+    return trust.crash_warning(place)
 
 
 def open_pacer(journal: OpenJournal, limits: Sequence[Limit], *, jitter: float = 0.0) -> Pacing:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 
-SECOND = 1_000_000_000
+from turbobatch.journal.clock import SECOND
 
 _SHARE = 40  # of a period, within which a permit is to be spent: it costs as much of the rate
 _WIDEST = SECOND // 4

@@ -30,10 +30,11 @@ import os
 import platform
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from turbobatch.errors import CampaignError, JournalError
+from turbobatch.journal.clock import SECOND, boot_time
 from turbobatch.journal.database import (
     LEASE_ENDED,
     check_version,
@@ -76,19 +77,15 @@ def open_postgres(url: JournalUrl, campaign: str, *, make: bool = True) -> Postg
         JournalError: the database can't be reached or used.
     """
     lease = lease_seconds()
-    connection = connect(url)
-    try:
+    with ExitStack() as held:
+        connection = held.enter_context(closing(connect(url)))
         with one_line_errors(url):
             # To make the tables only to see whether there is a journal would be a surprise.
             if make or version_of(connection) is not None:
                 migrate(connection, url, migrations())
-            found = _campaign_id(connection, campaign, make=make)
-    except BaseException:
-        connection.close()
-        raise
-    if found is None:
-        connection.close()
-        return None
+            if (found := _campaign_id(connection, campaign, make=make)) is None:
+                return None
+        held.pop_all()
     return PostgresJournal(url, found, connection, lease)
 
 
@@ -99,21 +96,17 @@ def read_postgres(url: JournalUrl, campaign: str) -> PostgresReader | None:
         CampaignError: psycopg isn't installed.
         JournalError: the database can't be reached or used.
     """
-    connection = connect(url)
-    try:
+    with ExitStack() as held:
+        connection = held.enter_context(closing(connect(url)))
         with one_line_errors(url):
             version = version_of(connection)
             if version is not None and not check_version(version, url, migrations()):
                 migrate(connection, url, migrations())
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # a report may take long
-            found = _campaign_id(connection, campaign, make=False)
-    except BaseException:
-        connection.close()
-        raise
-    if found is None:
-        connection.close()
-        return None
+            if (found := _campaign_id(connection, campaign, make=False)) is None:
+                return None
+        held.pop_all()
     return PostgresReader(url, found, connection)
 
 
@@ -224,7 +217,7 @@ class PostgresJournal(PostgresReader):
         self._number = 0  # of the last commit
         self._claimed: set[str] = set()  # whose answers aren't committed
         self._lost = False
-        self._down_since: float | None = None  # monotonic
+        self._down_since: int | None = None  # by boot_time
         self._ending = threading.Event()
         self._renewing: threading.Thread | None = None
 
@@ -237,7 +230,7 @@ class PostgresJournal(PostgresReader):
         notes = {item.key: bound(item) for item in outcomes if not item.posted}
         claims = [{name: getattr(item, name) for name in Intent.__slots__} for item in intents]
         with self._lock:
-            began = _now()
+            began = boot_time()
             with self._leased():
                 self._number += 1
                 found = self._in_session(
@@ -250,7 +243,7 @@ class PostgresJournal(PostgresReader):
             self._claimed.difference_update(item["key"] for item in posted)
             taken = [key for (key,) in found]
             self._claimed.update({item.key for item in intents}.difference(taken))
-            if intents and _now() - began > self.lease:
+            if intents and boot_time() - began > self.lease * SECOND:
                 self._lose()  # asleep since it was asked for: others may have settled what it claimed
         return self.lookup(taken) if taken else {}
 
@@ -377,10 +370,10 @@ class PostgresJournal(PostgresReader):
                 return found
 
     def _is_patience_over(self) -> bool:
-        now = _now()
+        now = boot_time()
         if self._down_since is None:
             self._down_since = now
-        return now - self._down_since > min(_PATIENCE, self.lease / 2)
+        return now - self._down_since > min(_PATIENCE, self.lease / 2) * SECOND
 
     def _session(self) -> Connection:
         """The session, or a new one where it has broken."""
@@ -419,9 +412,3 @@ def _campaign_id(connection: Connection, name: str, *, make: bool) -> int | None
 
 def _json(items: Sequence[Mapping[str, Any]]) -> str | None:
     return json.dumps(items, ensure_ascii=False) if items else None
-
-
-def _now() -> float:
-    """Seconds that also pass while the machine sleeps, where the system tells."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.clock_gettime(clock) if clock is not None else time.monotonic()

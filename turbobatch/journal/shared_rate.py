@@ -36,8 +36,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.errors import CampaignError, JournalError
+from turbobatch.journal.clock import SECOND, boot_time
 from turbobatch.journal.database import connect, is_lost, one_line_errors, sql
-from turbobatch.journal.permits import SECOND, Permits, Reservation, shortest_spread
+from turbobatch.journal.permits import Permits, Reservation, shortest_spread
 from turbobatch.rates import PACED_PERIOD, Pacer
 
 if TYPE_CHECKING:
@@ -70,12 +71,6 @@ def share_rate(journal: PostgresJournal, limits: Sequence[Limit], *, jitter: flo
             f"give both the same rate, or wait until the other has ended (if it was killed, {journal.lease:g} s longer)"
         )
     return SharedRate(journal, rate) if limits else Pacer(())
-
-
-def boot_time() -> int:
-    """Nanoseconds that also pass while the machine sleeps, where the system tells."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.clock_gettime_ns(clock) if clock is not None else time.monotonic_ns()
 
 
 class Rate:

@@ -319,7 +319,7 @@ class SqliteJournal:
         if changed != len(values):
             keys = ", ".join(repr(item["key"]) for item in values[:3])
             raise JournalError(
-                f"{self.path} contradicts this run ({name} of {keys}{' …' if len(values) > 3 else ''}): "  # noqa: PLR2004
+                f"{self.path} contradicts this run ({name} of {keys}{' …' if len(values) > 3 else ''}): "  # noqa: PLR2004 - as many keys as are named
                 "nothing new was posted; run the same command again"
             )
 

@@ -25,7 +25,7 @@ def mark_of(url: JournalUrl, campaign: str) -> str:
         return found.mark
 
 
-def warning_of(url: JournalUrl) -> str:
+def crash_warning(url: JournalUrl) -> str:
     """What keeps a journal there from being trusted after a crash of its server; empty if nothing does.
 
     Raises:

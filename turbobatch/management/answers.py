@@ -259,7 +259,7 @@ def _text(value: Any) -> str:
 def _whole(value: Any) -> int | None:
     text = _text(value).strip()
     # 18 digits fit 64 bits; there are no counts beyond.
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None  # noqa: PLR2004
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None  # noqa: PLR2004 - 64 bits
 
 
 def _percentage(value: Any) -> float:

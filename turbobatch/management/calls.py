@@ -262,7 +262,7 @@ class Management:
                 reason = f"HTTP {result.status}, {trouble}"
         elif isinstance(result, Response) and result.status in (401, 403):
             raise AuthenticationError(f"{self.host} refused the credentials: {reason}")
-        elif verdict.http_status == 404 and (verdict.message.endswith(f": {_ABSENT}") or _ABSENT in verdict.errors):  # noqa: PLR2004
+        elif verdict.http_status == 404 and (verdict.message.endswith(f": {_ABSENT}") or _ABSENT in verdict.errors):  # noqa: PLR2004 - HTTP's Not Found
             raise _AbsentError(f"{self.host} gave no word on {call.what}: {reason}", http_status=404)
         if (seconds := verdict.retry_after or 0.0) > _LONGEST_WAIT:
             reason += f"; it asks for {seconds:.0f} seconds of patience"

@@ -28,9 +28,24 @@ _UNSUBSCRIBE_HEADERS = frozenset({"list-unsubscribe", "list-unsubscribe-post"})
 class MailMerge:
     """An email as Jinja templates: a `str` is a template's source, a `Path` its file.
 
-    Files are read below `folder` (the working directory unless given), which nothing that a template or a cell
-    names can leave. `attachments` and `inline` are templates of paths. `text` is derived from the HTML unless given
-    (`""` for none). `list_unsubscribe` is an https or mailto link, or both, separated by a comma.
+    Args:
+        from_: one address, also with a name: "Acme <shop@acme.example>".
+        to: one or several addresses, separated by commas, as are `cc` and `bcc`.
+        subject: one line.
+        text: the plain text; derived from the HTML unless given ("" for none).
+        html: the HTML, in which what a cell says is escaped.
+        markdown: Markdown, of which the HTML is made; in place of `html`.
+        cc: see `to`.
+        bcc: see `to`.
+        reply_to: one address.
+        reference_id: the email's id in the vendor's analytics (v2); the row's key unless given.
+        headers: more headers: a template by name.
+        attachments: templates of paths.
+        inline: templates of images' paths by content id: "logo" is shown by `<img src="cid:logo">`.
+        inline_css: write what the HTML's style sheets say into its elements, as some mail programs need it.
+        list_unsubscribe: an https or mailto link, or both, separated by a comma.
+        folder: where files are read from, the working directory unless given; nothing that a template or a cell names
+            can leave it.
 
     Raises:
         CampaignError: a template or file can't be used, or the fields contradict each other.
@@ -90,7 +105,7 @@ class MailMerge:
         _check_constants(self._message)
 
     def bind(self, columns: Sequence[str]) -> Merger:
-        """Check the templates against a table's columns.
+        """Check the templates against a table's columns, given by their names in order.
 
         Raises:
             CampaignError: a template prints an unknown column whatever the row.

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from turbobatch.recipients.table import Chunk
     from turbobatch.recipients.version import FileVersion
 
-    Part = TextTable | ParquetTable  # of one file
+    FileTable = TextTable | ParquetTable  # of one file
 
 _FORMATS = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV", ".tsv": "TSV", ".txt": "text"}
 _DIGITS = re.compile(r"([0-9]+)")
+_PARTITION = re.compile(r"[^=]+=.*")  # how Hive, Spark and Dask name a folder of the rows with one value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +37,7 @@ class PartsTable:
     """
 
     version: FolderVersion
-    parts: tuple[Part, ...]
+    parts: tuple[FileTable, ...]
     _firsts: list[int] = field(default_factory=list, repr=False)  # the parts' first rows, as far as that is known
 
     @property
@@ -135,6 +136,11 @@ def _part_names(path: Path) -> list[str]:
         )
     for name in names:
         shown = one_line(name)
+        if (path / name).is_dir() and _PARTITION.fullmatch(name):
+            raise CampaignError(
+                f"{folder} is a folder divided by a column ({shown}): name one file, or, if that is Parquet, give "
+                "dask.dataframe.read_parquet(folder) in Python"
+            )
         if (path / name).is_dir():
             raise CampaignError(
                 f"{folder} is a folder: name the file in it; for a table in parts they must all lie side by side, "
@@ -163,7 +169,7 @@ def _natural(name: str) -> tuple[list[str | int], str]:
     return [int(part) if place % 2 else part for place, part in enumerate(_DIGITS.split(name))], name
 
 
-def _check_columns(parts: Sequence[Part]) -> None:
+def _check_columns(parts: Sequence[FileTable]) -> None:
     first = parts[0]
     for part in parts[1:]:
         if part.columns == first.columns:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from turbobatch.recipients.frame import FrameTable
     from turbobatch.recipients.loaded import LoadedTable
     from turbobatch.recipients.parquet import ParquetTable
-    from turbobatch.recipients.parts import Part
+    from turbobatch.recipients.parts import FileTable
     from turbobatch.recipients.table import Table
 
 _BLOCK = 1000  # rows of a text file between two places where it may be divided
@@ -150,7 +150,7 @@ def portions(table: Table, wanted: int, *, whole_files: bool) -> tuple[Portion, 
     return _of_pandas(table, pieces)
 
 
-def _shares(table: PartsTable, pieces: int) -> Iterator[tuple[Part, int]]:
+def _shares(table: PartsTable, pieces: int) -> Iterator[tuple[FileTable, int]]:
     """How many pieces to make of each file: one where there are enough files, else by the rows that it has, about."""
     rows = [part.about for part in table.parts]
     for part, own in zip(table.parts, rows, strict=True):

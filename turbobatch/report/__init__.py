@@ -126,7 +126,10 @@ def write_report(
 
 
 def read_report(path: str | Path) -> pd.DataFrame:
-    """Read a report back, with the result columns in their types. A folder of Parquet files is one report.
+    """Read a report back, with the result columns in their types.
+
+    Args:
+        path: what `write_report` wrote, if that isn't a page; or a folder of Parquet files, which is one report.
 
     Raises:
         CampaignError: the file can't be read or is no report.

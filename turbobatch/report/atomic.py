@@ -54,9 +54,9 @@ def target(path: Path, *, folder: bool = False) -> Path:
         CampaignError: it is something else, such as a pipe.
     """
     # Not pathlib's methods, which raise for a name that no file can have.
-    real = Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114
-    is_right = os.path.isdir(real) if folder else os.path.isfile(real)  # noqa: PTH112, PTH113
-    if os.path.exists(real) and not is_right:  # noqa: PTH110
+    real = Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114 - Path's would raise
+    is_right = os.path.isdir(real) if folder else os.path.isfile(real)  # noqa: PTH112, PTH113 - Path's would raise
+    if os.path.exists(real) and not is_right:  # noqa: PTH110 - Path's would raise
         raise CampaignError(f"{path} can't be written: it is no {'folder' if folder else 'regular file'}")
     return real
 

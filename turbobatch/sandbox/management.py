@@ -179,7 +179,7 @@ def _list_state(request: Request, found: JudgedList | None) -> Response:
     if found is None:
         return JsonResponse({"message": "list_not_found"}, 404)
     percentage = found.percentage
-    state = {"is_processed": percentage == 100, "percentage": percentage, "total_emails": len(found.addresses)}  # noqa: PLR2004
+    state = {"is_processed": percentage == 100, "percentage": percentage, "total_emails": len(found.addresses)}  # noqa: PLR2004 - percent
     return JsonResponse({"list_id": request.path_params["number"], **state})
 
 

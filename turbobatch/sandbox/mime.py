@@ -91,7 +91,7 @@ def write(
     for name, value in headers:
         if not name.lower().startswith(("content-", "mime-", "bcc")):
             del message[name]
-            message[name] = _header_value(value)  # type: ignore[assignment]
+            message[name] = _header_value(value)  # type: ignore[assignment]  # a Header is taken too
     return message.as_bytes(policy=compat32.clone(linesep="\r\n"))
 
 
@@ -118,7 +118,7 @@ def _leaves(part: Message) -> Iterator[Message]:
         yield part
         return
     for child in payload:
-        yield from _leaves(child)  # type: ignore[arg-type]
+        yield from _leaves(child)  # type: ignore[arg-type]  # the parts of a multipart are messages
 
 
 def _is_body(part: Message) -> bool:
@@ -153,7 +153,7 @@ def _name(part: Message) -> str:
 
 def _bytes(part: Message) -> bytes:
     if part.is_multipart():
-        return b"\r\n".join(child.as_bytes() for child in part.get_payload())  # type: ignore[union-attr]
+        return b"\r\n".join(child.as_bytes() for child in part.get_payload())  # type: ignore[union-attr]  # the parts of a multipart are messages
     content = part.get_payload(decode=True)
     return content if isinstance(content, bytes) else b""
 
@@ -171,7 +171,7 @@ def _body(content: str, html_content: str, inline: Sequence[Attachment]) -> Mess
 def _text_part(text: str, subtype: str) -> MIMEText:
     charset = Charset("utf-8")
     charset.body_encoding = QP  # the default, base64, can't be read in the raw source
-    return MIMEText(text, subtype, charset)  # type: ignore[arg-type]
+    return MIMEText(text, subtype, charset)  # type: ignore[arg-type]  # a Charset is taken too
 
 
 def _multipart(subtype: str, parts: Sequence[Message]) -> MIMEMultipart:

@@ -215,7 +215,7 @@ class _Protocol(H11Protocol):
         # may travel.
         self.app = self.config.app
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP alone is listened on
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
 
@@ -227,7 +227,7 @@ async def _read_body(request: Request, limit: int) -> bool:
         size += len(chunk)
         if size <= limit:
             chunks.append(chunk)
-    request._body = b"".join(chunks)  # where Starlette itself keeps what was read  # noqa: SLF001
+    request._body = b"".join(chunks)  # noqa: SLF001 - where Starlette itself keeps what was read
     return size <= limit
 
 

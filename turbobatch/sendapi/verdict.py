@@ -108,9 +108,9 @@ def _judge(result: Response | Failure) -> Verdict:
             kind = VerdictKind.IN_DOUBT
         case status if 300 <= status < 400:  # noqa: PLR2004 - HTTP's classes of status
             kind = VerdictKind.MISDIRECTED
-        case status if 200 <= status < 300:  # noqa: PLR2004
+        case status if 200 <= status < 300:  # noqa: PLR2004 - HTTP's classes of status
             return _judge_success(result, answer)
-        case status if 400 <= status < 500:  # noqa: PLR2004
+        case status if 400 <= status < 500:  # noqa: PLR2004 - HTTP's classes of status
             return _judge_client_error(result, answer)
         case _:
             kind = VerdictKind.IN_DOUBT
