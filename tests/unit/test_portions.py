@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pickle
 import random
 import subprocess
 import sys
+from dataclasses import replace
+from encodings.aliases import aliases
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +26,9 @@ from turbobatch.arrow import table_types
 from turbobatch.errors import CampaignError
 from turbobatch.recipients import Table, open_table
 from turbobatch.recipients.audited import AUDIT_COLUMNS, read_audit
-from turbobatch.recipients.portions import DaskPortion, Portion, portions
+from turbobatch.recipients.encodings import octets_in
+from turbobatch.recipients.portions import DaskPortion, FilePortion, Portion, portions
+from turbobatch.recipients.text import Place, Span, TextTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -146,13 +151,34 @@ def test_there_are_about_as_many_as_were_asked_for(source: str, tmp_path: Path) 
     assert len(portions(table, 1000, whole_files=False)) == 300
 
 
-def test_a_long_text_is_divided_in_one_reading(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", [2, 7, 500])
+def test_a_long_text_is_divided_in_one_reading(wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Into pieces of nearly the same size."""
-    frame = frame_of(20_000)
-    table = open_table(csv_file(frame, tmp_path, []))
-    divided = portions(table, 4, whole_files=False)
-    assert [portion.rows for portion in divided] == [5000] * 4
+    table = open_table(csv_file(frame_of(20_000), tmp_path, []))
+    readings = []
+    read_through = TextTable.spans
+
+    def spans(table: TextTable, size: int) -> list[Span]:
+        readings.append(size)
+        return read_through(table, size)
+
+    monkeypatch.setattr(TextTable, "spans", spans)
+    divided = portions(table, wanted, whole_files=False)
+    rows = [portion.rows or 0 for portion in divided]
+    assert (len(readings), len(rows), sum(rows)) == (1, wanted, 20_000)
+    assert min(rows) > 0.7 * max(rows)
     assert [row for item in opened(divided) for row in told(item)] == told(table)
+
+
+def test_a_text_with_fewer_rows_than_it_seems_is_divided_too(tmp_path: Path) -> None:
+    """Its first rows are short ones: there are enough portions all the same, of nearly the same size."""
+    path = tmp_path / "t.csv"
+    path.write_text("id,text\n" + "1,a\n" * 20_000 + f"1,{'a' * 996}\n" * 10_000, encoding="utf-8")
+    table = open_table(path)
+    assert table.about is not None
+    assert table.about > 1_000_000
+    rows = [portion.rows or 0 for portion in portions(table, 100, whole_files=False)]
+    assert rows == [300] * 100
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -183,6 +209,135 @@ def test_a_portion_can_be_divided_again(tmp_path: Path) -> None:
         again = [item for part in divided for item in portions(part.open(), 3, whole_files=False)]
         assert len(again) >= 6
         assert [row for item in opened(again) for row in told(item)] == told(table)
+
+
+# Text, from an offset on
+
+SEEKABLE = (
+    "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be", "cp1252", "cp037", "iso8859-15",
+    "koi8-r", "mac-arabic",
+)  # fmt: skip
+OTHERS = ("gb18030", "shift_jis", "big5hkscs", "utf-7", "iso2022_jp", "iso2022_kr", "hz")
+LETTERS = 'a1+-~{}",;\t \n\r\x0b\x1c\x85\u2028\ufeff§éßя€ア中한\U0001f600'
+
+
+def can_write(encoding: str, text: str) -> bool:
+    """Whether the encoding has these characters, also where each is a text of its own."""
+    try:
+        return text.encode(encoding).decode(encoding) == text
+    except UnicodeError:
+        return False
+
+
+@st.composite
+def texts(draw: st.DrawFn, encoding: str, delimiter: str) -> str:
+    """A table of two columns with all that may lie between its records, some of it where a reader's buffer ends."""
+    cell = st.text([letter for letter in LETTERS if can_write(encoding, letter)], max_size=4)
+    end = st.sampled_from(["\n", "\r\n", "\r"])
+    octets = len("aa".encode(encoding)) - len("a".encode(encoding))
+    first = draw(st.just(0) | st.integers(8192 // octets - 40, 8192 // octets))
+    lines = [f"sep={delimiter}{draw(end)}"] if draw(st.booleans()) else []
+    lines.append(f"id{delimiter}text{draw(end)}")
+    lines += [f"{'a' * first}{delimiter}{draw(end)}"] if first else []
+    for _ in range(draw(st.integers(0, 9))):
+        kind = draw(st.sampled_from(["quoted", "quoted", "plain", "blank", "delimiters"]))
+        quoted = [f'"{draw(cell).replace(chr(34), chr(34) * 2)}"' for _ in range(2)]
+        plain = {"quoted": delimiter.join(quoted), "plain": f"x{delimiter}y", "blank": "", "delimiters": delimiter}
+        lines.append(plain[kind] + draw(end))
+    return "".join(lines).rstrip("\r\n") if draw(st.booleans()) else "".join(lines)
+
+
+def read(table: Table, first: int = 0) -> list[tuple[Any, ...]]:
+    """Numbers, lines and cells, in small chunks."""
+    return [
+        (first + chunk.start + index, chunk.line(index), row)
+        for chunk in table.chunks(2)
+        for index, row in enumerate(chunk.rows())
+    ]
+
+
+def of_span(table: TextTable, span: Span) -> TextTable:
+    """A span as another process has it."""
+    return replace(table, span=pickle.loads(pickle.dumps(span)))  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("encoding", [*SEEKABLE, *OTHERS])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), delimiter=st.sampled_from(",;\t"), size=st.integers(1, 5))
+def test_any_spans_of_a_text_are_the_table(*, encoding: str, data: st.DataObject, delimiter: str, size: int) -> None:
+    """Cells, lines and numbers, whatever the encoding and the line ends, also of a span that is divided again."""
+    text = data.draw(texts(encoding, delimiter))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_bytes(text.encode(encoding))
+        table = open_table(path, encoding=encoding, delimiter=delimiter)
+        assert isinstance(table, TextTable)
+        expected = read(table)
+        for again in (size, 1):
+            found: list[tuple[Any, ...]] = []
+            spans = table.spans(size)
+            for part in [of_span(table, span) for span in spans]:
+                for one in part.spans(again):
+                    found += read(of_span(table, one), len(found))
+            assert found == expected
+        if expected:
+            assert {span.place.offset is not None for span in spans} == {encoding in SEEKABLE}
+
+
+@pytest.mark.parametrize("encoding", sorted(set(aliases.values()) - {"mbcs", "oem"}))
+def test_offsets_count_what_can_be_read_from_any_character_on(encoding: str) -> None:
+    """Of all encodings that Python has: a few letters, cut anywhere."""
+    if not codecs.lookup(encoding)._is_text_encoding or (octets := octets_in(encoding)) is None:
+        return
+    text = "".join(letter for letter in LETTERS if can_write(encoding, letter))
+    content = text.encode(encoding)
+    assert [content[octets(text[:cut]) :].decode(encoding) for cut in range(len(text))] == [
+        text[cut:] for cut in range(len(text))
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_what_comes_before_a_portion_of_text_is_not_read(encoding: str, tmp_path: Path) -> None:
+    """It could be anything: the cells and their lines are found all the same."""
+    path = tmp_path / "t.csv"
+    path.write_bytes("".join(["id,text\n", *(f'{row},"é\né"\n' for row in range(100))]).encode(encoding))
+    table = open_table(path, encoding=encoding)
+    divided = portions(table, 4, whole_files=False)
+    expected = told(table)
+    first = sum(portion.rows or 0 for portion in divided[:-1])
+    info = path.stat()
+    content = path.read_bytes()
+    portion = divided[-1]
+    assert isinstance(portion, FilePortion)
+    assert isinstance(portion.table, TextTable)
+    assert portion.table.span is not None
+    offset = portion.table.span.place.offset
+    assert offset is not None
+    path.write_bytes(b"\n" * offset + content[offset:])
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+    assert told(portion.open(first)) == expected[first:]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "offset"),
+    [
+        ("utf-8-sig", codecs.BOM_UTF8 + "id,n\na,é\n".encode(), 8),
+        ("utf-8-sig", "id,n\na,é\n".encode(), 5),
+        ("utf-8-sig", codecs.BOM_UTF8 * 2 + "id,n\na,é\n".encode(), None),
+        ("utf-16", codecs.BOM_UTF16_BE + "id,n\na,é\n".encode("utf-16-be"), 12),
+        ("utf-16", codecs.BOM_UTF16_BE * 2 + "id,n\na,é\n".encode("utf-16-be"), None),
+        ("utf-16", "id,n\na,é\n".encode("utf-16"), 12),
+        (None, codecs.BOM_UTF32_LE + "id,n\na,é\n".encode("utf-32-le"), 24),
+    ],
+)
+def test_marks_are_passed_over(encoding: str | None, content: bytes, offset: int | None, tmp_path: Path) -> None:
+    """Also none where one may be, and two, which costs the offset."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    table = open_table(path, encoding=encoding)
+    assert isinstance(table, TextTable)
+    assert (table.columns, read(table)) == (("id", "n"), [(0, 2, ("a", "é"))])
+    assert table.spans(5) == [Span(Place(2, offset), 1)]
 
 
 # In other processes

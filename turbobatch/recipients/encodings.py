@@ -11,6 +11,7 @@ from turbobatch.errors import CampaignError
 from turbobatch.recipients.table import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # UTF-32's little-endian mark begins with UTF-16's, so it is looked for first.
@@ -29,7 +30,7 @@ def find_encoding(path: Path, encoding: str | None = None) -> tuple[str, tuple[s
     """Return the encoding as which the whole file decodes, and a warning if it is only a guess.
 
     Named, else by the byte order mark, else UTF-16 if many of every other byte at the beginning are NUL (Latin
-    letters are), else UTF-8, else cp1252.
+    letters are), else UTF-8, else cp1252. A named one that leaves it to the mark is made definite: utf-16 is utf-16-le.
 
     Raises:
         CampaignError: the file doesn't decode or holds a NUL character, or there is no such encoding.
@@ -41,13 +42,46 @@ def find_encoding(path: Path, encoding: str | None = None) -> tuple[str, tuple[s
         line = _undecodable_line(path, certain)
         if line is not None:
             raise CampaignError(f"{name}, line {line} is not valid {certain}: name the right encoding")
-        return certain, ()
+        return _definite(path, certain), ()
     if _undecodable_line(path, "utf-8") is None:
         return "utf-8", ()
     line = _undecodable_line(path, "cp1252")
     if line is not None:
         raise CampaignError(f"{name}, line {line} is neither UTF-8 nor cp1252: name the encoding with encoding = …")
     return "cp1252", (f"{name} is not UTF-8: read as cp1252; name the right encoding with encoding = …",)
+
+
+def octets_in(encoding: str) -> Callable[[str], int] | None:
+    """Return what tells how many octets a text took in this encoding, if a file may be read from any character on.
+
+    None of an encoding that shifts (utf-7, iso2022_jp), has a mark (utf-16), or might write what was read in another
+    length (gb18030).
+    """
+    name = codecs.lookup(encoding).name
+    if name in {definite for _, definite in _MARKS}:
+        return lambda text: len(text.encode(name))
+    return len if _is_octet_each(encoding) else None
+
+
+def _is_octet_each(encoding: str) -> bool:
+    # Where characters take several octets, or depend on some before, a decoder keeps one of these octets to itself.
+    for octet in range(256):
+        with suppress(UnicodeError):  # it is no character
+            if len(codecs.getincrementaldecoder(encoding)().decode(bytes((octet,)))) != 1:
+                return False
+    return True
+
+
+def _definite(path: Path, encoding: str) -> str:
+    name = codecs.lookup(encoding).name
+    if name not in {"utf-8-sig", "utf-16", "utf-32"}:
+        return encoding
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    for mark, definite in _MARKS:
+        if head.startswith(mark) and definite.startswith(name.removesuffix("-sig")):
+            return encoding if head.startswith(mark * 2) else definite  # the second mark would become a character
+    return "utf-8" if name == "utf-8-sig" else encoding
 
 
 def _known(encoding: str) -> str:

@@ -194,12 +194,13 @@ def _of_file(table: TextTable | ParquetTable, pieces: int) -> Sequence[Portion]:
 
 
 def _spans(table: TextTable, pieces: int) -> Sequence[Span]:
-    spans = table.spans(_BLOCK)
-    rows = sum(span.rows for span in spans)
-    if len(spans) < _ENOUGH * pieces:
-        return table.spans(max(rows // pieces, 1))
+    enough = _ENOUGH * pieces
+    block = max(min(table.about // (2 * enough), _BLOCK), 1)  # by half: it has fewer rows than it seems at times
+    spans = table.spans(block)
+    if len(spans) < enough and block > 1:
+        return table.spans(max(sum(span.rows for span in spans) // pieces, 1))
     groups = [spans[start:stop] for start, stop in pairwise(_bounds(len(spans), pieces))]
-    return [Span(group[0].line, sum(span.rows for span in group)) for group in groups]
+    return [Span(group[0].place, sum(span.rows for span in group)) for group in groups]
 
 
 def _held(table: FrameTable | LoadedTable, pieces: int) -> Sequence[Portion]:

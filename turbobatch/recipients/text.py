@@ -11,11 +11,11 @@ from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO
 
 from turbobatch.errors import CampaignError
-from turbobatch.recipients.encodings import find_encoding
+from turbobatch.recipients.encodings import find_encoding, octets_in
 from turbobatch.recipients.table import checked_columns, file_errors, one_line, position
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 _SEPARATOR_LINE = re.compile(r"\ufeff?sep=(?P<delimiter>[^\"\r\n\0])(\r\n?|\n)?", re.IGNORECASE)  # Excel's own
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 64 * 1024  # octets
-_Records = tuple[list[int], list[list[str]]]
-"""The lines on which some records begin, and their cells."""
-
-_NOTHING: _Records = [0], [[]]
 _CELL_LIMIT = 16 * 2**20  # characters: beyond any email, and where a quote that is never closed stops being read
 
 
@@ -65,11 +61,35 @@ class TextChunk:
         return pd.DataFrame(list(self.cells), columns=list(self.columns), index=index, dtype=str)
 
 
-class Span(NamedTuple):
-    """Some records of a text file: the line on which the first one begins, from 1, and how many there are."""
+class Place(NamedTuple):
+    """Where a record of a text file begins, or blank lines before it.
 
-    line: int
+    Attributes:
+        line: from 1.
+        offset: of that line, in octets; None where only reading past the lines before leads there.
+    """
+
+    line: int = 1
+    offset: int | None = None
+
+
+class Span(NamedTuple):
+    """Some records of a text file: where the first one begins, and how many there are."""
+
+    place: Place
     rows: int
+
+
+class _Records(NamedTuple):
+    """Some records: where reading them began, the lines on which they begin, and their cells."""
+
+    place: Place
+    lines: list[int]
+    cells: list[list[str]]
+
+
+_TOP = Place()
+_NOTHING = _Records(_TOP, [0], [[]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +126,7 @@ class TextTable:
         else:
             delimiter = "\t" if path.suffix.lower() == ".tsv" else _find_delimiter(path, encoding)
         with closing(_records(path, encoding, delimiter, repeat(1))) as records:
-            (line,), (header,) = next(records, _NOTHING)
+            _, (line,), (header,) = next(records, _NOTHING)
         if not header:
             raise CampaignError(f"{one_line(path.name)} is empty: its first line must name the columns")
         columns = _column_names(header, f"line {line} of {one_line(path.name)}")
@@ -141,33 +161,33 @@ class TextTable:
         with closing(self._read(size)) as records:
             start = self.first
             while batch := self._batch(records):
-                lines, cells = batch
+                _, lines, cells = batch
                 self._check_widths(start, lines, cells)
                 self._drop_nameless_columns(start, lines, cells)
                 yield TextChunk(start, self.columns, cells, lines)
                 start += len(cells)
 
     def spans(self, size: int) -> list[Span]:
-        """Divide the file into spans of at most `size` rows each; one without rows if it has none.
+        """Divide the table into spans of at most `size` rows each, in one reading; one without rows if it has none.
 
         Raises:
             CampaignError: a quote isn't closed, or the file was changed since it was opened.
         """
-        with closing(self._read(size)) as records:
+        with closing(self._read(size, octets_in(self.encoding))) as records:
             found = []
             while batch := self._batch(records):
-                found.append(Span(batch[0][0], len(batch[0])))
-        return found or [Span(1, 0)]
+                found.append(Span(batch.place, len(batch.cells)))
+        return found or [Span(_TOP, 0)]
 
-    def _read(self, size: int) -> Generator[_Records, None, None]:
+    def _read(self, size: int, octets: Callable[[str], int] | None = None) -> Generator[_Records, None, None]:
         """The records of rows, so many at a time."""
         given = self.version.path, self.encoding, self.delimiter
         if self.span is not None:
             whole, rest = divmod(self.span.rows, size)
             sizes = chain(repeat(size, whole), (rest,) if rest else ())
-            yield from _records(*given, sizes, version=self.version, start=self.span.line)
+            yield from _records(*given, sizes, version=self.version, start=self.span.place, octets=octets)
             return
-        with closing(_records(*given, chain((1,), repeat(size)), version=self.version)) as records:
+        with closing(_records(*given, chain((1,), repeat(size)), version=self.version, octets=octets)) as records:
             next(records, None)  # the header
             yield from records
 
@@ -207,11 +227,13 @@ def _records(
     sizes: Iterable[int],
     *,
     version: FileVersion | None = None,
-    start: int = 1,
+    start: Place = _TOP,
+    octets: Callable[[str], int] | None = None,
 ) -> Generator[_Records, None, None]:
     """Yield the records that aren't blank, so many at a time; of that version of the file, if given.
 
-    `start` is a line on which a record begins: those before it are passed over.
+    `start` is where a record begins: what is before it is passed over. With `octets`, which tells how many octets a
+    text takes, the places have offsets; counting these takes time.
 
     Spreadsheets leave rows of delimiters alone behind, and begin with `sep=;` where they want to be told the delimiter.
     """
@@ -221,24 +243,26 @@ def _records(
         with file_errors(path), path.open(encoding=encoding, newline="") as file:
             if version is not None:
                 version.check(file.fileno())
-            skipped = _skip_preamble(file, start)
-            line += skipped
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            start = _skip_preamble(file, start, octets)
+            line = top = start.line
+            counted = None if octets is None or start.offset is None else _Counted(file, octets, start.offset)
+            reader = csv.reader(file if counted is None else counted, delimiter=delimiter, strict=True)
             for size in sizes:
+                begin = Place(line, None if counted is None else counted.offset)
                 lines: list[int] = []
                 cells: list[list[str]] = []
                 for record in reader:
                     if len(record) == 1 or any(record):
                         lines.append(line)
                         cells.append(record)
-                    line = skipped + reader.line_num + 1
+                    line = top + reader.line_num
                     if len(cells) == size:
                         break
                 if not cells:
                     return
-                yield lines, cells
+                yield _Records(begin, lines, cells)
     except csv.Error as error:
-        last = skipped + reader.line_num
+        last = top - 1 + reader.line_num
         place = f"line {line}" if last <= line else f"lines {line} to {last}"
         trouble, cure = "a quoted cell isn't closed properly", "close it, and write a quote inside a quoted cell twice"
         if "larger than field limit" in str(error):
@@ -248,18 +272,36 @@ def _records(
         raise CampaignError(f"{name} can't be read as {encoding} from line {line} on: {one_line(error)}") from error
 
 
-def _skip_preamble(file: TextIO, start: int = 1) -> int:
-    """Read past a byte order mark and a `sep=` line, and up to line `start`; tells how many lines that was."""
-    if file.read(1) != "\ufeff":
+class _Counted:
+    """The lines of a file, and the offset of the one that comes next: csv.reader takes none before it needs it."""
+
+    def __init__(self, file: TextIO, octets: Callable[[str], int], offset: int) -> None:
+        self._file, self._octets, self.offset = file, octets, offset
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._file:
+            self.offset += self._octets(line)
+            yield line
+
+
+def _skip_preamble(file: TextIO, start: Place, octets: Callable[[str], int] | None) -> Place:
+    """Read past a byte order mark and a `sep=` line, or go on to `start`; tells where that is."""
+    if start.offset is not None:
+        file.buffer.seek(start.offset)  # of which nothing was read yet
+        return start
+    mark = file.read(1)
+    if mark != "\ufeff":
+        mark = ""
         file.seek(0)
-    if start > 1:
-        deque(islice(file, start - 1), maxlen=0)
-        return start - 1
+    if start.line > 1:
+        deque(islice(file, start.line - 1), maxlen=0)
+        return start
     begin = file.tell()
-    if _SEPARATOR_LINE.fullmatch(file.readline()):
-        return 1
-    file.seek(begin)
-    return 0
+    line = file.readline()
+    if not _SEPARATOR_LINE.fullmatch(line):
+        file.seek(begin)
+        return Place(1, octets and octets(mark))
+    return Place(2, octets and octets(mark + line))
 
 
 def _find_delimiter(path: Path, encoding: str) -> str:
@@ -276,8 +318,8 @@ def _fit(path: Path, encoding: str, delimiter: str) -> tuple[int, bool]:
     cells = 0
     with closing(_records(path, encoding, delimiter, repeat(1))) as records:
         try:
-            cells = len(next(records, _NOTHING)[1][0])
-            return cells, len(next(records, _NOTHING)[1][0]) == cells
+            cells = len(next(records, _NOTHING).cells[0])
+            return cells, len(next(records, _NOTHING).cells[0]) == cells
         except CampaignError:
             return cells, False  # what is wrong is told once the delimiter is chosen
 
