@@ -79,12 +79,12 @@ class Cluster:
 class Sent:
     """A run over a Cluster, whose time passes as the test says."""
 
-    def __init__(self, cluster: Cluster, *, parts: int = 1, key: str = "id", limit: int | None = None) -> None:
+    def __init__(self, cluster: Cluster, *, parts: int = 1, key: tuple[str, ...] = ("id",), limit: int | None = None) -> None:
         self.cluster = cluster
         self.said: deque[str] = deque(maxlen=1)
         nothing = cast("Any", None)
         orders = Orders(
-            run="r", campaign="c", message=nothing, key=(key,), group_by=(), journal=nothing, mark="", resend=False
+            run="r", campaign="c", message=nothing, key=key, group_by=(), journal=nothing, mark="", resend=False
         )
         sending = Sending(
             orders=orders,
@@ -227,13 +227,23 @@ def test_the_end_does_not_wait_for_silent_workers(*, paused: bool, caplog: pytes
     assert [line.endswith("the run ends without it") for line in caplog.messages] == [True, True]
 
 
-def test_a_part_that_may_not_be_sent_on_stays_with_its_silent_worker(caplog: pytest.LogCaptureFixture) -> None:
-    """The rules are those for one that is gone: without a key the run stops, under a limit the rest waits."""
-    sent = Sent(Cluster(A, B), key="id", limit=5)
+def test_a_part_of_a_limit_is_not_sent_on(caplog: pytest.LogCaptureFixture) -> None:
+    """As where its worker is gone."""
+    sent = Sent(Cluster(A, B), limit=5)
     sent.wait(1, *sent.cluster.given)
     sent.wait(_SILENT)
     assert sent.given == [(0, A)]
     assert caplog.messages[-1].startswith("worker tcp://a isn't heard of any more; the rest of its part waits")
+
+
+def test_without_a_key_column_a_silent_worker_ends_the_run() -> None:
+    """As where it is gone."""
+    sent = Sent(Cluster(A, B), key=())
+    sent.wait(1, *sent.cluster.given)
+    sent.wait(_SILENT)
+    assert sent.given == [(0, A)]
+    assert sent.dispatch.stop_reason is StopReason.CLUSTER
+    assert sent.dispatch.stop_message.startswith("worker tcp://a isn't heard of any more; without a key column")
 
 
 def crew_of(cluster: Cluster, *able: str) -> Crew:
