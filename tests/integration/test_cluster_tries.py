@@ -19,6 +19,7 @@ import turbobatch as tb
 from tests.dask_cluster import DaskCluster
 from tests.database import drop_schema, with_schema
 from turbobatch.cluster.orders import shared_journal
+from turbobatch.cluster.pool import NoWorkersError
 from turbobatch.journal import journal_place, read_journal
 from turbobatch.journal.trust import mark_of
 from turbobatch.policy import Status, StopReason
@@ -166,8 +167,9 @@ def test_another_try_posts_nothing_again_that_its_own_run_left_in_doubt(world: W
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who dispatches waits less long for a word."""
+    """Who dispatches waits less long for a word, and for an answer."""
     monkeypatch.setattr(import_module("turbobatch.cluster.dispatch"), "_SILENT", SILENT)
+    monkeypatch.setattr(import_module("turbobatch.cluster.pool"), "ANSWER", ANSWER)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -207,21 +209,25 @@ def test_a_worker_that_freezes_for_less_than_its_lease(world: World, until: Unti
 
 @pytest.mark.usefixtures("impatient")
 def test_a_stop_does_not_wait_for_a_worker_that_froze(
-    world: World, until: Until, caplog: pytest.LogCaptureFixture
+    world: World, until: Until, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """It says what was left, and the next run sends it."""
-    run = world.start(world.campaign(), people())
+    """Nor does the report; it says what was left, and the next run sends it."""
+    campaign = world.campaign()
+    plan = campaign.plan(people(), on=world.dask.client)
+    run = world.start(campaign, plan)
     ((address, _),) = world.dask.pids().items()
     frozen = world.freeze_worker(until)
     run.stop()
     assert ended(run) is RunState.STOPPED
     assert run.stop_reason is StopReason.USER
-    assert run.stop_message.startswith("1 part wasn't waited for, as nothing is heard of the worker any more: end it")
+    assert run.stop_message.startswith("1 part wasn't waited for, as nothing is heard from there any more: end")
     assert caplog.text.count(f"worker {address} isn't heard of any more") == 1
+    with pytest.raises(NoWorkersError, match=f"worker {address} doesn't answer: end it"):
+        campaign.report_by(world.dask.client, plan, tmp_path / "report", print)
     until(lambda: not world.in_use())
     world.wake_worker(frozen, until)
     assert 0 < world.counts()["in_doubt"] <= CONCURRENCY
-    assert ended(world.start(world.campaign(), people())) is RunState.FINISHED
+    assert ended(world.start(campaign, people())) is RunState.FINISHED
     assert sum(world.counts().values()) == ROWS
     assert not world.twice()
     assert world.counts()["sent"] <= len(world.sandbox.inbox()) <= ROWS

@@ -1,4 +1,4 @@
-"""Workers that don't answer, or aren't heard of any more: another gets their part, and the end doesn't wait for them."""
+"""Workers that don't answer, or aren't heard of any more: others get their parts, and no end waits for them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ class Cluster:
 class Sent:
     """A run over a Cluster, whose time passes as the test says."""
 
-    def __init__(self, cluster: Cluster, *, parts: int = 1, key: tuple[str, ...] = ("id",), limit: int | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, *, parts: int = 1, key: tuple[str, ...] = ("id",), limit: int | None = None
+    ) -> None:
         self.cluster = cluster
         self.said: deque[str] = deque(maxlen=1)
         nothing = cast("Any", None)
@@ -222,8 +224,8 @@ def test_the_end_does_not_wait_for_silent_workers(*, paused: bool, caplog: pytes
     assert [given.status for given in sent.cluster.given] == ["cancelled", "cancelled", "pending"]
     assert len(sent.dispatch._errands) == 1
     sent.dispatch._tell_unheard()
-    assert sent.dispatch.stop_message.startswith("2 parts weren't waited for, as nothing is heard of the worker")
-    assert "end it; what it had in flight is in doubt" in sent.dispatch.stop_message
+    assert sent.dispatch.stop_message.startswith("2 parts weren't waited for, as nothing is heard from there")
+    assert "end what hangs; what it had in flight is in doubt" in sent.dispatch.stop_message
     assert [line.endswith("the run ends without it") for line in caplog.messages] == [True, True]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.crew import Crew
 from turbobatch.cluster.orders import sent_along
-from turbobatch.cluster.pool import answers, workers_of
+from turbobatch.cluster.pool import silent_ones, workers_of
 from turbobatch.cluster.signals import ANSWER, BEAT, Caller, topic_of
 from turbobatch.cluster.work import Ended, is_repeatable, once_more, send_part
 from turbobatch.engine import Control
@@ -213,7 +213,7 @@ class Dispatch:
             if errand.silence <= _SILENT:
                 continue
             # One that hasn't begun may wait for its turn, or for a partition that is still computed.
-            if not errand.is_begun and answers(self.dask, errand.worker):
+            if not errand.is_begun and not silent_ones(self.dask, [errand.worker]):
                 errand.silence = 0.0
                 continue
             self._crew.lose(errand.worker)
@@ -346,8 +346,8 @@ class Dispatch:
         """Say that some parts weren't waited for, and what to do."""
         parts = "1 part wasn't" if self._unheard == 1 else f"{self._unheard} parts weren't"
         said = (
-            f"{parts} waited for, as nothing is heard of the worker any more: end it; what it had in flight is in "
-            "doubt, and can be settled once its lease has ended"
+            f"{parts} waited for, as nothing is heard from there any more: end what hangs; what it had in flight is in "
+            "doubt, and can be settled once its lease is over"
         )
         if self.stop_reason is None:
             log.error("%s", said)

@@ -150,12 +150,10 @@ def check_workers(
     return set(versions)
 
 
-def answers(dask: Client, worker: str) -> bool:
-    """Whether a worker says anything, whatever it is busy with; it has ANSWER seconds."""
-    try:
-        return bool(_asked(dask, [worker], ANSWER, version))
-    except CampaignError:
-        return False
+def silent_ones(dask: Client, workers: Sequence[str] | None = None) -> list[str]:
+    """Those workers, or these, that don't say anything, whatever they are busy with; each has ANSWER seconds."""
+    asked = addresses_of(dask) if workers is None else workers
+    return [worker for worker, said in _answers(dask, asked, ANSWER, version).items() if isinstance(said, Exception)]
 
 
 def version() -> str:
@@ -175,7 +173,7 @@ def try_out(orders: Orders, account: Account | None) -> None:
 
 
 class NoWorkersError(CampaignError):
-    """A cluster has no workers any more."""
+    """A cluster has no workers any more, or one hangs."""
 
 
 def until_done(dask: Client, futures: Sequence[Future], tell: Callable[[Any], object]) -> None:
