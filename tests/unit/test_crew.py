@@ -15,6 +15,7 @@ from turbobatch.cluster.orders import Orders, Part, Sending
 from turbobatch.cluster.pool import version
 from turbobatch.cluster.signals import _SILENCE, ANSWER, BEAT
 from turbobatch.cluster.work import Report
+from turbobatch.errors import CampaignError
 from turbobatch.events import Settled
 from turbobatch.journal.postgres import _USUAL_LEASE
 from turbobatch.policy import Status, StopReason
@@ -219,7 +220,9 @@ def test_the_end_does_not_wait_for_silent_workers(*, paused: bool, caplog: pytes
     sent.cluster.frozen |= {A, B}
     sent.wait(_SILENT / 2, third)
     sent.dispatch._stop(StopReason.USER, "")
+    sent.cluster.there.append("tcp://late")
     sent.wait(_SILENT / 2 + 1, third)
+    assert sent.cluster.asked == []
     assert sent.said[0] == "stop"
     assert [given.status for given in sent.cluster.given] == ["cancelled", "cancelled", "pending"]
     assert len(sent.dispatch._errands) == 1
@@ -227,6 +230,16 @@ def test_the_end_does_not_wait_for_silent_workers(*, paused: bool, caplog: pytes
     assert sent.dispatch.stop_message.startswith("2 parts weren't waited for, as nothing is heard from there")
     assert "end what hangs; what it had in flight is in doubt" in sent.dispatch.stop_message
     assert [line.endswith("the run ends without it") for line in caplog.messages] == [True, True]
+
+
+def test_where_a_fault_ends_the_run_the_log_says_what_was_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    """The fault itself is what the run ends with."""
+    sent = Sent(Cluster(A))
+    sent.dispatch._break(CampaignError("no"))
+    sent.dispatch._unheard = 1
+    sent.dispatch._tell_unheard()
+    assert caplog.messages[-1].startswith("1 part wasn't waited for")
+    assert sent.dispatch.stop_message == ""
 
 
 def test_a_part_of_a_limit_is_not_sent_on(caplog: pytest.LogCaptureFixture) -> None:
