@@ -109,9 +109,7 @@ class DaskCluster:
     def _start(self, module: str, *arguments: object, **environment: str) -> subprocess.Popen[bytes]:
         command: list[Any] = [sys.executable, "-m", f"distributed.cli.{module}", *map(str, arguments)]
         with (self.folder / f"{len(self._started)}.log").open("wb") as log:
-            process = forks.start(
-                command, cwd=self.folder, env=self._environment | environment, stdout=log, stderr=log
-            )
+            process = forks.start(command, cwd=self.folder, env=self._environment | environment, stdout=log, stderr=log)
         self._started.append(process)
         return process
 

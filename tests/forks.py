@@ -43,7 +43,7 @@ _IMPORTED = (
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1"}  # a thread that is there before a fork is lost by it
 _SERVE = f"import sys; from {__name__} import serve; serve(int(sys.argv[1]))"
 _LONGEST = 2**16  # octets of a request
-_ORIGINAL = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
+_ORIGINAL = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]  # Popen's own
 
 
 def start(command: Sequence[str | Path], *, env: Mapping[str, str], **options: Any) -> subprocess.Popen[Any]:
@@ -75,7 +75,7 @@ class _Forked(subprocess.Popen[Any]):
             _nursery().ask(request, [told, *streams])
         finally:
             os.close(told)
-            self._close_pipe_fds(*(given[name] for name in _PIPES))  # type: ignore[attr-defined]
+            self._close_pipe_fds(*(given[name] for name in _PIPES))  # type: ignore[attr-defined]  # Popen's own
         self.pid = int(self._read())
         self._child_created = True
 
@@ -93,7 +93,7 @@ class _Forked(subprocess.Popen[Any]):
         return self.returncode
 
     def _wait(self, timeout: float | None) -> int:
-        with self._waitpid_lock:  # type: ignore[attr-defined]
+        with self._waitpid_lock:  # type: ignore[attr-defined]  # Popen's own
             if self.returncode is None:
                 if not select.select([self._status], [], [], timeout)[0]:
                     raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -211,7 +211,7 @@ def _end(code: object) -> NoReturn:
     """Leave as Python does, but don't take down all that was imported: that takes longer than many a program."""
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)  # noqa: T201 - as the interpreter does
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # the interpreter calls it
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError):  # nobody reads
         sys.stdout.flush()

@@ -149,7 +149,7 @@ def _by_workers(campaign: Campaign, by: tuple[DaskClient, Plan] | None, output: 
     try:
         return campaign.report_by(*by, output, tick)
     except NoWorkersError:
-        warn("the workers are gone: the report is written here")
+        warn("the workers are gone, or don't answer: the report is written here")
         return None
 
 

@@ -1,4 +1,4 @@
-"""`turbobatch send --on` with workers, scheduler, database or command killed, stopped or cut off. Never twice."""
+"""`turbobatch send --on` with workers, scheduler, database or command killed or stopped. Never twice."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def test_ctrl_c_where_all_workers_are_gone(
         command.send_signal(signal.SIGINT)
         code, said = ended(command)
     assert code == STOPPED_EARLY, said
-    assert "the workers are gone: the report is written here" in said
+    assert "the workers are gone, or don't answer: the report is written here" in said
     assert "error: stopped by the user: the rest is pending" in said
     report = tb.read_report(turbobatch.folder / "report1")
     counts = slow.counts()
@@ -263,31 +263,6 @@ def test_a_second_ctrl_c(turbobatch: Command, database: str, dask: DaskCluster, 
         assert "error: left at once; the journal knows what was sent, and the same command goes on" in said
         until(lambda: not campaign.in_progress)
         assert campaign.counts() == {"sent": len(sandbox.inbox())}
-
-
-@pytest.mark.unmeasured
-def test_a_worker_is_stopped_past_its_lease(
-    campaign: Campaign, until: Until, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Another sends its part; when it wakes it posts nothing more and commits nothing."""
-    dask = cluster_of(tmp_path_factory.mktemp("asleep"), DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL="3s")
-    try:
-        sleeper = dask.add()
-        dask.add()
-        command = campaign.send_on(dask.ready(2).address)
-        until(lambda: campaign.sandbox.requests_seen() > ROWS // 4)
-        sleeper.send_signal(signal.SIGSTOP)
-        code, said = ended(command)
-        assert code in (0, 1), said
-        until(lambda: not campaign.in_progress)
-        seen, before = campaign.sandbox.requests_seen(), campaign.counts()
-        sleeper.send_signal(signal.SIGCONT)
-        sleeper.wait(60)
-        assert campaign.counts() == before
-        assert campaign.sandbox.requests_seen() - seen <= CONCURRENCY  # intents were committed before it was stopped
-        campaign.check_all(CONCURRENCY)
-    finally:
-        dask.close()
 
 
 @pytest.fixture

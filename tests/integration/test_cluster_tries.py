@@ -19,6 +19,7 @@ import turbobatch as tb
 from tests.dask_cluster import DaskCluster
 from tests.database import drop_schema, with_schema
 from turbobatch.cluster.orders import shared_journal
+from turbobatch.cluster.pool import NoWorkersError
 from turbobatch.journal import journal_place, read_journal
 from turbobatch.journal.trust import mark_of
 from turbobatch.policy import Status, StopReason
@@ -44,6 +45,8 @@ CONCURRENCY = 4
 LEASE = "2"  # seconds
 ANSWER = 1.0  # seconds that a frozen process is waited for
 CREDENTIALS = {"TURBOSMTP_CONSUMER_KEY": "sandbox", "TURBOSMTP_CONSUMER_SECRET": "sandbox"}
+SILENT = 3.0  # seconds without a word after which a worker is given up
+IS_SENDING = "__import__('turbobatch.cluster.work', fromlist=['work'])._at_a_time.locked()"
 IMPATIENT = "from turbobatch.cluster import signals; signals.ANSWER = 1.0; signals._SILENCE = 2.0"
 
 
@@ -107,6 +110,18 @@ class World:
         self.dask.ready(0).add()
         self.dask.ready(1)
 
+    def freeze_worker(self, until: Until) -> int:
+        """Stop the one that there is in the middle of its part; its process number."""
+        (pid,) = self.dask.pids().values()
+        until(lambda: self.sandbox.requests_seen() >= ROWS // 4)
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def wake_worker(self, pid: int, until: Until) -> None:
+        """Let it go on until it has ended what it was at."""
+        os.kill(pid, signal.SIGCONT)
+        until(lambda: not any(self.dask.client.run(eval, IS_SENDING).values()))
+
     def in_use(self) -> bool:
         """Whether some lease goes on."""
         with read_journal(journal_place(self.database), "letters") as journal:
@@ -148,6 +163,74 @@ def test_another_try_posts_nothing_again_that_its_own_run_left_in_doubt(world: W
     assert not world.twice()
     assert 0 < world.counts()["in_doubt"] <= CONCURRENCY
     assert sum(world.counts().values()) == ROWS
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who dispatches waits less long for a word, and for an answer."""
+    monkeypatch.setattr(import_module("turbobatch.cluster.dispatch"), "_SILENT", SILENT)
+    monkeypatch.setattr(import_module("turbobatch.cluster.pool"), "ANSWER", ANSWER)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_worker_that_freezes_past_its_lease(world: World, until: Until) -> None:
+    """Another sends the rest of its part; when it wakes it posts nothing more, and commits nothing."""
+    run = world.start(world.campaign(), people())
+    frozen = world.freeze_worker(until)
+    world.dask.add()
+    assert ended(run) is RunState.FINISHED
+    until(lambda: not world.in_use())
+    seen, before = world.sandbox.requests_seen(), world.counts()
+    assert 0 < before["in_doubt"] <= CONCURRENCY
+    assert sum(before.values()) == ROWS
+    assert run.progress.rows == before
+    world.wake_worker(frozen, until)
+    assert world.counts() == before
+    assert world.sandbox.requests_seen() - seen <= CONCURRENCY  # intents were committed before it froze
+    assert not world.twice()
+    assert before["sent"] <= len(world.sandbox.inbox()) <= ROWS
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_worker_that_freezes_for_less_than_its_lease(world: World, until: Until) -> None:
+    """What it has in flight stays its own: others leave that alone, and it commits the answers when it wakes."""
+    world.dask.set("TURBOBATCH_LEASE", 600)
+    run = world.start(world.campaign(), people(), resend=True)
+    frozen = world.freeze_worker(until)
+    world.dask.add()
+    assert ended(run) is RunState.FINISHED
+    assert world.in_use()
+    assert 0 < world.counts()["in_doubt"] <= CONCURRENCY
+    world.wake_worker(frozen, until)
+    assert world.counts() == {"sent": ROWS}
+    assert not world.twice()
+    assert len(world.sandbox.inbox()) == ROWS
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stop_does_not_wait_for_a_worker_that_froze(
+    world: World, until: Until, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Nor does the report; it says what was left, and the next run sends it."""
+    campaign = world.campaign()
+    plan = campaign.plan(people(), on=world.dask.client)
+    run = world.start(campaign, plan)
+    ((address, _),) = world.dask.pids().items()
+    frozen = world.freeze_worker(until)
+    run.stop()
+    assert ended(run) is RunState.STOPPED
+    assert run.stop_reason is StopReason.USER
+    assert run.stop_message.startswith("1 part wasn't waited for, as nothing is heard from there any more: end")
+    assert caplog.text.count(f"worker {address} isn't heard of any more") == 1
+    with pytest.raises(NoWorkersError, match=f"worker {address} doesn't answer: end it"):
+        campaign.report_by(world.dask.client, plan, tmp_path / "report", print)
+    until(lambda: not world.in_use())
+    world.wake_worker(frozen, until)
+    assert 0 < world.counts()["in_doubt"] <= CONCURRENCY
+    assert ended(world.start(campaign, people())) is RunState.FINISHED
+    assert sum(world.counts().values()) == ROWS
+    assert not world.twice()
+    assert world.counts()["sent"] <= len(world.sandbox.inbox()) <= ROWS
 
 
 def test_a_part_of_a_limit_is_not_tried_again(world: World, until: Until, caplog: pytest.LogCaptureFixture) -> None:
@@ -228,7 +311,8 @@ def test_a_worker_is_lost_with_what_it_has_done(
 
     with monkeypatch.context() as patch:
         patch.setattr(Future, "result", lost)
-        patch.setattr(import_module("turbobatch.cluster.dispatch"), "ANSWER", ANSWER)
+        for name in ("crew", "dispatch"):
+            patch.setattr(import_module(f"turbobatch.cluster.{name}"), "ANSWER", ANSWER)
         run = world.start(world.campaign(), people(FEW))
         until(lambda: run.progress.waiting == "workers")
     world.dask.add()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import uuid
 from collections import Counter
-from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,6 +32,11 @@ COUNTS = st.dictionaries(st.sampled_from(list(Status)), st.integers(0, 9))
 
 def part(number: int = 0) -> SurveyedPart:
     return SurveyedPart(number=number, portion=cast("Any", None), first=10 * number, rows=10, emails=10)
+
+
+def told(progress: PartProgress, worker: str = "tcp://a") -> dict[str, Any]:
+    """What a worker tells, as Dask passes it on."""
+    return progress.told() | {"worker": worker}
 
 
 def dispatching(events: list[RunEvent], *errands: _Errand) -> Dispatch:
@@ -65,11 +69,11 @@ def test_counts_are_those_told_last(told: list[tuple[dict[Status, int], int]]) -
 def test_what_an_old_try_tells_is_not_heard() -> None:
     """The worker that was given up goes on telling; the one that has its part counts."""
     events: list[RunEvent] = []
-    made = dispatching(events, _Errand(part(3)))
+    made = dispatching(events, _Errand(part(3), worker="tcp://a"))
     old, new = PartProgress(3), PartProgress(3)
     for progress, number in ((old, 2), (new, 1), (old, 5), (new, 3), (PartProgress(4), 9), (old, 7)):
         progress.hear(Settled(0, number, Status.SENT))
-        made._note(progress.told())
+        made._note(told(progress))
     assert rows_of(events) == (Counter({Status.SENT: 4}), 0)
 
 
@@ -77,13 +81,13 @@ def test_progress_tells_all_that_happens() -> None:
     """Counts as they are, rows in trouble once, and no more of these at a time than can be read."""
     progress = PartProgress(3)
     events: list[RunEvent] = []
-    made = dispatching(events, errand := _Errand(part(3)))
+    made = dispatching(events, errand := _Errand(part(3), worker="tcp://a"))
     progress.hear(Known(Counter({Status.SENT: 5, Status.IN_DOUBT: 1})))
     progress.hear(Settled(31, 2, Status.SENT))
     progress.hear(Settled(33, 1, Status.REJECTED, "k", "no"))
     progress.hear(Retrying(34, "l", "later", 2.0))
     progress.hear(Waiting("the rate", 5.0))
-    made._note(progress.told())
+    made._note(told(progress))
     assert rows_of(events) == (Counter({Status.SENT: 7, Status.IN_DOUBT: 1, Status.REJECTED: 1}), 6)
     assert [event.event for event in events if isinstance(event, Told)] == [
         Settled(33, 1, Status.REJECTED, None, "no"),
@@ -144,30 +148,6 @@ def test_a_part_that_gets_on_may_lose_any_number_of_workers() -> None:
         made._lose(errand)
         assert made._waits.popleft() is errand
     assert made._fault is None
-
-
-def test_who_comes_is_asked_before_it_is_given_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once, unless it was gone in between; no more than one a beat keeps the others waiting."""
-    dispatch = import_module("turbobatch.cluster.dispatch")
-    made = dispatching([])
-    asked: list[str] = []
-    there = ["tcp://a", "tcp://b", "tcp://c"]
-    unable = {"tcp://a", "tcp://b"}
-
-    def ask(_dask: object, _orders: object, _account: object, workers: Sequence[str], _patience: float) -> None:
-        asked.extend(workers)
-        if unable.intersection(workers):
-            raise CampaignError(f"worker {workers[0]} can't take part")
-
-    monkeypatch.setattr(dispatch, "addresses_of", lambda _dask: list(there))
-    monkeypatch.setattr(dispatch, "check_workers", ask)
-    assert [made._able_ones() for _ in range(4)] == [[], [], ["tcp://c"], ["tcp://c"]]
-    assert asked == ["tcp://a", "tcp://b", "tcp://c"]
-    there.remove("tcp://a")
-    assert made._able_ones() == ["tcp://c"]
-    there.append("tcp://a")
-    unable.clear()
-    assert made._able_ones() == ["tcp://c", "tcp://a"]
 
 
 class Line:

@@ -13,8 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from turbobatch.cluster.crew import Crew
 from turbobatch.cluster.orders import sent_along
-from turbobatch.cluster.pool import addresses_of, check_workers, workers_of
+from turbobatch.cluster.pool import silent_ones, workers_of
 from turbobatch.cluster.signals import ANSWER, BEAT, Caller, topic_of
 from turbobatch.cluster.work import Ended, is_repeatable, once_more, send_part
 from turbobatch.engine import Control
@@ -31,12 +32,19 @@ if TYPE_CHECKING:
     from turbobatch.cluster.orders import Sending, SurveyedPart
     from turbobatch.events import RunEvent, Workers
 
-_ASKING = 5.0  # seconds that go to workers who have come, before those who send hear of us again
 _FAULTS = 3  # of the journal, while a part doesn't get on
 _LOSSES = 3  # workers that may be gone meanwhile: it may be what ends them
 _MOST_TRIES = 10  # of a part that doesn't get on, whatever ends them
 _NO_WORKERS = "workers"
 _AGAIN = "run the same command again to go on"
+
+# Seconds without a word from a worker after which another gets its part. A healthy one tells each BEAT, but for a look
+# that the scheduler answers late (2 * ANSWER at most). One that is cut off and lives stops claiming by itself meanwhile
+# (signals._SILENCE), so that two don't share the work of one. It is less than a lease usually lasts: a worker that
+# wakes before its own ends still commits the answers that it waits for. Nothing is sent twice whatever this is: what
+# the silent one has claimed is in doubt for everybody else, and once its lease has ended it can commit nothing.
+_SILENT = 45.0
+_HEARKENED = 2 * BEAT  # seconds of silence that count from one look to the next: a process that sleeps hears nothing
 
 
 @dataclass(slots=True)
@@ -49,7 +57,9 @@ class _Errand:
     fruitless: int = 0  # tries
     faults: int = 0  # of the journal
     lost: set[str] = field(default_factory=set)  # workers
-    worker: str = ""  # whom it was given to
+    worker: str = ""  # whom it was given to; and since then:
+    is_begun: bool = False  # it has told of it
+    silence: float = 0.0  # seconds that it was listened for in vain
     begun: list[str] = field(default_factory=list)  # Dask's tries, the newest last
     rows: Counter[Status] = field(default_factory=Counter)
     known: int = 0
@@ -81,6 +91,7 @@ class Dispatch:
         able: the workers that have been asked whether they can take part; others are, when they come.
         sent: rows that are known to be sent, and are in none of the parts.
         emit: called with each event.
+        clock: monotonic, seconds.
     """
 
     dask: Client
@@ -89,6 +100,7 @@ class Dispatch:
     able: set[str]
     sent: int = 0
     emit: Callable[[RunEvent], None] = ignore_event
+    clock: Callable[[], float] = time.monotonic
     control: Control = field(default_factory=Control)
     stop_reason: StopReason | None = field(default=None, init=False)
     stop_message: str = field(default="", init=False)
@@ -99,10 +111,13 @@ class Dispatch:
     _fault: Exception | None = field(default=None, init=False)
     _waiting: str = field(default="", init=False)
     _workers: Workers | None = field(default=None, init=False)
-    _unable: set[str] = field(default_factory=set, init=False)
-    _look_at: float = field(default=0.0, init=False)  # monotonic
+    _crew: Crew = field(init=False)
+    _look_at: float = field(default=0.0, init=False)  # by the clock
+    _looked_at: float = field(default=0.0, init=False)
+    _unheard: int = field(default=0, init=False)  # parts that the end didn't wait for
 
     def __post_init__(self) -> None:
+        self._crew = Crew(dask=self.dask, sending=self.sending, able=self.able, clock=self.clock)
         self._waits = deque(map(_Errand, self.parts))
 
     def listen(self, hear: Callable[[RunEvent], None]) -> None:
@@ -134,6 +149,8 @@ class Dispatch:
             with suppress(Exception):  # the scheduler may be gone
                 self.dask.unsubscribe_topic(topic)
             caller.close()
+        if self._unheard:
+            self._tell_unheard()
         if self._fault is not None:
             raise self._fault
         return self.stop_reason
@@ -145,9 +162,9 @@ class Dispatch:
         if self.control.stop.is_set():
             self._stop(StopReason.USER, "")
         is_ending = self.stop_reason is not None or self._fault is not None
-        if time.monotonic() >= self._look_at:  # not for each word that a worker says
+        if self.clock() >= self._look_at:  # not for each word that a worker says
             self._reach(caller, is_ending=is_ending)
-            self._look_at = time.monotonic() + BEAT
+            self._look_at = self.clock() + BEAT
         self._tell_waiting()
         for item in self._arrived():
             if isinstance(item, dict):
@@ -172,7 +189,8 @@ class Dispatch:
             return
         try:
             caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
-            workers = self._able_ones()
+            self._find_silent(is_ending=is_ending)
+            workers = self._crew.there(ask=not is_ending)
             self._tell_workers(len(workers))
             for key, errand in list(self._errands.items()):
                 if errand.worker not in workers:
@@ -186,25 +204,24 @@ class Dispatch:
                 raise
             self._is_cut_off()
 
-    def _able_ones(self) -> list[str]:
-        """The workers that there are and that can take part; who has come since is asked."""
-        workers = addresses_of(self.dask)
-        for known in (self.able, self._unable):
-            known.intersection_update(workers)  # what comes back under an old address may be another
-        until = time.monotonic() + _ASKING
-        for worker in workers:
-            if worker in self.able or worker in self._unable:
+    def _find_silent(self, *, is_ending: bool) -> None:
+        """Give those up that weren't heard of for too long."""
+        passed, self._looked_at = min(self.clock() - self._looked_at, _HEARKENED), self.clock()
+        for errand in self._errands.values():
+            errand.silence += passed
+        for errand in self._errands.values():
+            if errand.silence <= _SILENT:
                 continue
-            if time.monotonic() > until:
-                break  # the others are to hear from us first
-            try:
-                check_workers(self.dask, self.sending.orders, self.sending.account, [worker], ANSWER)
-                self.able.add(worker)
-            except CampaignError as error:
-                self._unable.add(worker)
-                log.error("%s; the run goes on without it", error)
-                break  # it may have taken its time, and the others are to hear from us first
-        return [worker for worker in workers if worker in self.able]
+            # One that hasn't begun may wait for its turn, or for a partition that is still computed.
+            if not errand.is_begun and not silent_ones(self.dask, [errand.worker]):
+                errand.silence = 0.0
+                continue
+            self._crew.lose(errand.worker)
+            self._unheard += is_ending
+            what = "the run ends without it" if is_ending else "it gets nothing until it is"
+            log.error("worker %s isn't heard of any more (%.0f seconds): %s", errand.worker, errand.silence, what)
+            if not errand.is_begun:
+                return  # it was waited for, and the others are to hear from us first
 
     def _is_cut_off(self) -> None:
         # A client that has lost its scheduler has lost its futures too, even if it finds it again.
@@ -221,7 +238,7 @@ class Dispatch:
                 self._give(self._waits.popleft(), worker)
 
     def _give(self, errand: _Errand, worker: str) -> None:
-        errand.worker = worker
+        errand.worker, errand.is_begun, errand.silence = worker, False, 0.0
         errand.tries += 1
         key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.tries}"
         self._errands[key] = errand
@@ -236,14 +253,16 @@ class Dispatch:
     # What comes back
 
     def _note(self, said: dict[str, Any]) -> None:
-        """A worker has told how far it is. What a try tells that another has taken the place of is old."""
+        """A worker, which Dask names, has told how far it is. What a try tells that has been replaced is old."""
+        self._crew.hear(said["worker"])
         errand = next((item for item in self._errands.values() if item.part.number == said["part"]), None)
-        if errand is None:
+        if errand is None or errand.worker != said["worker"]:
             return
         if said["try"] not in errand.begun:
             errand.begun.append(said["try"])
         if said["try"] != errand.begun[-1]:
             return
+        errand.is_begun, errand.silence = True, 0.0
         self.emit(errand.moved({Status(name): rows for name, rows in said["rows"].items()}, said["known"]))
         errand.waiting = tuple(said["waiting"])
         self._tell(said["trouble"])
@@ -263,7 +282,7 @@ class Dispatch:
                 ended = future.result(timeout=ANSWER)
             except Exception:  # noqa: BLE001 - its worker is gone with it, or doesn't answer; another try finds out
                 future.cancel()
-                self.able.discard(errand.worker)  # if it is still there, it is asked before it is given anything more
+                self._crew.ask_first(errand.worker)  # it may still be there
                 self._lose(errand)
                 return
             self._take(errand, ended)
@@ -298,7 +317,8 @@ class Dispatch:
         if len(errand.lost) > _LOSSES or errand.fruitless >= _MOST_TRIES:
             self._break(CampaignError(f"{self._named(errand)} was given out {errand.tries} times; {_AGAIN}"))
         else:
-            self._try_again(errand, f"worker {errand.worker} is gone")
+            trouble = "isn't heard of any more" if errand.silence > _SILENT else "is gone"
+            self._try_again(errand, f"worker {errand.worker} {trouble}")
 
     def _try_again(self, errand: _Errand, why: str) -> None:
         if is_repeatable(self.sending, errand.part):
@@ -321,6 +341,18 @@ class Dispatch:
     def _stop(self, reason: StopReason, message: str) -> None:
         if self.stop_reason is None:
             self.stop_reason, self.stop_message = reason, message
+
+    def _tell_unheard(self) -> None:
+        """Say that some parts weren't waited for, and what to do."""
+        parts = "1 part wasn't" if self._unheard == 1 else f"{self._unheard} parts weren't"
+        said = (
+            f"{parts} waited for, as nothing is heard from there any more: end what hangs; what it had in flight is in "
+            "doubt, and can be settled once its lease is over"
+        )
+        if self.stop_reason is None:
+            log.error("%s", said)
+        else:
+            self.stop_message = f"{self.stop_message}; {said}" if self.stop_message else said
 
     def _tell_workers(self, count: int) -> None:
         before = self._workers

@@ -150,6 +150,12 @@ def check_workers(
     return set(versions)
 
 
+def silent_ones(dask: Client, workers: Sequence[str] | None = None) -> list[str]:
+    """Those workers, or these, that don't say anything, whatever they are busy with; each has ANSWER seconds."""
+    asked = addresses_of(dask) if workers is None else workers
+    return [worker for worker, said in _answers(dask, asked, ANSWER, version).items() if isinstance(said, Exception)]
+
+
 def version() -> str:
     """What a worker has installed, asked before it is given anything that another version may not know."""
     return __version__
@@ -167,7 +173,7 @@ def try_out(orders: Orders, account: Account | None) -> None:
 
 
 class NoWorkersError(CampaignError):
-    """A cluster has no workers any more."""
+    """A cluster has no workers any more, or one hangs."""
 
 
 def until_done(dask: Client, futures: Sequence[Future], tell: Callable[[Any], object]) -> None:
@@ -210,29 +216,29 @@ def in_one_line(doing: str, meaning: str = "") -> Iterator[None]:
 def _asked(
     dask: Client, workers: Sequence[str] | None, patience: float, question: Callable[..., Any], *given: object
 ) -> Mapping[str, Any]:
-    answers: dict[str, Any] = {}
     with in_one_line("its workers were asked what they have"):
         asked = addresses_of(dask) if workers is None else workers
-        try:
-            answers |= dask.run(question, *given, workers=asked, on_error="return", callback_timeout=patience)
-        except TimeoutError:
-            for worker in asked:  # each by itself, so that one that doesn't answer is known
-                answers |= _answer(dask, worker, patience, question, *given)
+        answers = _answers(dask, asked, patience, question, *given)
     for worker, said in answers.items():
         if isinstance(said, Exception):
             raise CampaignError(f"worker {worker} can't take part: {_line(said)}") from said
     return answers
 
 
-def _answer(
-    dask: Client, worker: str, patience: float, question: Callable[..., Any], *given: object
+def _answers(
+    dask: Client, asked: Sequence[str], patience: float, question: Callable[..., Any], *given: object
 ) -> Mapping[str, Any]:
+    """What these say; where somebody doesn't answer, each is asked by itself, so that it is known who."""
     try:
         found: Mapping[str, Any] = dask.run(
-            question, *given, workers=[worker], on_error="return", callback_timeout=patience
+            question, *given, workers=asked, on_error="return", callback_timeout=patience
         )
     except TimeoutError:
-        return {worker: CampaignError(f"it hasn't answered for {patience:.0f} seconds: end it, and start another")}
+        if len(asked) > 1:
+            each = [_answers(dask, [worker], patience, question, *given) for worker in asked]
+            return {worker: said for answer in each for worker, said in answer.items()}
+        silent = CampaignError(f"it hasn't answered for {patience:.0f} seconds: end it, and start another")
+        return dict.fromkeys(asked, silent)
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.orders import opened, sent_along
-from turbobatch.cluster.pool import in_one_line, until_done
+from turbobatch.cluster.pool import NoWorkersError, in_one_line, silent_ones, until_done
 from turbobatch.errors import CampaignError
 from turbobatch.report.parts import report_folder, write_part
 from turbobatch.reported import Reported
@@ -31,10 +31,13 @@ def report_by(
     """Have the workers write a Parquet dataset into the folder `path`, which every machine has at the same place.
 
     Raises:
-        CampaignError: it can't be written, or a worker's files aren't found here, or no worker is left.
+        CampaignError: it can't be written, or a worker's files aren't found here.
+        NoWorkersError: no worker is left, or one doesn't answer: what is given to that one would wait for it.
         JournalError: a worker can't read the journal.
     """
     with in_one_line("its workers wrote the report"), report_folder(Path(path).absolute()) as folder:
+        for worker in silent_ones(dask):
+            raise NoWorkersError(f"worker {worker} doesn't answer: end it, and run the same command again")
         futures = []
         for part in parts:
             portion, frame = sent_along(dask, part.portion)

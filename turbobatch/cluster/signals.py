@@ -67,8 +67,9 @@ class _Hearing:
     def hear(self) -> None:
         """Look what is said, and do it."""
         try:
-            # The one is how long the scheduler waits for a word, the other how long it is waited for.
-            word, number = self.variable.get(timeout=ANSWER, callback_timeout=2 * ANSWER)
+            # The one is how long the scheduler waits for a word, the other how long it is waited for. A word was said
+            # before any part was given out, and is there until the run's end: who wakes after that is to stop at once.
+            word, number = self.variable.get(timeout=BEAT, callback_timeout=2 * ANSWER)
         except Exception:  # noqa: BLE001 - whatever keeps it from being heard, nobody could stop this worker any more
             word, number = "stop", self.last
         if number != self.last:
