@@ -52,7 +52,7 @@ def start(command: Sequence[str | Path], *, env: Mapping[str, str], **options: A
     What an interpreter reads from the environment when it starts makes it an ordinary process, coverage too.
     """
     ours = {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), "LC_ALL": "C.UTF-8"}
-    read = ("PYTHON", "LC_", "LANG", "COVERAGE_", "COV_CORE_")
+    read = ("PYTHON", "LC_", "LANG", "COVERAGE_PROCESS_")
     if any(env[name] != ours.get(name) for name in env if name.startswith(read)):
         return subprocess.Popen(command, env=env, **options)
     return _Forked(list(map(str, command)), env={"LC_ALL": "C.UTF-8", **env}, **options)
