@@ -48,6 +48,14 @@ _FAULTS = """output => {
     return faults;
 }"""
 
+_HEIGHT = """output => new Promise(done => {
+    const look = () => {
+        const height = output.getBoundingClientRect().height;
+        if (height > 0) done(height); else requestAnimationFrame(look);
+    };
+    look();
+})"""
+
 
 def photograph(page: Page, name: str) -> None:
     """Keep a picture of the page."""
@@ -82,6 +90,6 @@ def faults_of(notebook: Notebook, output: Locator, name: str) -> list[str]:
 
 
 def _height(output: Locator) -> int:
-    box = output.bounding_box()
-    assert box is not None
-    return round(box["height"])
+    """How high an output is, once it has a height: it has none for a moment when JupyterLab changes its theme."""
+    height: float = output.evaluate(_HEIGHT)
+    return round(height)
