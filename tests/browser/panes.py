@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 60_000  # milliseconds after which a test gives up
 
+_PLACE = "(list, beginning) => [...list.options].findIndex(option => new RegExp(beginning).test(option.text))"
+
 
 class Panes:
     """A console that a cell has opened."""
@@ -55,9 +57,10 @@ class Panes:
             rf"^{re.escape(beginning)}".replace(r"\ ", r"\s")
         )  # lists write their blanks as no-break ones
         option = self.output.page.locator("option", has_text=pattern)
-        found = self.output.locator("select:visible", has=option)
-        texts = found.locator("option").all_text_contents()
-        found.select_option(index=next(place for place, text in enumerate(texts) if pattern.match(text)))
+        found = self.output.locator("select:visible", has=option).first
+        # In one look, once it is there: a list that is filled anew has no options for a moment.
+        index: int = found.evaluate(_PLACE, pattern.pattern, timeout=PATIENCE)
+        found.select_option(index=index)
 
     def says(self, text: str | Pattern[str]) -> None:
         """Wait until this is to be read somewhere."""
