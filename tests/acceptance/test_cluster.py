@@ -114,10 +114,10 @@ def test_one_of_two_is_killed(cluster: Cluster, letters: Letters, until: Until) 
 def test_one_that_was_stopped_past_its_lease_commits_nothing(cluster: Cluster, letters: Letters, until: Until) -> None:
     """It wakes when others have gone on, posts nothing more, and says so; its answers are in doubt."""
     letters(ROWS)
-    sleeper, other = cluster.start(), cluster.start()
-    until(lambda: cluster.sandbox.requests_seen() > ROWS // 4)
+    sleeper = cluster.start()
+    until(lambda: cluster.sandbox.requests_seen() > ROWS // 8)
     sleeper.send_signal(signal.SIGSTOP)
-    assert ended(other)[0] in (0, 1)
+    assert ended(cluster.start())[0] in (0, 1)
     until(lambda: not cluster.in_progress)
     seen, before = cluster.sandbox.requests_seen(), cluster.counts()
     assert 0 < before["in_doubt"] <= CONCURRENCY
