@@ -13,9 +13,12 @@ import pandas as pd
 import pytest
 
 import turbobatch as tb
+from turbobatch.engine import Engine
+from turbobatch.policy import Policy, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from distributed import Client
@@ -166,19 +169,56 @@ def test_a_list_that_has_changed_since_the_start(database: str, sandbox: Sandbox
     assert sandbox.requests_seen() == 0
 
 
-def test_workers_in_this_very_process(
-    database: str, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a notebook has them: threads, of which one at a time sends."""
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[Client]]:
+    """Makes clusters as a notebook may have them: so many workers, all of them threads of this process."""
     from distributed import Client
 
     monkeypatch.setenv("TURBOSMTP_CONSUMER_KEY", "sandbox")
     monkeypatch.setenv("TURBOSMTP_CONSUMER_SECRET", "sandbox")
     own = {"processes": False, "dashboard_address": ":0", "local_directory": tmp_path, "set_as_default": False}
-    with Client(n_workers=2, threads_per_worker=2, **own) as dask, closing(sandbox.client()) as client:
-        results = campaign(database).send(people(), client, on=dask, progress=False)
+    return lambda workers: Client(n_workers=workers, threads_per_worker=2, **own)
+
+
+def test_workers_in_this_very_process(
+    database: str, here: Callable[[int], AbstractContextManager[Client]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time sends: of a process that is killed, no more is in doubt than one of them has in flight."""
+    at_work: set[int] = set()
+    most = 0
+
+    class Noted(Engine):
+        def run(self) -> StopReason | None:
+            nonlocal most
+            at_work.add(id(self))
+            most = max(most, len(at_work))
+            try:
+                return super().run()
+            finally:
+                at_work.remove(id(self))
+
+    monkeypatch.setattr(import_module("turbobatch.cluster.work"), "Engine", Noted)
+    with here(2) as dask, tb.Sandbox(latency=0.02) as sandbox, closing(sandbox.client()) as client:
+        results = campaign(database, concurrency=4).send(people(), client, on=dask, progress=False)
+        assert sandbox.requests_seen() == ROWS - 4
     assert Counter(results["send_status"]) == {"sent": ROWS - 4, "duplicate": 2, "invalid": 2}
-    assert sandbox.requests_seen() == ROWS - 4
+    assert most == 1
+
+
+def test_an_outage_that_a_part_begins_in(
+    database: str, sandbox: Sandbox, here: Callable[[int], AbstractContextManager[Client]]
+) -> None:
+    """The run is as patient as after its own answers, once another part has had one."""
+    table = people()[: 2 * ROWS // PARTS].assign(id=range(2 * ROWS // PARTS))
+    table.loc[ROWS // PARTS, "email"] = "500+p@example.org"
+    policy = Policy(threshold=1, first_wait=0.02, patience=60.0, first_patience=0.0)
+    with here(1) as dask, closing(sandbox.client()) as client:
+        made = campaign(database, policy=policy)
+        assert len(made.plan(table, on=dask).parts) == 2  # type: ignore[attr-defined]  # a cluster makes a ClusterPlan
+        run = made.start(table, client, on=dask)
+        assert run.wait(30.0)
+    assert run.stop_reason is None
+    assert run.progress.rows == {"sent": len(table) - 1, "in_doubt": 1}
 
 
 def test_groups(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -> None:
