@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import pickle
+import time
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,10 @@ import pytest
 
 import turbobatch as tb
 from turbobatch.engine import Engine
-from turbobatch.policy import Policy, StopReason
+from turbobatch.journal import Intent
+from turbobatch.policy import Policy, Status, StopReason
+from turbobatch.sending import write
+from turbobatch.wording import IN_PROGRESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
+    from turbobatch.reported import Reported
     from turbobatch.sandbox import Sandbox
 
 ROWS = 120
@@ -125,6 +130,53 @@ def test_any_table(make: Callable[[Path], Any], tmp_path: Path, database: str, s
     made.send(table, client, on=dask, progress=False)
     assert sandbox.requests_seen() == ROWS - 4
     client.close()
+
+
+def test_a_report_by_workers_while_something_is_sent(
+    database: str,
+    dask: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Rows are told with their numbers in the table, and of keys in doubt those alone that no row of it has.
+
+    What was in doubt when the report began may be settled before its row is read, and then be in doubt again.
+    """
+    table = people()
+    table.loc[[1, 41, 111], "email"] = ["500+gone@example.org", "500+p@example.org", "500+q@example.org"]
+    made = campaign(database)
+    held = ExitStack()
+    client = held.enter_context(closing(held.enter_context(tb.Sandbox()).client()))
+    made.send(table, client, on=dask, progress=False)
+    assert sorted(made.in_doubt()) == ["0001", "0041", "0111"]
+    table.loc[1, ["id", "email"]] = "anew", "anew@example.org"
+    table.index = pd.Index([f"r{row}" for row in range(ROWS)])  # it tells no numbers: they are counted
+    plan = made.plan(table, on=dask)
+    written = tb.Campaign.report_by
+
+    def settled_meanwhile(self: tb.Campaign, *given: Any) -> Reported:
+        self.settle(Status.SENT, ["0041"])
+        self.settle(Status.PENDING, ["0111"])
+        try:
+            return written(self, *given)
+        finally:
+            self.send(table, client, progress=False, limit=2)
+            another: Any = held.enter_context(self._journal_to_write())
+            another.commit([Intent(key="late", digest="d", time=time.time())], [])
+
+    monkeypatch.setattr(tb.Campaign, "report_by", settled_meanwhile)
+    monkeypatch.setattr(made, "_recipients", table)
+    with held:
+        counts, elsewhere = write(made, f"{tmp_path}/report/", for_excel=False, by=(dask, plan))
+    assert counts == {"sent": ROWS - 6, "duplicate": 2, "invalid": 2, "pending": 2}
+    assert elsewhere == ["0001"]
+    assert sorted(made.in_doubt()) == ["0001", "0111", "late"]
+    assert IN_PROGRESS in (said := capsys.readouterr().out)
+    assert "row 8 " in said
+    assert "row 70 " in said
+    found = tb.read_report(tmp_path / "report")["send_status"]
+    assert (found == "duplicate").to_numpy().nonzero()[0].tolist() == [5, 90]
 
 
 def test_a_limit_holds_for_all_parts_together(
