@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import turbobatch as tb
+from turbobatch.cluster.orders import Account
 from turbobatch.engine import Engine
 from turbobatch.journal import Intent
 from turbobatch.policy import Policy, Status, StopReason
@@ -341,12 +342,46 @@ def test_a_limit_holds_for_all_tries_of_a_part(database: str, sandbox: Sandbox, 
     caller.close()
 
 
-def test_secrets_do_not_travel(database: str, sandbox: Sandbox, dask: Client) -> None:
+def test_workers_of_another_account_send_nothing(
+    database: str, sandbox: Sandbox, dask: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that the client is of sends, or none: one line names the worker."""
+    made = campaign(database, recipients=people())
+    url = sandbox.base_url("v2")
+    client = tb.TurboClient(consumer_key="another", consumer_secret="sandbox", base_url=url)
+    with closing(client), pytest.raises(tb.CampaignError) as caught:
+        made.send(client=client, on=dask, progress=False)
+    named, said = str(caught.value).split(" can't take part: ")
+    assert named.removeprefix("worker ") in dask.nthreads()
+    assert said == (
+        "its TURBOSMTP_CONSUMER_KEY and TURBOSMTP_CONSUMER_SECRET are another account's than the one that the run "
+        "was started with: start it with the same"
+    )
+    assert sandbox.requests_seen() == 0
+    monkeypatch.setenv("TURBOSMTP_BASE_URL", "http://127.0.0.1:9")  # who starts the run says where emails go
+    for name in ("AUTHUSER", "AUTHPASS"):
+        monkeypatch.setenv(f"TURBOSMTP_{name}", "sandbox")
+    with closing(sandbox.client("v1")) as own, closing(Account.of(own).open()) as opened:
+        assert opened.base_url == own.base_url
+        assert Account.of(own).digest != Account.of(own).digest
+        monkeypatch.setenv("TURBOSMTP_AUTHUSER", "another")
+        with pytest.raises(tb.CampaignError, match="TURBOSMTP_AUTHUSER and TURBOSMTP_AUTHPASS are another account's"):
+            Account.of(own).open()
+
+
+def test_secrets_do_not_travel(
+    database: str,
+    sandbox: Sandbox,
+    here: Callable[[int], AbstractContextManager[Client]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Neither credentials nor the journal's password are in what workers are given, or in its repr."""
     secret = "pa55Wx9Jd"
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_KEY", f"k{secret}")
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_SECRET", f"s{secret}")
     made = campaign(database.replace("postgres@", f"postgres:{secret}@"), recipients=people())
     url = sandbox.base_url("v2")
-    with closing(tb.TurboClient(consumer_key=f"k{secret}", consumer_secret=f"s{secret}", base_url=url)) as client:
+    with here(1) as dask, closing(tb.TurboClient.from_env(base_url=url)) as client:
         dispatch = made._dispatch(made.plan(on=dask), client, dask, resend=False, limit=None)
     given = pickle.dumps((dispatch.sending, dispatch.parts)) + repr(dispatch).encode()
     assert secret.encode() not in given

@@ -165,7 +165,7 @@ def try_out(orders: Orders, account: Account | None) -> None:
     """What a worker finds out about itself.
 
     Raises:
-        TurboBatchError: it doesn't reach the journal, or has no credentials.
+        TurboBatchError: it doesn't reach the journal, or has no credentials, or another account's.
     """
     orders.read_journal().close()
     if account is not None:
