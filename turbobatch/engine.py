@@ -88,10 +88,14 @@ class SystemClock:
 
 @dataclass(slots=True)
 class Control:
-    """What other threads may ask of a running engine."""
+    """What other threads may ask of a running engine.
+
+    `healthy`: the service has answered in this run, to this engine, or to another one that takes part in it.
+    """
 
     stop: Event = field(default_factory=Event)
     pause: Event = field(default_factory=Event)
+    healthy: Event = field(default_factory=Event)
 
 
 @dataclass(slots=True)
@@ -268,6 +272,8 @@ class Engine:
         if decision.healthy:
             self._throttles = 0
             self.slots = min(self.slots * 2, self.concurrency)
+            self.control.healthy.set()
+        self._breaker.ever_healthy = self.control.healthy.is_set()
         reason = self._breaker.record(
             number=number,
             healthy=decision.healthy,

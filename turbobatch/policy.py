@@ -132,7 +132,7 @@ class Breaker:
     policy: Policy
     dice: random.Random = field(default_factory=random.Random)
     failures: int = 0
-    ever_healthy: bool = False
+    ever_healthy: bool = False  # the service has answered in this run, whoever asked
     opened_at: float | None = None
     probe_at: float = 0.0
     _probes: int = 0

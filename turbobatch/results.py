@@ -99,7 +99,11 @@ class Results:
 
     def in_doubt(self) -> list[str]:
         """The keys of all emails in doubt, also of those whose rows have left the table."""
-        return [entry.key for entry in self.journal.entries(Status.IN_DOUBT)]
+        return [key for key, _ in self.doubted()]
+
+    def doubted(self) -> Iterator[tuple[str, int]]:
+        """The same, each with how many POSTs of it have begun."""
+        return ((entry.key, entry.attempts) for entry in self.journal.entries(Status.IN_DOUBT))
 
     def verdicts(self) -> Iterator[RowVerdict]:
         """One verdict per row, in the table's order."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from turbobatch.plan import Plan
     from turbobatch.progress import Tick
     from turbobatch.reported import Reported
+    from turbobatch.results import Results
     from turbobatch.run import Run
 
 
@@ -125,7 +126,8 @@ def write(
             else:
                 frames = results.frames() if deliveries is None else map(deliveries.joined, results.frames())
                 write_report(told.counted(ticking(frames, tick)), output, for_excel=for_excel)
-        elsewhere, in_use = told.counts.elsewhere(results.in_doubt()), results.in_use
+        doubts, in_use = _doubts(campaign, results, by_parts=written is not None)
+        elsewhere = told.counts.elsewhere(doubts)
     tell(counts_text(told.counts.rows))
     tell(told.failures.text())
     if deliveries is not None:
@@ -136,6 +138,19 @@ def write(
         tell(IN_PROGRESS)
     tell(f"Report: {output}")
     return told.counts.rows, elsewhere
+
+
+def _doubts(campaign: Campaign, results: Results, *, by_parts: bool) -> tuple[list[str], bool]:
+    """The keys that were in doubt all the while a report was written, and whether a run was in progress meanwhile.
+
+    `by_parts`: its parts were read later than `results`, each at a moment of its own.
+    """
+    if not by_parts:
+        return results.in_doubt(), results.in_use
+    with campaign.look() as later:
+        before, after = (dict(each.doubted()) for each in (results, later))
+        # A POST more in between: it was something else meanwhile.
+        return [key for key, posts in after.items() if before.get(key) == posts], results.in_use or later.in_use
 
 
 def _by_workers(campaign: Campaign, by: tuple[DaskClient, Plan] | None, output: str, tick: Tick) -> Reported | None:

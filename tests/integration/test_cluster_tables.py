@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import pickle
+import time
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,21 @@ import pandas as pd
 import pytest
 
 import turbobatch as tb
+from turbobatch.cluster.orders import Account
+from turbobatch.engine import Engine
+from turbobatch.journal import Intent
+from turbobatch.policy import Policy, Status, StopReason
+from turbobatch.sending import write
+from turbobatch.wording import IN_PROGRESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from distributed import Client
 
+    from turbobatch.reported import Reported
     from turbobatch.sandbox import Sandbox
 
 ROWS = 120
@@ -124,6 +133,53 @@ def test_any_table(make: Callable[[Path], Any], tmp_path: Path, database: str, s
     client.close()
 
 
+def test_a_report_by_workers_while_something_is_sent(
+    database: str,
+    dask: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Rows are told with their numbers in the table, and of keys in doubt those alone that no row of it has.
+
+    What was in doubt when the report began may be settled before its row is read, and then be in doubt again.
+    """
+    table = people()
+    table.loc[[1, 41, 111], "email"] = ["500+gone@example.org", "500+p@example.org", "500+q@example.org"]
+    made = campaign(database)
+    held = ExitStack()
+    client = held.enter_context(closing(held.enter_context(tb.Sandbox()).client()))
+    made.send(table, client, on=dask, progress=False)
+    assert sorted(made.in_doubt()) == ["0001", "0041", "0111"]
+    table.loc[1, ["id", "email"]] = "anew", "anew@example.org"
+    table.index = pd.Index([f"r{row}" for row in range(ROWS)])  # it tells no numbers: they are counted
+    plan = made.plan(table, on=dask)
+    written = tb.Campaign.report_by
+
+    def settled_meanwhile(self: tb.Campaign, *given: Any) -> Reported:
+        self.settle(Status.SENT, ["0041"])
+        self.settle(Status.PENDING, ["0111"])
+        try:
+            return written(self, *given)
+        finally:
+            self.send(table, client, progress=False, limit=2)
+            another: Any = held.enter_context(self._journal_to_write())
+            another.commit([Intent(key="late", digest="d", time=time.time())], [])
+
+    monkeypatch.setattr(tb.Campaign, "report_by", settled_meanwhile)
+    monkeypatch.setattr(made, "_recipients", table)
+    with held:
+        counts, elsewhere = write(made, f"{tmp_path}/report/", for_excel=False, by=(dask, plan))
+    assert counts == {"sent": ROWS - 6, "duplicate": 2, "invalid": 2, "pending": 2}
+    assert elsewhere == ["0001"]
+    assert sorted(made.in_doubt()) == ["0001", "0111", "late"]
+    assert IN_PROGRESS in (said := capsys.readouterr().out)
+    assert "row 8 " in said
+    assert "row 70 " in said
+    found = tb.read_report(tmp_path / "report")["send_status"]
+    assert (found == "duplicate").to_numpy().nonzero()[0].tolist() == [5, 90]
+
+
 def test_a_limit_holds_for_all_parts_together(
     database: str, sandbox: Sandbox, dask: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -166,19 +222,56 @@ def test_a_list_that_has_changed_since_the_start(database: str, sandbox: Sandbox
     assert sandbox.requests_seen() == 0
 
 
-def test_workers_in_this_very_process(
-    database: str, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a notebook has them: threads, of which one at a time sends."""
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], AbstractContextManager[Client]]:
+    """Makes clusters as a notebook may have them: so many workers, all of them threads of this process."""
     from distributed import Client
 
     monkeypatch.setenv("TURBOSMTP_CONSUMER_KEY", "sandbox")
     monkeypatch.setenv("TURBOSMTP_CONSUMER_SECRET", "sandbox")
     own = {"processes": False, "dashboard_address": ":0", "local_directory": tmp_path, "set_as_default": False}
-    with Client(n_workers=2, threads_per_worker=2, **own) as dask, closing(sandbox.client()) as client:
-        results = campaign(database).send(people(), client, on=dask, progress=False)
+    return lambda workers: Client(n_workers=workers, threads_per_worker=2, **own)
+
+
+def test_workers_in_this_very_process(
+    database: str, here: Callable[[int], AbstractContextManager[Client]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time sends: of a process that is killed, no more is in doubt than one of them has in flight."""
+    at_work: set[int] = set()
+    most = 0
+
+    class Noted(Engine):
+        def run(self) -> StopReason | None:
+            nonlocal most
+            at_work.add(id(self))
+            most = max(most, len(at_work))
+            try:
+                return super().run()
+            finally:
+                at_work.remove(id(self))
+
+    monkeypatch.setattr(import_module("turbobatch.cluster.work"), "Engine", Noted)
+    with here(2) as dask, tb.Sandbox(latency=0.02) as sandbox, closing(sandbox.client()) as client:
+        results = campaign(database, concurrency=4).send(people(), client, on=dask, progress=False)
+        assert sandbox.requests_seen() == ROWS - 4
     assert Counter(results["send_status"]) == {"sent": ROWS - 4, "duplicate": 2, "invalid": 2}
-    assert sandbox.requests_seen() == ROWS - 4
+    assert most == 1
+
+
+def test_an_outage_that_a_part_begins_in(
+    database: str, sandbox: Sandbox, here: Callable[[int], AbstractContextManager[Client]]
+) -> None:
+    """The run is as patient as after its own answers, once another part has had one."""
+    table = people()[: 2 * ROWS // PARTS].assign(id=range(2 * ROWS // PARTS))
+    table.loc[ROWS // PARTS, "email"] = "500+p@example.org"
+    policy = Policy(threshold=1, first_wait=0.02, patience=60.0, first_patience=0.0)
+    with here(1) as dask, closing(sandbox.client()) as client:
+        made = campaign(database, policy=policy)
+        assert len(made.plan(table, on=dask).parts) == 2  # type: ignore[attr-defined]  # a cluster makes a ClusterPlan
+        run = made.start(table, client, on=dask)
+        assert run.wait(30.0)
+    assert run.stop_reason is None
+    assert run.progress.rows == {"sent": len(table) - 1, "in_doubt": 1}
 
 
 def test_groups(database: str, sandbox: Sandbox, dask: Client, tmp_path: Path) -> None:
@@ -249,12 +342,46 @@ def test_a_limit_holds_for_all_tries_of_a_part(database: str, sandbox: Sandbox, 
     caller.close()
 
 
-def test_secrets_do_not_travel(database: str, sandbox: Sandbox, dask: Client) -> None:
+def test_workers_of_another_account_send_nothing(
+    database: str, sandbox: Sandbox, dask: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that the client is of sends, or none: one line names the worker."""
+    made = campaign(database, recipients=people())
+    url = sandbox.base_url("v2")
+    client = tb.TurboClient(consumer_key="another", consumer_secret="sandbox", base_url=url)
+    with closing(client), pytest.raises(tb.CampaignError) as caught:
+        made.send(client=client, on=dask, progress=False)
+    named, said = str(caught.value).split(" can't take part: ")
+    assert named.removeprefix("worker ") in dask.nthreads()
+    assert said == (
+        "its TURBOSMTP_CONSUMER_KEY and TURBOSMTP_CONSUMER_SECRET are another account's than the one that the run "
+        "was started with: start it with the same"
+    )
+    assert sandbox.requests_seen() == 0
+    monkeypatch.setenv("TURBOSMTP_BASE_URL", "http://127.0.0.1:9")  # who starts the run says where emails go
+    for name in ("AUTHUSER", "AUTHPASS"):
+        monkeypatch.setenv(f"TURBOSMTP_{name}", "sandbox")
+    with closing(sandbox.client("v1")) as own, closing(Account.of(own).open()) as opened:
+        assert opened.base_url == own.base_url
+        assert Account.of(own).digest != Account.of(own).digest
+        monkeypatch.setenv("TURBOSMTP_AUTHUSER", "another")
+        with pytest.raises(tb.CampaignError, match="TURBOSMTP_AUTHUSER and TURBOSMTP_AUTHPASS are another account's"):
+            Account.of(own).open()
+
+
+def test_secrets_do_not_travel(
+    database: str,
+    sandbox: Sandbox,
+    here: Callable[[int], AbstractContextManager[Client]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Neither credentials nor the journal's password are in what workers are given, or in its repr."""
     secret = "pa55Wx9Jd"
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_KEY", f"k{secret}")
+    monkeypatch.setenv("TURBOSMTP_CONSUMER_SECRET", f"s{secret}")
     made = campaign(database.replace("postgres@", f"postgres:{secret}@"), recipients=people())
     url = sandbox.base_url("v2")
-    with closing(tb.TurboClient(consumer_key=f"k{secret}", consumer_secret=f"s{secret}", base_url=url)) as client:
+    with here(1) as dask, closing(tb.TurboClient.from_env(base_url=url)) as client:
         dispatch = made._dispatch(made.plan(on=dask), client, dask, resend=False, limit=None)
     given = pickle.dumps((dispatch.sending, dispatch.parts)) + repr(dispatch).encode()
     assert secret.encode() not in given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from importlib import import_module
@@ -12,6 +13,7 @@ import pytest
 
 import turbobatch as tb
 from tests.dask_cluster import DaskCluster
+from turbobatch.cluster.pool import open_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,14 @@ def endless() -> Any:
 
     form = pd.DataFrame({"id": pd.Series(dtype="object"), "email": pd.Series(dtype="object")})
     return dd.from_delayed([delayed(time.sleep)(3600)], meta=form)
+
+
+def test_a_cluster_of_its_own_without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is started: every user of the machine could have run code in it."""
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    with pytest.raises(tb.CampaignError) as caught, open_pool("local:1", {}):
+        pass
+    assert str(caught.value) == 'such a cluster needs cryptography: pip install "turbobatch-mail[cluster]"'
 
 
 TOLD = {

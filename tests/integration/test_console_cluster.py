@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import dask
 import psutil
 import pytest
+from distributed.security import Security
 
 from tests.integration.consoles import Opened, campaign, people, text_of
 from turbobatch.cluster.pool import open_pool, workers_of
@@ -65,6 +69,27 @@ def test_count_and_send(sandbox: Sandbox, database: str, workers: DaskClient) ->
     assert done.send.progress.rows == {Status.SENT: FEW}
     assert len(everybody(sandbox)) == len(set(everybody(sandbox))) == FEW
     assert workers_of(workers).count == 2
+
+
+def test_a_cluster_of_its_own_lets_nobody_else_in(workers: DaskClient) -> None:
+    """Other users of this machine reach its ports: who comes without its keys, or with others, gets no answer."""
+    there = workers.scheduler_info(n_workers=-1)["workers"]
+    asked = [workers.scheduler.address, *there, *(each["nanny"] for each in there.values())]
+    assert len(asked) == 5
+    own = ssl.create_default_context()
+    other = Security.temporary().get_connection_args("client")["ssl_context"]
+    for context in (own, other):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        for address in asked:
+            where = urlsplit(address)
+            assert (where.scheme, where.hostname) == ("tls", "127.0.0.1")
+            with (
+                socket.create_connection((where.hostname, where.port)) as plain,
+                context.wrap_socket(plain) as door,
+                pytest.raises(ssl.SSLError, match="alert"),
+            ):
+                door.recv(1)
 
 
 def test_pause_resume_and_stop(sandbox: Sandbox, database: str, workers: DaskClient, until: Until) -> None:

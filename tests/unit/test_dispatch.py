@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from turbobatch.cluster.dispatch import Dispatch, _Errand
 from turbobatch.cluster.orders import SurveyedPart
 from turbobatch.cluster.preload import dask_setup
-from turbobatch.cluster.signals import _SILENCE, _Hearing
+from turbobatch.cluster.signals import _SILENCE, Caller, _Hearing
 from turbobatch.cluster.work import Ended, PartProgress
 from turbobatch.engine import Control
 from turbobatch.errors import CampaignError, JournalError
@@ -154,7 +154,7 @@ class Line:
     """What a worker looks at, and the worker's own state, as Dask shows it."""
 
     def __init__(self) -> None:
-        self.said: list[Any] = ["go", 0]
+        self.said: list[Any] = ["go", 0, False]
         self.task = type("Task", (), {"state": "executing"})()
         self.worker = type("Worker", (), {})()
         self.worker.status = type("Status", (), {"name": "running"})()
@@ -169,9 +169,9 @@ class Line:
             raise TimeoutError
         return self.said
 
-    def hears(self, word: str) -> Control:
+    def hears(self, word: str, *, healthy: bool = False) -> Control:
         """Say something new."""
-        self.said = [word, self.said[1] + 1 if self.said else 1]
+        self.said = [word, self.said[1] + 1 if self.said else 1, healthy]
         return self.heard()
 
     def heard(self) -> Control:
@@ -185,6 +185,32 @@ def test_a_worker_does_what_is_said() -> None:
     assert line.hears("pause").pause.is_set()
     assert not line.hears("go").pause.is_set()
     assert line.hears("stop").stop.is_set()
+
+
+def test_that_the_service_has_answered_is_told_to_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is told while a part is sent, or at its end; and nobody is told before."""
+    line = Line()
+    monkeypatch.setattr("distributed.Variable", lambda *_, **__: SimpleNamespace(set=set_said))
+
+    def set_said(said: list[Any], callback_timeout: float) -> None:
+        assert callback_timeout > 0
+        line.said = said
+
+    for at_the_end in (False, True):
+        line.hearing.control.healthy.clear()
+        made = dispatching([], errand := _Errand(part(3), worker="tcp://a"))
+        caller = Caller(cast("Any", None), "r", made.control.healthy)
+        control = Control()
+        progress = PartProgress(3, control.healthy)
+        for is_healthy in (False, True):
+            if is_healthy:
+                control.healthy.set()
+            if at_the_end:
+                made._take(errand, progress.ended())
+            else:
+                made._note(told(progress))
+            caller.say("go")
+            assert line.heard().healthy.is_set() == is_healthy
 
 
 def test_a_worker_that_hears_nothing_new_stops() -> None:

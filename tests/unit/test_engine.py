@@ -695,6 +695,19 @@ class TestOutage:
         assert scene.clock.monotonic() < 10
         assert scene.journal.counts().keys() == {Status.PENDING}
 
+    def test_is_borne_from_the_beginning_where_others_had_answers(self, scene: Scene) -> None:
+        """Seconds would be too many only for a host that nobody of this run has heard of."""
+        back_at = scene.clock.monotonic() + 20.0
+
+        def answer(_: Request) -> Answer:
+            return ok() if scene.clock.monotonic() > back_at else no_connection()
+
+        assert scene.run(rows(20), answer) is StopReason.OUTAGE
+        assert not scene.control.healthy.is_set()
+        scene.control.healthy.set()
+        assert scene.run(rows(20), answer) is None
+        assert scene.journal.counts() == {Status.SENT: 20}
+
     def test_blames_no_row_for_it(self, scene: Scene) -> None:
         """The row that probed all the while has its own tries left when the API is back."""
         answers: list[Answer] = [ok(), *[no_connection()] * 12]

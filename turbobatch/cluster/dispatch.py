@@ -139,7 +139,7 @@ class Dispatch:
             CampaignError: what else broke a part; what the others had begun is journalled.
         """
         topic = topic_of(self.sending.orders.run)
-        caller = Caller(self.dask, self.sending.orders.run)
+        caller = Caller(self.dask, self.sending.orders.run, self.control.healthy)
         self.emit(Moved(Counter({Status.SENT: self.sent}), self.sent))
         self.dask.subscribe_topic(topic, self._hear)
         try:
@@ -255,6 +255,7 @@ class Dispatch:
     def _note(self, said: dict[str, Any]) -> None:
         """A worker, which Dask names, has told how far it is. What a try tells that has been replaced is old."""
         self._crew.hear(said["worker"])
+        self._note_health(is_healthy=said["is_healthy"])
         errand = next((item for item in self._errands.values() if item.part.number == said["part"]), None)
         if errand is None or errand.worker != said["worker"]:
             return
@@ -266,6 +267,10 @@ class Dispatch:
         self.emit(errand.moved({Status(name): rows for name, rows in said["rows"].items()}, said["known"]))
         errand.waiting = tuple(said["waiting"])
         self._tell(said["trouble"])
+
+    def _note_health(self, *, is_healthy: bool) -> None:
+        if is_healthy:  # all of them are told: in an outage, a part that has seen nothing else is patient too
+            self.control.healthy.set()
 
     def _tell(self, trouble: Iterable[Sequence[Any]]) -> None:
         for kind, *facts in trouble:
@@ -295,6 +300,7 @@ class Dispatch:
 
     def _take(self, errand: _Errand, ended: Ended) -> None:
         self.emit(errand.moved(ended.rows, ended.known))
+        self._note_health(is_healthy=ended.is_healthy)
         self._tell(ended.trouble)
         is_running = self.stop_reason is None and self._fault is None
         if ended.fault:

@@ -6,7 +6,9 @@ PGPASSWORD or ~/.pgpass there.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
 
 from turbobatch.client import TurboClient
@@ -42,7 +44,11 @@ SOURCES: Mapping[str, Callable[..., TurboClient]] = {"environment": TurboClient.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """An account at a host. `source` names where its credentials are found; they aren't in here."""
+    """An account at a host. `source` names where its credentials are found; they aren't in here.
+
+    `digest` tells whether those are this account's: it is of the user's name or the consumer key alone, and of `salt`,
+    which is another one each time. Who sees both could confirm a guess of that name, and nothing of the secret.
+    """
 
     api: str
     base_url: str
@@ -50,6 +56,8 @@ class Account:
     auth_in: AuthIn
     timeout: float
     transport: TransportName | None
+    salt: bytes = field(repr=False)
+    digest: bytes = field(repr=False)
     source: str = "environment"
 
     @classmethod
@@ -62,6 +70,7 @@ class Account:
         if callable(client.transport):
             raise CampaignError('a transport of your own can\'t travel to workers: name one ("requests", "curl")')
         auth_in = client.api.auth_in if isinstance(client.api, V1) else "headers"
+        salt = secrets.token_bytes(blake2b.SALT_SIZE)
         return cls(
             api=client.api.name,
             base_url=client.base_url,
@@ -69,15 +78,17 @@ class Account:
             auth_in=auth_in,
             timeout=client.timeout,
             transport=client.transport,
+            salt=salt,
+            digest=_digest_of(client, salt),
         )
 
     def open(self) -> TurboClient:
         """A client of this account, with the credentials that are found here.
 
         Raises:
-            CampaignError: there are none.
+            CampaignError: there are none, or another account's.
         """
-        return SOURCES[self.source](
+        client = SOURCES[self.source](
             api=self.api,
             base_url=self.base_url,
             management_url=self.management_url,
@@ -85,6 +96,13 @@ class Account:
             timeout=self.timeout,
             transport=self.transport,
         )
+        if _digest_of(client, self.salt) != self.digest:
+            client.close()
+            raise CampaignError(
+                f"its {' and '.join(client.environment())} are another account's than the one that the run was started "
+                "with: start it with the same"
+            )
+        return client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +193,11 @@ class SurveyedPart:
     emails: int
     elsewhere: Mapping[int, tuple[int, bytes]] = field(default_factory=dict, repr=False)
     limit: int | None = None
+
+
+def _digest_of(client: TurboClient, salt: bytes) -> bytes:
+    name, *_ = client.environment().values()
+    return blake2b(name.encode(), digest_size=8, salt=salt).digest()
 
 
 def sent_along(dask: Client, portion: Portion) -> tuple[Portion, Future | None]:

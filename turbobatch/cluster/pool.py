@@ -95,10 +95,21 @@ def _local_cluster(workers: int | None, environment: Mapping[str, str]) -> Any:
         threads_per_worker=1,  # a part takes a process
         processes=True,
         dashboard_address="127.0.0.1:0",  # without a host all of the network could look
+        security=_own_keys(),
         env=dict(environment),
         preload=["turbobatch.cluster.preload"],
         silence_logs=logging.CRITICAL,
     )
+
+
+def _own_keys() -> Any:
+    """Keys of one cluster alone, in memory: other users of this machine, who reach its ports too, haven't got them."""
+    from distributed.security import Security
+
+    try:
+        return Security.temporary()
+    except ImportError:
+        raise CampaignError('such a cluster needs cryptography: pip install "turbobatch-mail[cluster]"') from None
 
 
 def addresses_of(dask: Client) -> list[str]:
@@ -165,7 +176,7 @@ def try_out(orders: Orders, account: Account | None) -> None:
     """What a worker finds out about itself.
 
     Raises:
-        TurboBatchError: it doesn't reach the journal, or has no credentials.
+        TurboBatchError: it doesn't reach the journal, or has no credentials, or another account's.
     """
     orders.read_journal().close()
     if account is not None:

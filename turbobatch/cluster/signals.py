@@ -1,5 +1,7 @@
 """What goes between who dispatches and the workers while parts are sent: go on, pause or stop; and how far they are.
 
+Beside that goes, both ways, whether the service has answered in this run: it tells an outage from a wrong host.
+
 Downwards it is a Dask Variable that every worker looks at, upwards an event that Dask passes on. Who hears nothing any
 more, as the scheduler or the dispatching process is gone, stops claiming.
 """
@@ -32,18 +34,22 @@ def topic_of(run: str) -> str:
 
 
 class Caller:
-    """Tells the workers of a run what to do; to be called again and again, so that they know that somebody is there."""
+    """Tells the workers of a run what to do; to be called again and again, so that they know that somebody is there.
 
-    def __init__(self, dask: Client, run: str) -> None:
+    `healthy` is set once the service has answered one of them.
+    """
+
+    def __init__(self, dask: Client, run: str, healthy: threading.Event | None = None) -> None:
         from distributed import Variable
 
+        self._healthy = healthy or threading.Event()
         self._variable = Variable(f"turbobatch-{run}", client=dask)
         self._number = 0
 
     def say(self, word: Word) -> None:
         """Tell it to whoever looks."""
         self._number += 1
-        self._variable.set([word, self._number], callback_timeout=ANSWER)
+        self._variable.set([word, self._number, self._healthy.is_set()], callback_timeout=ANSWER)
 
     def close(self) -> None:
         """Nothing more is said: who is still there stops."""
@@ -69,11 +75,13 @@ class _Hearing:
         try:
             # The one is how long the scheduler waits for a word, the other how long it is waited for. A word was said
             # before any part was given out, and is there until the run's end: who wakes after that is to stop at once.
-            word, number = self.variable.get(timeout=BEAT, callback_timeout=2 * ANSWER)
+            word, number, healthy = self.variable.get(timeout=BEAT, callback_timeout=2 * ANSWER)
         except Exception:  # noqa: BLE001 - whatever keeps it from being heard, nobody could stop this worker any more
-            word, number = "stop", self.last
+            word, number, healthy = "stop", self.last, False
         if number != self.last:
             self.last, self.heard_at = number, self.clock()
+        if healthy:
+            self.control.healthy.set()
         if word == "stop" or self.clock() - self.heard_at > _SILENCE or not self._is_wanted():
             self.control.stop.set()
         elif word == "pause":

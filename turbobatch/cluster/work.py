@@ -48,6 +48,7 @@ class Ended:
         rows: by status, as far as the part was gone through.
         known: how many of them were settled before.
         trouble: the rows in trouble that weren't told of in a beat, as `PartProgress.told` has them.
+        is_healthy: whether the service is known to have answered in this run.
         fault: what broke it, in one line.
         is_journal: whether that was the journal; a lease that was lost, say: another try may do better.
         is_gone: whether this was another try, of a part that is sent by one worker or by none.
@@ -56,6 +57,7 @@ class Ended:
     rows: dict[Status, int]
     known: int
     trouble: Sequence[list[Any]] = ()
+    is_healthy: bool = False
     stop_reason: StopReason | None = None
     stop_message: str = ""
     fault: str = ""
@@ -65,7 +67,8 @@ class Ended:
 
 def send_part(sending: Sending, part: SurveyedPart, frame: pd.DataFrame | None = None) -> Ended:
     """Send a part: what Dask runs, also again after a worker's death; the journal's claims decide what is posted."""
-    progress, control = PartProgress(part.number), Control()
+    control = Control()
+    progress = PartProgress(part.number, control.healthy)
     with _at_a_time, line(sending.orders.run, control, progress.told):
         try:
             if _is_begun(sending.orders.run, part.number):
@@ -158,10 +161,11 @@ def _suppressed(sending: Sending, client: TurboClient) -> Suppressed:
 
 
 class PartProgress:
-    """How far a part is; heard by the engine's thread, told by another."""
+    """How far a part is; heard by the engine's thread, told by another. `healthy` is its Control's."""
 
-    def __init__(self, part: int) -> None:
+    def __init__(self, part: int, healthy: threading.Event | None = None) -> None:
         self._part = part
+        self._healthy = healthy or threading.Event()
         self._try = uuid.uuid4().hex  # a part that is sent again begins to count anew
         self._lock = threading.Lock()
         self._rows: Counter[Status] = Counter()
@@ -196,11 +200,13 @@ class PartProgress:
                 "known": self._known,
                 "waiting": list(self._waiting),
                 "trouble": trouble,
+                "is_healthy": self._healthy.is_set(),
             }
 
     def ended(self, **said: Any) -> Ended:
         """What there is at the end, and why it came."""
         with self._lock:
+            said["is_healthy"] = self._healthy.is_set()
             return Ended(rows=dict(self._rows), known=self._known, trouble=self._trouble, **said)
 
     def _note(self, trouble: list[Any]) -> None:
