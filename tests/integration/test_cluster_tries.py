@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from contextlib import ExitStack, closing
 from importlib import import_module
@@ -19,7 +20,7 @@ import turbobatch as tb
 from tests.dask_cluster import DaskCluster
 from tests.database import drop_schema, with_schema
 from turbobatch.cluster.orders import shared_journal
-from turbobatch.cluster.pool import NoWorkersError
+from turbobatch.cluster.pool import NoWorkersError, is_executing, running_of
 from turbobatch.journal import journal_place, read_journal
 from turbobatch.journal.trust import mark_of
 from turbobatch.policy import Status, StopReason
@@ -28,7 +29,7 @@ from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import Until
@@ -231,6 +232,72 @@ def test_a_stop_does_not_wait_for_a_worker_that_froze(
     assert sum(world.counts().values()) == ROWS
     assert not world.twice()
     assert world.counts()["sent"] <= len(world.sandbox.inbox()) <= ROWS
+
+
+@pytest.fixture
+def pause(world: World, until: Until) -> Iterator[Callable[[], None]]:
+    """Has the one worker paused for the rest of the test, as Dask does where its memory is full."""
+    dask = world.dask.client
+
+    def set_status(name: str, dask_worker: Any) -> None:
+        dask_worker.status = type(dask_worker.status)[name]
+
+    def pause() -> None:
+        dask.run(set_status, "paused")
+        until(lambda: not running_of(dask))
+
+    yield pause
+    dask.run(set_status, "running")
+    until(lambda: running_of(dask))
+
+
+def test_a_paused_worker_is_given_nothing(world: World, until: Until, pause: Callable[[], None]) -> None:
+    """That it is waited for is told, and the run can be stopped."""
+    campaign = world.campaign()
+    plan = campaign.plan(people(), on=world.dask.client)
+    pause()
+    run = world.start(campaign, plan)
+    until(lambda: "Dask has paused them, as their memory is full" in run.progress.waiting)
+    run.stop()
+    assert ended(run) is RunState.STOPPED
+    assert world.sandbox.requests_seen() == 0
+
+
+def test_a_look_at_the_table_does_not_wait_for_paused_workers(
+    world: World, pause: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what they haven't begun; nothing was sent."""
+    pause()
+    for name in ("_ALONE", "_LOOK"):
+        monkeypatch.setattr(import_module("turbobatch.cluster.pool"), name, 0.5)
+    with pytest.raises(NoWorkersError, match="Dask has paused 1 of 1 workers, as their memory is full"):
+        world.campaign().plan(people(), on=world.dask.client)
+
+
+def test_a_stop_does_not_wait_for_a_part_that_has_not_begun(
+    world: World, until: Until, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its worker is at something else, such as another run's part; the part isn't begun after that."""
+    monkeypatch.setattr(import_module("turbobatch.cluster.dispatch"), "_BEGINS", 1.0)
+    dask, done = world.dask.client, tmp_path / "done"
+
+    def work() -> None:
+        while not done.exists():
+            time.sleep(0.01)
+
+    campaign = world.campaign()
+    plan = campaign.plan(people(), on=dask)
+    other = dask.submit(work)
+    until(lambda: any(dask.run(is_executing).values()))
+    run = world.start(campaign, plan)
+    until(lambda: any("send_part" in str(tasks) for tasks in world.dask.busy().values()))
+    run.stop()
+    assert ended(run) is RunState.STOPPED
+    assert run.stop_message == ""
+    done.touch()
+    other.result()
+    until(lambda: not any(world.dask.busy().values()))
+    assert world.sandbox.requests_seen() == 0
 
 
 def test_a_part_of_a_limit_is_not_tried_again(world: World, until: Until, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,18 +10,20 @@ import pytest
 
 from turbobatch import __version__
 from turbobatch.cluster.crew import Crew
-from turbobatch.cluster.dispatch import _SILENT, Dispatch
+from turbobatch.cluster.dispatch import _BEGINS, _SILENT, Dispatch
 from turbobatch.cluster.orders import Orders, Sending, SurveyedPart
-from turbobatch.cluster.pool import version
+from turbobatch.cluster.pool import _ALONE, NoWorkersError, Watch, is_executing, version
 from turbobatch.cluster.signals import _SILENCE, ANSWER, BEAT
 from turbobatch.cluster.work import PartProgress
 from turbobatch.errors import CampaignError
-from turbobatch.events import Settled
+from turbobatch.events import Settled, Waiting
 from turbobatch.journal.postgres import _USUAL_LEASE
 from turbobatch.policy import Status, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from turbobatch.events import RunEvent
 
 A, B, C = "tcp://a", "tcp://b", "tcp://c"
 
@@ -29,8 +31,8 @@ A, B, C = "tcp://a", "tcp://b", "tcp://c"
 class Given:
     """A part that a worker was given, as Dask shows it to who dispatches."""
 
-    def __init__(self, key: str, part: int, worker: str) -> None:
-        self.key, self.part, self.worker = key, part, worker
+    def __init__(self, key: str, part: int, worker: str, sending: Sending) -> None:
+        self.key, self.part, self.worker, self.sending = key, part, worker, sending
         self.status = "pending"
         self.progress = PartProgress(part)
 
@@ -54,13 +56,21 @@ class Cluster:
         self.asked: list[str] = []
         self.given: list[Given] = []
         self.now = 0.0
-        self.scheduler = SimpleNamespace(address="tcp://scheduler", ncores=lambda **_: dict.fromkeys(self.there, 1))
+        self.paused: set[str] = set()
+        self.executing: set[str] = set()
+        self.scheduler = SimpleNamespace(
+            address="tcp://scheduler",
+            ncores=lambda **_: dict.fromkeys(self.there, 1),
+            ncores_running=lambda **_: {worker: 1 for worker in self.there if worker not in self.paused},
+        )
 
     def sync(self, ask: Callable[..., Any], **given: object) -> Any:
         return ask(**given)
 
     def run(self, question: object, *_: object, workers: Sequence[str], callback_timeout: float, on_error: str) -> Any:
         assert on_error == "return"
+        if question is is_executing:
+            return {w: TimeoutError() if w in self.frozen else w in self.executing for w in workers}
         if question is version:
             self.asked += workers
         if self.frozen.intersection(workers):
@@ -71,9 +81,9 @@ class Cluster:
             for worker in workers
         }
 
-    def submit(self, _function: object, _sending: Sending, part: SurveyedPart, _frame: None, **how: Any) -> Given:
+    def submit(self, _function: object, sending: Sending, part: SurveyedPart, _frame: None, **how: Any) -> Given:
         (worker,) = how["workers"]
-        self.given.append(Given(how["key"], part.number, worker))
+        self.given.append(Given(how["key"], part.number, worker, sending))
         return self.given[-1]
 
 
@@ -81,13 +91,20 @@ class Sent:
     """A run over a Cluster, whose time passes as the test says."""
 
     def __init__(
-        self, cluster: Cluster, *, parts: int = 1, key: tuple[str, ...] = ("id",), limit: int | None = None
+        self,
+        cluster: Cluster,
+        *,
+        parts: int = 1,
+        key: tuple[str, ...] = ("id",),
+        limit: int | None = None,
+        resend: bool = False,
     ) -> None:
         self.cluster = cluster
         self.said: deque[str] = deque(maxlen=1)
+        self.events: list[RunEvent] = []
         nothing = cast("Any", None)
         orders = Orders(
-            run="r", campaign="c", message=nothing, key=key, group_by=(), journal=nothing, mark="", resend=False
+            run="r", campaign="c", message=nothing, key=key, group_by=(), journal=nothing, mark="", resend=resend
         )
         sending = Sending(
             orders=orders,
@@ -107,6 +124,7 @@ class Sent:
                 for number in range(parts)
             ],
             able=set(cluster.there),
+            emit=self.events.append,
             clock=lambda: cluster.now,
         )
         self.look()
@@ -260,6 +278,101 @@ def test_without_a_key_column_a_silent_worker_ends_the_run() -> None:
     assert sent.given == [(0, A)]
     assert sent.dispatch.stop_reason is StopReason.CLUSTER
     assert sent.dispatch.stop_message.startswith("worker tcp://a isn't heard of any more; without a key column")
+
+
+def test_a_paused_worker_gets_nothing_and_ends_what_it_has_begun() -> None:
+    """Dask pauses a worker whose memory is full: it begins no task until it has room again."""
+    sent = Sent(Cluster(A, B), parts=4)
+    first, second = sent.cluster.given
+    sent.wait(1, first, second)
+    sent.cluster.paused.add(A)
+    sent.wait(2 * _SILENT, first, second)
+    assert sent.given == [(0, A), (1, B)]
+    assert first.status == "pending"
+    for given in (first, second):
+        sent.dispatch._errands.pop(given.key)
+    sent.wait(1)
+    assert sent.given[2:] == [(2, B)]
+    sent.cluster.paused.clear()
+    sent.wait(1)
+    assert sent.given[3:] == [(3, A)]
+
+
+@pytest.mark.parametrize("limit", [5, None])
+def test_a_part_that_a_paused_worker_has_not_begun_goes_to_another(
+    limit: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No try is lost by that: the other one does all that was asked for."""
+    sent = Sent(Cluster(A), limit=limit, resend=True)
+    sent.cluster.there.append(B)
+    sent.cluster.paused.add(A)
+    sent.wait(_BEGINS)
+    assert sent.given == [(0, A)]
+    sent.wait(1)
+    first, second = sent.cluster.given
+    assert sent.given == [(0, A), (0, B)]
+    assert first.status == "cancelled"
+    assert first.key != second.key
+    assert second.sending.orders.resend
+    assert caplog.messages[-1].startswith("worker tcp://a begins nothing now (Dask pauses a worker")
+    sent.tell(first)  # it had begun at that very moment; what it tells is another's now
+    sent.wait(1, second)
+    assert [errand.worker for errand in sent.dispatch._errands.values()] == [B]
+
+
+def test_that_all_workers_are_paused_is_told() -> None:
+    """It waits for them, as for one that has yet to come."""
+    sent = Sent(Cluster(A), parts=2)
+    sent.cluster.paused.add(A)
+    sent.wait(_BEGINS + 1)
+    sent.dispatch._tell_waiting()
+    sent.cluster.there.clear()
+    sent.wait(1)
+    sent.dispatch._tell_waiting()
+    told = [event.reason for event in sent.events if isinstance(event, Waiting)]
+    assert told == ["workers: Dask has paused them, as their memory is full", "workers"]
+
+
+def test_the_end_does_not_wait_for_parts_that_have_not_begun() -> None:
+    """Its worker is paused, or at another run's part. One that begins just then tells of it, and is waited for."""
+    sent = Sent(Cluster(A, B, C), parts=3)
+    _, second, third = sent.cluster.given
+    sent.cluster.paused.add(A)
+    sent.wait(_BEGINS - 1, third)
+    sent.dispatch._stop(StopReason.USER, "")
+    sent.wait(_BEGINS - 1)
+    assert [given.status for given in sent.cluster.given] == ["pending", "pending", "pending"]
+    sent.tell(second)
+    sent.wait(2)
+    assert sent.said[0] == "stop"
+    assert [given.status for given in sent.cluster.given] == ["cancelled", "pending", "pending"]
+    sent.wait(_SILENT - 2, second, third)
+    assert len(sent.dispatch._errands) == 2
+    assert sent.dispatch._unheard == 0
+
+
+def test_tasks_of_paused_workers_are_waited_for_while_some_are_executed() -> None:
+    """What a worker has begun it ends; what it hasn't, it keeps."""
+    cluster = Cluster(A, B)
+    watch = Watch(cast("Any", cluster), lambda: cluster.now)
+
+    def look(seconds: float) -> None:
+        cluster.now += seconds
+        watch.look()
+
+    look(3600)  # they run, and their tasks take as long as they take
+    cluster.paused.add(A)
+    cluster.executing.add(B)
+    look(3600)
+    cluster.executing.clear()
+    look(_ALONE)
+    with pytest.raises(NoWorkersError, match="Dask has paused 1 of 2 workers, as their memory is full: end what"):
+        look(1)
+    cluster.frozen.add(B)  # whether it executes any it doesn't say
+    look(1)
+    cluster.there.clear()
+    with pytest.raises(NoWorkersError, match="the cluster has no workers any more"):
+        look(_ALONE + 1)
 
 
 def crew_of(cluster: Cluster, *able: str) -> Crew:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.crew import Crew
 from turbobatch.cluster.orders import sent_along
-from turbobatch.cluster.pool import silent_ones, workers_of
+from turbobatch.cluster.pool import running_of, silent_ones, workers_of
 from turbobatch.cluster.signals import ANSWER, BEAT, Caller, topic_of
 from turbobatch.cluster.work import Ended, is_repeatable, once_more, send_part
 from turbobatch.engine import Control
@@ -25,7 +25,7 @@ from turbobatch.policy import Status, StopReason
 from turbobatch.progress import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from distributed import Client, Future
 
@@ -36,6 +36,7 @@ _FAULTS = 3  # of the journal, while a part doesn't get on
 _LOSSES = 3  # workers that may be gone meanwhile: it may be what ends them
 _MOST_TRIES = 10  # of a part that doesn't get on, whatever ends them
 _NO_WORKERS = "workers"
+_PAUSED = "workers: Dask has paused them, as their memory is full"
 _AGAIN = "run the same command again to go on"
 
 # Seconds without a word from a worker after which another gets its part. A healthy one tells each BEAT, but for a look
@@ -46,13 +47,18 @@ _AGAIN = "run the same command again to go on"
 _SILENT = 45.0
 _HEARKENED = 2 * BEAT  # seconds of silence that count from one look to the next: a process that sleeps hears nothing
 
+# Seconds without a word of it until a part counts as not begun, where its worker is paused or the run ends. Should it
+# have: it hears that it isn't wanted any more, journals what it has in flight, and another try finds that it has begun.
+_BEGINS = 10 * BEAT
+
 
 @dataclass(slots=True)
 class _Errand:
     """A part on its way: how far it is, by the try that began last."""
 
     part: SurveyedPart
-    tries: int = 0
+    given: int = 0  # times that it was given out
+    tries: int = 0  # of them, those that may have begun
     settled: int = 0  # rows, by the tries before; and since it has got on last:
     fruitless: int = 0  # tries
     faults: int = 0  # of the journal
@@ -60,6 +66,7 @@ class _Errand:
     worker: str = ""  # whom it was given to; and since then:
     is_begun: bool = False  # it has told of it
     silence: float = 0.0  # seconds that it was listened for in vain
+    listened: float = 0.0  # seconds in all; anew at the run's end
     begun: list[str] = field(default_factory=list)  # Dask's tries, the newest last
     rows: Counter[Status] = field(default_factory=Counter)
     known: int = 0
@@ -112,8 +119,10 @@ class Dispatch:
     _waiting: str = field(default="", init=False)
     _workers: Workers | None = field(default=None, init=False)
     _crew: Crew = field(init=False)
+    _lacking: str = field(default=_NO_WORKERS, init=False)  # what it waits for where nobody sends
     _look_at: float = field(default=0.0, init=False)  # by the clock
     _looked_at: float = field(default=0.0, init=False)
+    _was_ending: bool = field(default=False, init=False)
     _unheard: int = field(default=0, init=False)  # parts that the end didn't wait for
 
     def __post_init__(self) -> None:
@@ -191,24 +200,47 @@ class Dispatch:
             caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
             self._find_silent(is_ending=is_ending)
             workers = self._crew.there(ask=not is_ending)
+            running = running_of(self.dask)
             self._tell_workers(len(workers))
             for key, errand in list(self._errands.items()):
                 if errand.worker not in workers:
-                    del self._errands[key]
-                    self._futures.pop(key).cancel()
+                    self._let_go(key)
                     self._lose(errand)
+            able = [worker for worker in workers if worker in running]
+            self._lacking = _PAUSED if workers and not able else _NO_WORKERS
             if not is_ending and not self.control.pause.is_set():
-                self._give_out(workers)
+                self._give_out(able)
+            self._take_back(running, is_ending=is_ending)
         except Exception as error:
             if not isinstance(error, OSError) and self.dask.status == "running":
                 raise
             self._is_cut_off()
+
+    def _take_back(self, running: Container[str], *, is_ending: bool) -> None:
+        """Don't wait for parts that haven't begun, where the run ends, or their workers begin nothing now."""
+        for key, errand in list(self._errands.items()):
+            if errand.is_begun or errand.listened <= _BEGINS or (errand.worker in running and not is_ending):
+                continue
+            self._let_go(key)
+            errand.tries -= 1  # should it have begun, its next worker finds out
+            self._waits.append(errand)
+            if not is_ending:
+                why = "Dask pauses a worker whose memory is full"
+                log.warning("worker %s begins nothing now (%s): another gets its part", errand.worker, why)
+
+    def _let_go(self, key: str) -> None:
+        """Wait no longer for what was given out; its worker stops."""
+        del self._errands[key]
+        with suppress(Exception):  # the scheduler may be gone
+            self._futures.pop(key).cancel()
 
     def _find_silent(self, *, is_ending: bool) -> None:
         """Give those up that weren't heard of for too long."""
         passed, self._looked_at = min(self.clock() - self._looked_at, _HEARKENED), self.clock()
         for errand in self._errands.values():
             errand.silence += passed
+            errand.listened = passed + (errand.listened if is_ending is self._was_ending else 0.0)
+        self._was_ending = is_ending
         for errand in self._errands.values():
             if errand.silence <= _SILENT:
                 continue
@@ -235,19 +267,20 @@ class Dispatch:
         busy = {errand.worker for errand in self._errands.values()}
         for worker in workers:
             if worker not in busy and self._waits:
-                self._give(self._waits.popleft(), worker)
+                self._give(self._waits[0], worker)
+                self._waits.popleft()
 
     def _give(self, errand: _Errand, worker: str) -> None:
-        errand.worker, errand.is_begun, errand.silence = worker, False, 0.0
-        errand.tries += 1
-        key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.tries}"
-        self._errands[key] = errand
-        sending = self.sending if errand.tries == 1 else once_more(self.sending)
         portion, frame = sent_along(self.dask, errand.part.portion)
+        errand.worker, errand.is_begun, errand.silence, errand.listened = worker, False, 0.0, 0.0
+        errand.given += 1
+        errand.tries += 1
+        key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.given}"
+        sending = self.sending if errand.tries == 1 else once_more(self.sending)
         part = replace(errand.part, portion=portion)
         # For this worker alone: what Dask passes on from a dead one never runs where no other was there at that moment.
         future = self.dask.submit(send_part, sending, part, frame, key=key, workers=[worker], pure=False)
-        self._futures[key] = future
+        self._errands[key], self._futures[key] = errand, future
         future.add_done_callback(self._news.put)
 
     # What comes back
@@ -315,7 +348,7 @@ class Dispatch:
         errand.has_ended_early()
         errand.lost.add(errand.worker)  # one that goes may be given it once more
         if len(errand.lost) > _LOSSES or errand.fruitless >= _MOST_TRIES:
-            self._break(CampaignError(f"{self._named(errand)} was given out {errand.tries} times; {_AGAIN}"))
+            self._break(CampaignError(f"{self._named(errand)} was given out {errand.given} times; {_AGAIN}"))
         else:
             trouble = "isn't heard of any more" if errand.silence > _SILENT else "is gone"
             self._try_again(errand, f"worker {errand.worker} {trouble}")
@@ -367,7 +400,7 @@ class Dispatch:
             max(reasons, key=lambda one: one[1], default=("", 0.0)) if all(r for r, _ in reasons) else ("", 0.0)
         )
         if not self._errands and self._waits and self.stop_reason is None:
-            reason, until = ("Resume" if self.control.pause.is_set() else _NO_WORKERS), time.time()
+            reason, until = ("Resume" if self.control.pause.is_set() else self._lacking), time.time()
         if reason != self._waiting:
             self.emit(Waiting(reason, until))
         self._waiting = reason
