@@ -12,7 +12,7 @@ from turbobatch import __version__
 from turbobatch.cluster.crew import Crew
 from turbobatch.cluster.dispatch import _BEGINS, _SILENT, Dispatch
 from turbobatch.cluster.orders import Orders, Sending, SurveyedPart
-from turbobatch.cluster.pool import _ALONE, NoWorkersError, Watch, is_executing, version
+from turbobatch.cluster.pool import _ALONE, NoWorkersError, Watch, is_executing, until_done, version
 from turbobatch.cluster.signals import _SILENCE, ANSWER, BEAT
 from turbobatch.cluster.work import PartProgress
 from turbobatch.errors import CampaignError
@@ -58,6 +58,7 @@ class Cluster:
         self.now = 0.0
         self.paused: set[str] = set()
         self.executing: set[str] = set()
+        self.mute = False  # its scheduler
         self.scheduler = SimpleNamespace(
             address="tcp://scheduler",
             ncores=lambda **_: dict.fromkeys(self.there, 1),
@@ -65,7 +66,13 @@ class Cluster:
         )
 
     def sync(self, ask: Callable[..., Any], **given: object) -> Any:
+        self.ask_scheduler()
         return ask(**given)
+
+    def ask_scheduler(self) -> None:
+        if self.mute:
+            self.now += ANSWER
+            raise TimeoutError
 
     def run(self, question: object, *_: object, workers: Sequence[str], callback_timeout: float, on_error: str) -> Any:
         assert on_error == "return"
@@ -132,7 +139,12 @@ class Sent:
     def look(self) -> None:
         """What happens each beat."""
         ending = self.dispatch.stop_reason is not None
-        self.dispatch._reach(cast("Any", SimpleNamespace(say=self.said.append)), is_ending=ending)
+        self.dispatch._reach(cast("Any", self), is_ending=ending)
+
+    def say(self, word: str) -> None:
+        """A Caller's."""
+        self.cluster.ask_scheduler()
+        self.said.append(word)
 
     def tell(self, given: Given) -> None:
         """Have a worker tell how far it is."""
@@ -249,6 +261,36 @@ def test_the_end_does_not_wait_for_silent_workers(*, paused: bool, caplog: pytes
     assert sent.dispatch.stop_message.startswith("2 parts weren't waited for, as nothing is heard from there")
     assert "end what hangs; what it had in flight is in doubt" in sent.dispatch.stop_message
     assert [line.endswith("the run ends without it") for line in caplog.messages] == [True, True]
+
+
+def test_a_scheduler_that_does_not_answer_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    """For less than workers bear its silence: the run goes on. For longer: it ends, and so do they by themselves."""
+    sent = Sent(Cluster(A), parts=2)
+    (given,) = sent.cluster.given
+    for _ in range(9):
+        sent.cluster.mute = True
+        sent.wait(2 * ANSWER)
+        sent.cluster.mute = False
+        sent.wait(1, given)
+    assert sent.dispatch.stop_reason is None
+    assert given.status == "pending"
+    sent.cluster.mute = True
+    before = sent.cluster.now
+    while sent.dispatch.stop_reason is None:
+        sent.look()
+    assert sent.cluster.now - before == _SILENCE
+    assert sent.dispatch.stop_reason is StopReason.CLUSTER
+    assert sent.dispatch.stop_message == "Dask's scheduler can't be reached"
+    assert not sent.dispatch._errands
+    assert caplog.messages == []
+
+
+def test_a_scheduler_that_is_gone_ends_the_run_at_once() -> None:
+    """A client that has lost it has lost its parts, even if it finds another."""
+    sent = Sent(Cluster(A))
+    sent.cluster.mute, sent.cluster.status = True, "connecting"
+    sent.look()
+    assert sent.dispatch.stop_reason is StopReason.CLUSTER
 
 
 def test_where_a_fault_ends_the_run_the_log_says_what_was_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -373,6 +415,38 @@ def test_tasks_of_paused_workers_are_waited_for_while_some_are_executed() -> Non
     cluster.there.clear()
     with pytest.raises(NoWorkersError, match="the cluster has no workers any more"):
         look(_ALONE + 1)
+
+
+class Kept(Given):
+    """A task that is done; its worker, who has what it came to, says so or doesn't."""
+
+    def __init__(self, key: str, *said: object) -> None:
+        super().__init__(key, 0, A, cast("Any", None))
+        self.status, self.said = "finished", list(said)
+
+    def add_done_callback(self, call: Callable[[Given], None]) -> None:
+        call(self)
+
+    def result(self, *, timeout: float) -> object:
+        assert timeout > 0
+        said = self.said.pop(0) if self.said else TimeoutError()
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+
+def test_what_tasks_came_to_is_asked_for_again_but_not_for_ever() -> None:
+    """A worker that dies with it is no reason to wait where another could make it anew; where none could, it is."""
+    tasks: Any = [Kept("a", TimeoutError(), 1), Kept("b", 2)]
+    told: list[object] = []
+    assert until_done(cast("Any", Cluster(A)), tasks, told.append) == [1, 2]
+    assert sorted(map(str, told)) == ["1", "2"]
+    with pytest.raises(NoWorkersError, match="no workers any more"):
+        until_done(cast("Any", Cluster()), cast("Any", [Kept("c")]), told.append)
+    failed = Kept("d", TimeoutError("its own"))
+    failed.status = "error"
+    with pytest.raises(TimeoutError, match="its own"):
+        until_done(cast("Any", Cluster(A)), cast("Any", [failed]), told.append)
 
 
 def crew_of(cluster: Cluster, *able: str) -> Crew:

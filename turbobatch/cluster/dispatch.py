@@ -45,6 +45,7 @@ _AGAIN = "run the same command again to go on"
 # wakes before its own ends still commits the answers that it waits for. Nothing is sent twice whatever this is: what
 # the silent one has claimed is in doubt for everybody else, and once its lease has ended it can commit nothing.
 _SILENT = 45.0
+_UNANSWERED = 3  # times in turn, ANSWER seconds each, until the scheduler counts as gone; workers give it as long
 _HEARKENED = 2 * BEAT  # seconds of silence that count from one look to the next: a process that sleeps hears nothing
 
 # Seconds without a word of it until a part counts as not begun, where its worker is paused or the run ends. Should it
@@ -122,6 +123,7 @@ class Dispatch:
     _lacking: str = field(default=_NO_WORKERS, init=False)  # what it waits for where nobody sends
     _look_at: float = field(default=0.0, init=False)  # by the clock
     _looked_at: float = field(default=0.0, init=False)
+    _unanswered: int = field(default=0, init=False)
     _was_ending: bool = field(default=False, init=False)
     _unheard: int = field(default=0, init=False)  # parts that the end didn't wait for
 
@@ -212,9 +214,14 @@ class Dispatch:
                 self._give_out(able)
             self._take_back(running, is_ending=is_ending)
         except Exception as error:
-            if not isinstance(error, OSError) and self.dask.status == "running":
+            is_gone = self.dask.status != "running"
+            if not isinstance(error, OSError) and not is_gone:
                 raise
-            self._is_cut_off()
+            self._unanswered += 1
+            if is_gone or self._unanswered >= _UNANSWERED:
+                self._is_cut_off()
+        else:
+            self._unanswered = 0
 
     def _take_back(self, running: Container[str], *, is_ending: bool) -> None:
         """Don't wait for parts that haven't begun, where the run ends, or their workers begin nothing now."""
