@@ -301,13 +301,15 @@ def test_a_stop_does_not_wait_for_a_part_that_has_not_begun(
 
 
 def test_a_part_of_a_limit_is_not_tried_again(world: World, until: Until, caplog: pytest.LogCaptureFixture) -> None:
-    """How many of it have been posted, the worker that is gone knew; that the rest waits is told."""
+    """How many of it have been posted, the worker that is gone knew; the run ends early, and says so."""
     run = world.start(world.campaign(), people(), limit=LIMIT)
     until(lambda: world.sandbox.requests_seen() >= ROWS // 4)
     world.replace_worker(until)
-    assert ended(run) is RunState.FINISHED
+    assert ended(run) is RunState.STOPPED
+    assert run.stop_reason is StopReason.CLUSTER
     assert ROWS // 4 <= world.sandbox.requests_seen() < LIMIT
-    assert "is gone; the rest of its part waits for another run: only so many emails may be posted" in caplog.text
+    assert "is gone; the rest of its part waits for another run: only so many emails may be posted" in run.stop_message
+    assert run.stop_message in caplog.text
     assert not world.twice()
 
 

@@ -59,6 +59,7 @@ class Cluster:
         self.paused: set[str] = set()
         self.executing: set[str] = set()
         self.mute = False  # its scheduler
+        self.trouble: Exception = OSError()
         self.scheduler = SimpleNamespace(
             address="tcp://scheduler",
             ncores=lambda **_: dict.fromkeys(self.there, 1),
@@ -68,6 +69,9 @@ class Cluster:
     def sync(self, ask: Callable[..., Any], **given: object) -> Any:
         self.ask_scheduler()
         return ask(**given)
+
+    def subscribe_topic(self, _topic: str, _hear: object) -> None:
+        raise self.trouble
 
     def ask_scheduler(self) -> None:
         if self.mute:
@@ -140,6 +144,11 @@ class Sent:
         """What happens each beat."""
         ending = self.dispatch.stop_reason is not None
         self.dispatch._reach(cast("Any", self), is_ending=ending)
+
+    def end(self, given: Given) -> None:
+        """Have a worker end its part."""
+        self.dispatch._errands.pop(given.key)
+        self.look()
 
     def say(self, word: str) -> None:
         """A Caller's."""
@@ -293,6 +302,19 @@ def test_a_scheduler_that_is_gone_ends_the_run_at_once() -> None:
     assert sent.dispatch.stop_reason is StopReason.CLUSTER
 
 
+@pytest.mark.parametrize("status", ["running", "closed"])
+def test_a_scheduler_that_is_lost_at_the_beginning(status: str) -> None:
+    """Nothing is given out, and the run ends as one that loses it later."""
+    sent = Sent(Cluster())
+    sent.cluster.status = status
+    sent.cluster.trouble = OSError("no") if status == "running" else AttributeError("no")
+    sent.dispatch._subscribe("topic")
+    assert sent.dispatch.stop_reason is StopReason.CLUSTER
+    sent.cluster.status, sent.cluster.trouble = "running", AttributeError("a mistake")
+    with pytest.raises(AttributeError):
+        sent.dispatch._subscribe("topic")
+
+
 def test_where_a_fault_ends_the_run_the_log_says_what_was_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     """The fault itself is what the run ends with."""
     sent = Sent(Cluster(A))
@@ -304,11 +326,18 @@ def test_where_a_fault_ends_the_run_the_log_says_what_was_not_waited_for(caplog:
 
 
 def test_a_part_of_a_limit_is_not_sent_on(caplog: pytest.LogCaptureFixture) -> None:
-    """As where its worker is gone."""
-    sent = Sent(Cluster(A, B), limit=5)
-    sent.wait(1, *sent.cluster.given)
-    sent.wait(_SILENT)
-    assert sent.given == [(0, A)]
+    """As where its worker is gone. The other parts are sent, and then it is said that this isn't all."""
+    sent = Sent(Cluster(A, B), limit=5, parts=3)
+    first, second = sent.cluster.given
+    sent.wait(1, first, second)
+    sent.wait(_SILENT, second)
+    assert sent.given == [(0, A), (1, B)]
+    assert sent.dispatch.stop_reason is None
+    sent.end(second)
+    assert sent.given[2:] == [(2, B)]
+    sent.end(sent.cluster.given[-1])
+    assert sent.dispatch._end() is StopReason.CLUSTER
+    assert sent.dispatch.stop_message.startswith("worker tcp://a isn't heard of any more; the rest of its part waits")
     assert caplog.messages[-1].startswith("worker tcp://a isn't heard of any more; the rest of its part waits")
 
 

@@ -125,6 +125,7 @@ class Dispatch:
     _looked_at: float = field(default=0.0, init=False)
     _unanswered: int = field(default=0, init=False)
     _was_ending: bool = field(default=False, init=False)
+    _left: str = field(default="", init=False)  # why less was posted than the user said; the other parts go on
     _unheard: int = field(default=0, init=False)  # parts that the end didn't wait for
 
     def __post_init__(self) -> None:
@@ -152,14 +153,27 @@ class Dispatch:
         topic = topic_of(self.sending.orders.run)
         caller = Caller(self.dask, self.sending.orders.run)
         self.emit(Moved(Counter({Status.SENT: self.sent}), self.sent))
-        self.dask.subscribe_topic(topic, self._hear)
         try:
+            self._subscribe(topic)
             while self._turn(caller):
                 pass
         finally:
             with suppress(Exception):  # the scheduler may be gone
                 self.dask.unsubscribe_topic(topic)
             caller.close()
+        return self._end()
+
+    def _subscribe(self, topic: str) -> None:
+        try:
+            self.dask.subscribe_topic(topic, self._hear)
+        except Exception as error:
+            if not isinstance(error, OSError) and self.dask.status == "running":
+                raise
+            self._is_cut_off()
+
+    def _end(self) -> StopReason | None:
+        if self._left and self._fault is None:
+            self._stop(StopReason.CLUSTER, self._left)
         if self._unheard:
             self._tell_unheard()
         if self._fault is not None:
@@ -369,7 +383,8 @@ class Dispatch:
                 f"{why}; without a key column only the next run, which compares first, sends the rest of its part",
             )
         else:
-            log.error("%s; the rest of its part waits for another run: only so many emails may be posted", why)
+            self._left = f"{why}; the rest of its part waits for another run: only so many emails may be posted"
+            log.error("%s", self._left)
 
     def _named(self, errand: _Errand) -> str:
         return f"part {errand.part.number} (rows from {errand.part.first} on)"
