@@ -10,7 +10,7 @@ import pytest
 
 from turbobatch import __version__
 from turbobatch.cluster.crew import Crew
-from turbobatch.cluster.dispatch import _BEGINS, _SILENT, Dispatch
+from turbobatch.cluster.dispatch import _BEGINS, _GETS_ON, _SILENT, Dispatch
 from turbobatch.cluster.orders import Orders, Sending, SurveyedPart
 from turbobatch.cluster.pool import _ALONE, NoWorkersError, Watch, is_executing, until_done, version
 from turbobatch.cluster.signals import _SILENCE, ANSWER, BEAT
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from turbobatch.events import RunEvent
 
+TIMEOUT = 60.0  # seconds that an answer may take
 A, B, C = "tcp://a", "tcp://b", "tcp://c"
 
 
@@ -119,7 +120,7 @@ class Sent:
         )
         sending = Sending(
             orders=orders,
-            account=nothing,
+            account=cast("Any", SimpleNamespace(timeout=TIMEOUT)),
             suppress=(),
             listed=(),
             limits=(),
@@ -281,16 +282,15 @@ def test_a_scheduler_that_does_not_answer_for_a_while(caplog: pytest.LogCaptureF
         sent.wait(2 * ANSWER)
         sent.cluster.mute = False
         sent.wait(1, given)
-    assert sent.dispatch.stop_reason is None
     assert given.status == "pending"
+    assert sent.dispatch._errands
     sent.cluster.mute = True
     before = sent.cluster.now
-    while sent.dispatch.stop_reason is None:
+    while sent.dispatch._errands:
         sent.look()
     assert sent.cluster.now - before == _SILENCE
     assert sent.dispatch.stop_reason is StopReason.CLUSTER
     assert sent.dispatch.stop_message == "Dask's scheduler can't be reached"
-    assert not sent.dispatch._errands
     assert caplog.messages == []
 
 
@@ -310,9 +310,10 @@ def test_a_scheduler_that_is_lost_at_the_beginning(status: str) -> None:
     sent.cluster.trouble = OSError("no") if status == "running" else AttributeError("no")
     sent.dispatch._subscribe("topic")
     assert sent.dispatch.stop_reason is StopReason.CLUSTER
-    sent.cluster.status, sent.cluster.trouble = "running", AttributeError("a mistake")
+    again = Sent(Cluster())
+    again.cluster.trouble = AttributeError("a mistake")
     with pytest.raises(AttributeError):
-        sent.dispatch._subscribe("topic")
+        again.dispatch._subscribe("topic")
 
 
 def test_where_a_fault_ends_the_run_the_log_says_what_was_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -420,6 +421,27 @@ def test_the_end_does_not_wait_for_parts_that_have_not_begun() -> None:
     sent.wait(_SILENT - 2, second, third)
     assert len(sent.dispatch._errands) == 2
     assert sent.dispatch._unheard == 0
+
+
+def test_the_end_does_not_wait_for_parts_that_do_not_get_on(caplog: pytest.LogCaptureFixture) -> None:
+    """Their workers live, but what they wait for hangs. Whose answers still come is waited for."""
+    sent = Sent(Cluster(A, B), parts=2)
+    first, second = sent.cluster.given
+    sent.wait(10 * TIMEOUT, first, second)  # the run goes on, however long it takes
+    assert [given.status for given in sent.cluster.given] == ["pending", "pending"]
+    sent.dispatch._stop(StopReason.USER, "")
+    sent.wait(TIMEOUT, first, second)
+    second.progress.hear(Settled(0, 1, Status.SENT))
+    sent.wait(_GETS_ON, first, second)
+    assert [given.status for given in sent.cluster.given] == ["pending", "pending"]
+    sent.wait(1, first, second)
+    assert [given.status for given in sent.cluster.given] == ["cancelled", "pending"]
+    (told,) = caplog.messages
+    assert told == "worker tcp://a doesn't get on (its PostgreSQL may hang) (76 seconds): the run ends without it"
+    sent.wait(TIMEOUT + _GETS_ON, first, second)
+    assert not sent.dispatch._errands
+    sent.dispatch._tell_unheard()
+    assert sent.dispatch.stop_message.startswith("2 parts weren't waited for, as nothing is heard from there")
 
 
 def test_tasks_of_paused_workers_are_waited_for_while_some_are_executed() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.crew import Crew
+from turbobatch.cluster.errand import Errand
 from turbobatch.cluster.orders import sent_along
 from turbobatch.cluster.pool import running_of, silent_ones, workers_of
 from turbobatch.cluster.signals import ANSWER, BEAT, Caller, topic_of
@@ -25,7 +26,7 @@ from turbobatch.policy import Status, StopReason
 from turbobatch.progress import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from distributed import Client, Future
 
@@ -51,41 +52,10 @@ _HEARKENED = 2 * BEAT  # seconds of silence that count from one look to the next
 # Seconds without a word of it until a part counts as not begun, where its worker is paused or the run ends. Should it
 # have: it hears that it isn't wanted any more, journals what it has in flight, and another try finds that it has begun.
 _BEGINS = 10 * BEAT
+_GETS_ON = 15.0  # seconds beside the time for an answer, until a part doesn't get on any more when the run ends
 
-
-@dataclass(slots=True)
-class _Errand:
-    """A part on its way: how far it is, by the try that began last."""
-
-    part: SurveyedPart
-    given: int = 0  # times that it was given out
-    tries: int = 0  # of them, those that may have begun
-    settled: int = 0  # rows, by the tries before; and since it has got on last:
-    fruitless: int = 0  # tries
-    faults: int = 0  # of the journal
-    lost: set[str] = field(default_factory=set)  # workers
-    worker: str = ""  # whom it was given to; and since then:
-    is_begun: bool = False  # it has told of it
-    silence: float = 0.0  # seconds that it was listened for in vain
-    listened: float = 0.0  # seconds in all; anew at the run's end
-    begun: list[str] = field(default_factory=list)  # Dask's tries, the newest last
-    rows: Counter[Status] = field(default_factory=Counter)
-    known: int = 0
-    waiting: tuple[str, float] = ("", 0.0)
-
-    def has_ended_early(self) -> None:
-        """A try has come to nothing, or to a part of it."""
-        if (settled := self.rows.total()) > self.settled:
-            self.settled, self.fruitless, self.faults = settled, 0, 0
-            self.lost.clear()
-        self.fruitless += 1
-
-    def moved(self, rows: Mapping[Status, int], known: int) -> Moved:
-        """Take the counts that it has now; tells what has changed."""
-        change = Counter({status: rows.get(status, 0) - self.rows[status] for status in {*rows, *self.rows}})
-        event = Moved(change, known - self.known)
-        self.rows, self.known = Counter(rows), known
-        return event
+_NOTHING = "it gets nothing until it is"
+_END = "the run ends without it"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -112,8 +82,8 @@ class Dispatch:
     control: Control = field(default_factory=Control)
     stop_reason: StopReason | None = field(default=None, init=False)
     stop_message: str = field(default="", init=False)
-    _waits: deque[_Errand] = field(init=False)
-    _errands: dict[str, _Errand] = field(default_factory=dict, init=False)  # by their futures' keys
+    _waits: deque[Errand] = field(init=False)
+    _errands: dict[str, Errand] = field(default_factory=dict, init=False)  # by their futures' keys
     _futures: dict[str, Future] = field(default_factory=dict, init=False)
     _news: queue.SimpleQueue[Future | dict[str, Any]] = field(default_factory=queue.SimpleQueue, init=False)
     _fault: Exception | None = field(default=None, init=False)
@@ -130,7 +100,7 @@ class Dispatch:
 
     def __post_init__(self) -> None:
         self._crew = Crew(dask=self.dask, sending=self.sending, able=self.able, clock=self.clock)
-        self._waits = deque(map(_Errand, self.parts))
+        self._waits = deque(map(Errand, self.parts))
 
     def listen(self, hear: Callable[[RunEvent], None]) -> None:
         """Have `hear` called with each event too, before `emit`."""
@@ -221,7 +191,8 @@ class Dispatch:
             for key, errand in list(self._errands.items()):
                 if errand.worker not in workers:
                     self._let_go(key)
-                    self._lose(errand)
+                    if not is_ending:
+                        self._lose(errand)
             able = [worker for worker in workers if worker in running]
             self._lacking = _PAUSED if workers and not able else _NO_WORKERS
             if not is_ending and not self.control.pause.is_set():
@@ -240,7 +211,7 @@ class Dispatch:
     def _take_back(self, running: Container[str], *, is_ending: bool) -> None:
         """Don't wait for parts that haven't begun, where the run ends, or their workers begin nothing now."""
         for key, errand in list(self._errands.items()):
-            if errand.is_begun or errand.listened <= _BEGINS or (errand.worker in running and not is_ending):
+            if errand.is_begun or errand.stillness <= _BEGINS or (errand.worker in running and not is_ending):
                 continue
             self._let_go(key)
             errand.tries -= 1  # should it have begun, its next worker finds out
@@ -256,25 +227,31 @@ class Dispatch:
             self._futures.pop(key).cancel()
 
     def _find_silent(self, *, is_ending: bool) -> None:
-        """Give those up that weren't heard of for too long."""
+        """Give those up that weren't heard of for too long; at the end also those that don't get on."""
         passed, self._looked_at = min(self.clock() - self._looked_at, _HEARKENED), self.clock()
         for errand in self._errands.values():
             errand.silence += passed
-            errand.listened = passed + (errand.listened if is_ending is self._was_ending else 0.0)
+            errand.stillness = passed + (errand.stillness if is_ending is self._was_ending else 0.0)
         self._was_ending = is_ending
         for errand in self._errands.values():
             if errand.silence <= _SILENT:
+                # By then all that was in flight has been answered.
+                if is_ending and errand.stillness > self.sending.account.timeout + _GETS_ON:
+                    self._crew.ask_first(errand.worker)
+                    self._give_up(errand, errand.stillness, "doesn't get on (its PostgreSQL may hang)", _END)
                 continue
             # One that hasn't begun may wait for its turn, or for a partition that is still computed.
             if not errand.is_begun and not silent_ones(self.dask, [errand.worker]):
                 errand.silence = 0.0
                 continue
             self._crew.lose(errand.worker)
-            self._unheard += is_ending
-            what = "the run ends without it" if is_ending else "it gets nothing until it is"
-            log.error("worker %s isn't heard of any more (%.0f seconds): %s", errand.worker, errand.silence, what)
+            self._give_up(errand, errand.silence, "isn't heard of any more", _END if is_ending else _NOTHING)
             if not errand.is_begun:
                 return  # it was waited for, and the others are to hear from us first
+
+    def _give_up(self, errand: Errand, seconds: float, why: str, what: str) -> None:
+        self._unheard += what is _END
+        log.error("worker %s %s (%.0f seconds): %s", errand.worker, why, seconds, what)
 
     def _is_cut_off(self) -> None:
         # A client that has lost its scheduler has lost its futures too, even if it finds it again.
@@ -291,9 +268,9 @@ class Dispatch:
                 self._give(self._waits[0], worker)
                 self._waits.popleft()
 
-    def _give(self, errand: _Errand, worker: str) -> None:
+    def _give(self, errand: Errand, worker: str) -> None:
         portion, frame = sent_along(self.dask, errand.part.portion)
-        errand.worker, errand.is_begun, errand.silence, errand.listened = worker, False, 0.0, 0.0
+        errand.worker, errand.is_begun, errand.silence, errand.stillness = worker, False, 0.0, 0.0
         errand.given += 1
         errand.tries += 1
         key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.given}"
@@ -347,7 +324,7 @@ class Dispatch:
         else:
             self._is_cut_off()
 
-    def _take(self, errand: _Errand, ended: Ended) -> None:
+    def _take(self, errand: Errand, ended: Ended) -> None:
         self.emit(errand.moved(ended.rows, ended.known))
         self._tell(ended.trouble)
         is_running = self.stop_reason is None and self._fault is None
@@ -364,7 +341,7 @@ class Dispatch:
         elif ended.stop_reason is not None:
             self._stop(ended.stop_reason, ended.stop_message)
 
-    def _lose(self, errand: _Errand) -> None:
+    def _lose(self, errand: Errand) -> None:
         """Its worker is gone, or goes: another is to send the rest of its part."""
         errand.has_ended_early()
         errand.lost.add(errand.worker)  # one that goes may be given it once more
@@ -374,7 +351,7 @@ class Dispatch:
             trouble = "isn't heard of any more" if errand.silence > _SILENT else "is gone"
             self._try_again(errand, f"worker {errand.worker} {trouble}")
 
-    def _try_again(self, errand: _Errand, why: str) -> None:
+    def _try_again(self, errand: Errand, why: str) -> None:
         if is_repeatable(self.sending, errand.part):
             self._waits.appendleft(errand)
         elif errand.part.limit is None:
@@ -386,7 +363,7 @@ class Dispatch:
             self._left = f"{why}; the rest of its part waits for another run: only so many emails may be posted"
             log.error("%s", self._left)
 
-    def _named(self, errand: _Errand) -> str:
+    def _named(self, errand: Errand) -> str:
         return f"part {errand.part.number} (rows from {errand.part.first} on)"
 
     def _break(self, fault: Exception) -> None:
@@ -401,8 +378,8 @@ class Dispatch:
         """Say that some parts weren't waited for, and what to do."""
         parts = "1 part wasn't" if self._unheard == 1 else f"{self._unheard} parts weren't"
         said = (
-            f"{parts} waited for, as nothing is heard from there any more: end what hangs; what it had in flight is in "
-            "doubt, and can be settled once its lease is over"
+            f"{parts} waited for, as nothing is heard from there any more, or nothing gets on: end what hangs; what it "
+            "had in flight is in doubt, and can be settled once its lease is over"
         )
         if self.stop_reason is None:
             log.error("%s", said)
