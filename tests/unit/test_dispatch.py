@@ -40,9 +40,9 @@ def told(progress: PartProgress, worker: str = "tcp://a") -> dict[str, Any]:
     return progress.told() | {"worker": worker}
 
 
-def dispatching(events: list[RunEvent], *errands: Errand) -> Dispatch:
+def dispatching(events: list[RunEvent], *errands: Errand, resend: bool = False) -> Dispatch:
     """A Dispatch whose errands are under way, without a cluster."""
-    sending: Any = SimpleNamespace(orders=SimpleNamespace(key=("id",)), account=None)
+    sending: Any = SimpleNamespace(orders=SimpleNamespace(key=("id",), resend=resend), account=None)
     made = Dispatch(dask=cast("Any", None), sending=sending, parts=(), able=set(), emit=events.append)
     made._errands.update({str(errand.part.number): errand for errand in errands})
     return made
@@ -123,6 +123,16 @@ def test_what_becomes_of_a_part_that_ended() -> None:
     last = dispatching([])
     last._take(errand, Ended(rows={}, known=0, stop_reason=StopReason.NO_CREDIT, stop_message="0 left"))
     assert (last.stop_reason, last.stop_message) == (StopReason.NO_CREDIT, "0 left")
+
+
+def test_another_try_leaves_doubts_as_they_are_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Which of them this run has made nobody could tell."""
+    fault = Ended(rows={}, known=0, fault="the lease ended", is_journal=True)
+    dispatching([])._take(Errand(part(2), worker="tcp://a"), fault)
+    assert caplog.messages == []
+    dispatching([], resend=True)._take(Errand(part(2), worker="tcp://a"), fault)
+    (told,) = caplog.messages
+    assert told.endswith("the lease ended; what is in doubt in part 2 (rows from 20 on) isn't posted again in this run")
 
 
 @pytest.mark.parametrize("same", [True, False])

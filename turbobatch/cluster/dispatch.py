@@ -354,6 +354,8 @@ class Dispatch:
     def _try_again(self, errand: Errand, why: str) -> None:
         if is_repeatable(self.sending, errand.part):
             self._waits.appendleft(errand)
+            if self.sending.orders.resend:
+                log.warning("%s; what is in doubt in %s isn't posted again in this run", why, self._named(errand))
         elif errand.part.limit is None:
             self._stop(
                 StopReason.CLUSTER,
