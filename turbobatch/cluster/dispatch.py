@@ -46,16 +46,13 @@ _AGAIN = "run the same command again to go on"
 # wakes before its own ends still commits the answers that it waits for. Nothing is sent twice whatever this is: what
 # the silent one has claimed is in doubt for everybody else, and once its lease has ended it can commit nothing.
 _SILENT = 45.0
-_UNANSWERED = 3  # times in turn, ANSWER seconds each, until the scheduler counts as gone; workers give it as long
+_UNANSWERED = 3  # times in turn, ANSWER seconds each, until the scheduler counts as gone; workers stop after two
 _HEARKENED = 2 * BEAT  # seconds of silence that count from one look to the next: a process that sleeps hears nothing
 
 # Seconds without a word of it until a part counts as not begun, where its worker is paused or the run ends. Should it
 # have: it hears that it isn't wanted any more, journals what it has in flight, and another try finds that it has begun.
 _BEGINS = 10 * BEAT
 _GETS_ON = 15.0  # seconds beside the time for an answer, until a part doesn't get on any more when the run ends
-
-_NOTHING = "it gets nothing until it is"
-_END = "the run ends without it"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -238,20 +235,20 @@ class Dispatch:
                 # By then all that was in flight has been answered.
                 if is_ending and errand.stillness > self.sending.account.timeout + _GETS_ON:
                     self._crew.ask_first(errand.worker)
-                    self._give_up(errand, errand.stillness, "doesn't get on (its PostgreSQL may hang)", _END)
+                    self._unheard += 1
+                    said = "worker %s doesn't get on (%.0f seconds; its PostgreSQL may hang): the run ends without it"
+                    log.error(said, errand.worker, errand.stillness)
                 continue
             # One that hasn't begun may wait for its turn, or for a partition that is still computed.
             if not errand.is_begun and not silent_ones(self.dask, [errand.worker]):
                 errand.silence = 0.0
                 continue
             self._crew.lose(errand.worker)
-            self._give_up(errand, errand.silence, "isn't heard of any more", _END if is_ending else _NOTHING)
+            self._unheard += is_ending
+            what = "the run ends without it" if is_ending else "it gets nothing until it is"
+            log.error("worker %s isn't heard of any more (%.0f seconds): %s", errand.worker, errand.silence, what)
             if not errand.is_begun:
                 return  # it was waited for, and the others are to hear from us first
-
-    def _give_up(self, errand: Errand, seconds: float, why: str, what: str) -> None:
-        self._unheard += what is _END
-        log.error("worker %s %s (%.0f seconds): %s", errand.worker, why, seconds, what)
 
     def _is_cut_off(self) -> None:
         # A client that has lost its scheduler has lost its futures too, even if it finds it again.

@@ -217,7 +217,7 @@ def until_done(dask: Client, futures: Sequence[Future], tell: Callable[[Any], ob
                 patience *= 2
             watch.look()
         else:
-            found[future.key] = said
+            found[future.key], watch.seen_at = said, watch.clock()
             tell(said)
     return [found[each.key] for each in futures]
 
