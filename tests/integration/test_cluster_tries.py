@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from contextlib import ExitStack, closing
 from importlib import import_module
@@ -17,9 +18,9 @@ import pytest
 
 import turbobatch as tb
 from tests.dask_cluster import DaskCluster
-from tests.database import drop_schema, with_schema
+from tests.database import Server, drop_schema, with_schema
 from turbobatch.cluster.orders import shared_journal
-from turbobatch.cluster.pool import NoWorkersError
+from turbobatch.cluster.pool import NoWorkersError, is_executing, running_of
 from turbobatch.journal import journal_place, read_journal
 from turbobatch.journal.trust import mark_of
 from turbobatch.policy import Status, StopReason
@@ -28,7 +29,7 @@ from turbobatch.sandbox import Sandbox
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import Until
@@ -83,12 +84,12 @@ def kill(worker: subprocess.Popen[bytes]) -> None:
 class World:
     """A campaign's journal, the cluster, and an account that takes a tenth of a second for each email."""
 
-    def __init__(self, database: str, dask: DaskCluster) -> None:
+    def __init__(self, database: str, dask: DaskCluster, **options: Any) -> None:
         self.database = database
         self.dask = dask
         self._held = ExitStack()
         self.sandbox = self._held.enter_context(Sandbox(latency=0.1))
-        self.client = self._held.enter_context(closing(self.sandbox.client()))
+        self.client = self._held.enter_context(closing(self.sandbox.client(**options)))
 
     def campaign(self, **options: Any) -> tb.Campaign:
         """One that isn't sent yet."""
@@ -220,7 +221,7 @@ def test_a_stop_does_not_wait_for_a_worker_that_froze(
     run.stop()
     assert ended(run) is RunState.STOPPED
     assert run.stop_reason is StopReason.USER
-    assert run.stop_message.startswith("1 part wasn't waited for, as nothing is heard from there any more: end")
+    assert run.stop_message.startswith("1 part wasn't waited for, as nothing is heard from there any more, or nothing")
     assert caplog.text.count(f"worker {address} isn't heard of any more") == 1
     with pytest.raises(NoWorkersError, match=f"worker {address} doesn't answer: end it"):
         campaign.report_by(world.dask.client, plan, tmp_path / "report", print)
@@ -233,14 +234,82 @@ def test_a_stop_does_not_wait_for_a_worker_that_froze(
     assert world.counts()["sent"] <= len(world.sandbox.inbox()) <= ROWS
 
 
+@pytest.fixture
+def pause(world: World, until: Until) -> Iterator[Callable[[], None]]:
+    """Has the one worker paused for the rest of the test, as Dask does where its memory is full."""
+    dask = world.dask.client
+
+    def set_status(name: str, dask_worker: Any) -> None:
+        dask_worker.status = type(dask_worker.status)[name]
+
+    def pause() -> None:
+        dask.run(set_status, "paused")
+        until(lambda: not running_of(dask))
+
+    yield pause
+    dask.run(set_status, "running")
+    until(lambda: running_of(dask))
+
+
+def test_a_paused_worker_is_given_nothing(world: World, until: Until, pause: Callable[[], None]) -> None:
+    """That it is waited for is told, and the run can be stopped."""
+    campaign = world.campaign()
+    plan = campaign.plan(people(), on=world.dask.client)
+    pause()
+    run = world.start(campaign, plan)
+    until(lambda: "Dask has paused them, as their memory is full" in run.progress.waiting)
+    run.stop()
+    assert ended(run) is RunState.STOPPED
+    assert world.sandbox.requests_seen() == 0
+
+
+def test_a_look_at_the_table_does_not_wait_for_paused_workers(
+    world: World, pause: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For what they haven't begun; nothing was sent."""
+    pause()
+    for name in ("_ALONE", "_LOOK"):
+        monkeypatch.setattr(import_module("turbobatch.cluster.pool"), name, 0.5)
+    with pytest.raises(NoWorkersError, match="Dask has paused 1 of 1 workers, as their memory is full"):
+        world.campaign().plan(people(), on=world.dask.client)
+
+
+def test_a_stop_does_not_wait_for_a_part_that_has_not_begun(
+    world: World, until: Until, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its worker is at something else, such as another run's part; the part isn't begun after that."""
+    monkeypatch.setattr(import_module("turbobatch.cluster.dispatch"), "_BEGINS", 1.0)
+    dask, done = world.dask.client, tmp_path / "done"
+
+    def work() -> None:
+        while not done.exists():
+            time.sleep(0.01)
+
+    campaign = world.campaign()
+    plan = campaign.plan(people(), on=dask)
+    other = dask.submit(work)
+    until(lambda: any(dask.run(is_executing).values()))
+    run = world.start(campaign, plan)
+    until(lambda: any("send_part" in str(tasks) for tasks in world.dask.busy().values()))
+    run.stop()
+    assert ended(run) is RunState.STOPPED
+    assert run.stop_message == ""
+    done.touch()
+    other.result()
+    until(lambda: not any(world.dask.busy().values()))
+    assert world.sandbox.requests_seen() == 0
+
+
 def test_a_part_of_a_limit_is_not_tried_again(world: World, until: Until, caplog: pytest.LogCaptureFixture) -> None:
-    """How many of it have been posted, the worker that is gone knew; that the rest waits is told."""
+    """How many of it have been posted, the worker that is gone knew; the run ends early, and says so."""
     run = world.start(world.campaign(), people(), limit=LIMIT)
     until(lambda: world.sandbox.requests_seen() >= ROWS // 4)
     world.replace_worker(until)
-    assert ended(run) is RunState.FINISHED
+    assert ended(run) is RunState.STOPPED
+    assert run.stop_reason is StopReason.CLUSTER
     assert ROWS // 4 <= world.sandbox.requests_seen() < LIMIT
-    assert "is gone; the rest of its part waits for another run: only so many emails may be posted" in caplog.text
+    assert "is gone; the rest of its part waits for another run: only so many emails may be posted" in run.stop_message
+    assert run.stop_message in caplog.text
     assert not world.twice()
 
 
@@ -342,6 +411,28 @@ def test_a_scheduler_that_hangs(
             assert world.sandbox.requests_seen() < 2 * ROWS
         finally:
             dask.scheduler.send_signal(signal.SIGCONT)
+
+
+def test_a_database_that_hangs(dask: DaskCluster, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop doesn't wait for it. When it wakes, the worker commits what it had in flight, and claims nothing more."""
+    monkeypatch.setattr(import_module("turbobatch.cluster.dispatch"), "_GETS_ON", 1.0)
+    dask.set("TURBOBATCH_LEASE", 600)
+    answers: Any = {"timeout": 1.0, "transport": "requests"}  # curl reads none meanwhile: they would be too late
+    with closing(Server()) as server, closing(World(server.url, dask, **answers)) as world:
+        run = world.start(world.campaign(), people())
+        until(lambda: world.sandbox.requests_seen() >= ROWS // 4)
+        hanging = server.processes
+        for process in hanging:
+            process.suspend()
+        run.stop()
+        assert ended(run) is RunState.STOPPED
+        assert run.stop_message.startswith("1 part wasn't waited for")
+        for process in hanging:
+            process.resume()
+        until(lambda: not any(dask.client.run(eval, IS_SENDING).values()))
+        assert world.counts() == {"sent": world.sandbox.requests_seen()}
+        assert world.sandbox.requests_seen() < ROWS
+    dask.set("TURBOBATCH_LEASE", LEASE)
 
 
 def test_a_worker_that_comes_late_and_can_not_send(

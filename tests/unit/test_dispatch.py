@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turbobatch.cluster.dispatch import Dispatch, _Errand
+from turbobatch.cluster.dispatch import Dispatch
+from turbobatch.cluster.errand import Errand
 from turbobatch.cluster.orders import SurveyedPart
 from turbobatch.cluster.preload import dask_setup
 from turbobatch.cluster.signals import _SILENCE, Caller, _Hearing
@@ -39,9 +40,9 @@ def told(progress: PartProgress, worker: str = "tcp://a") -> dict[str, Any]:
     return progress.told() | {"worker": worker}
 
 
-def dispatching(events: list[RunEvent], *errands: _Errand) -> Dispatch:
+def dispatching(events: list[RunEvent], *errands: Errand, resend: bool = False) -> Dispatch:
     """A Dispatch whose errands are under way, without a cluster."""
-    sending: Any = SimpleNamespace(orders=SimpleNamespace(key=("id",)), account=None)
+    sending: Any = SimpleNamespace(orders=SimpleNamespace(key=("id",), resend=resend), account=None)
     made = Dispatch(dask=cast("Any", None), sending=sending, parts=(), able=set(), emit=events.append)
     made._errands.update({str(errand.part.number): errand for errand in errands})
     return made
@@ -61,7 +62,7 @@ def rows_of(events: Sequence[RunEvent]) -> tuple[Counter[Status], int]:
 @given(told=st.lists(st.tuples(COUNTS, st.integers(0, 9)), min_size=1))
 def test_counts_are_those_told_last(told: list[tuple[dict[Status, int], int]]) -> None:
     """Also where another try began to count anew."""
-    errand = _Errand(part())
+    errand = Errand(part())
     events = [errand.moved(rows, known) for rows, known in told]
     assert rows_of(events) == (+Counter(told[-1][0]), told[-1][1])
 
@@ -69,7 +70,7 @@ def test_counts_are_those_told_last(told: list[tuple[dict[Status, int], int]]) -
 def test_what_an_old_try_tells_is_not_heard() -> None:
     """The worker that was given up goes on telling; the one that has its part counts."""
     events: list[RunEvent] = []
-    made = dispatching(events, _Errand(part(3), worker="tcp://a"))
+    made = dispatching(events, Errand(part(3), worker="tcp://a"))
     old, new = PartProgress(3), PartProgress(3)
     for progress, number in ((old, 2), (new, 1), (old, 5), (new, 3), (PartProgress(4), 9), (old, 7)):
         progress.hear(Settled(0, number, Status.SENT))
@@ -81,7 +82,7 @@ def test_progress_tells_all_that_happens() -> None:
     """Counts as they are, rows in trouble once, and no more of these at a time than can be read."""
     progress = PartProgress(3)
     events: list[RunEvent] = []
-    made = dispatching(events, errand := _Errand(part(3), worker="tcp://a"))
+    made = dispatching(events, errand := Errand(part(3), worker="tcp://a"))
     progress.hear(Known(Counter({Status.SENT: 5, Status.IN_DOUBT: 1})))
     progress.hear(Settled(31, 2, Status.SENT))
     progress.hear(Settled(33, 1, Status.REJECTED, "k", "no"))
@@ -107,7 +108,7 @@ def test_progress_tells_all_that_happens() -> None:
 def test_what_becomes_of_a_part_that_ended() -> None:
     """A lost journal is tried again, thrice; a stop that nobody asked for too; others end the run."""
     journal = Ended(rows={}, known=0, fault="the lease ended", is_journal=True)
-    made, errand = dispatching([]), _Errand(part())
+    made, errand = dispatching([]), Errand(part())
     for _ in range(2):
         made._take(errand, journal)
         assert made._waits.popleft() is errand
@@ -124,10 +125,20 @@ def test_what_becomes_of_a_part_that_ended() -> None:
     assert (last.stop_reason, last.stop_message) == (StopReason.NO_CREDIT, "0 left")
 
 
+def test_another_try_leaves_doubts_as_they_are_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """Which of them this run has made nobody could tell."""
+    fault = Ended(rows={}, known=0, fault="the lease ended", is_journal=True)
+    dispatching([])._take(Errand(part(2), worker="tcp://a"), fault)
+    assert caplog.messages == []
+    dispatching([], resend=True)._take(Errand(part(2), worker="tcp://a"), fault)
+    (told,) = caplog.messages
+    assert told.endswith("the lease ended; what is in doubt in part 2 (rows from 20 on) isn't posted again in this run")
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_a_part_that_takes_its_workers_down_is_not_given_out_for_ever(*, same: bool) -> None:
     """Whether they are others each time or the same one."""
-    made, errand = dispatching([]), _Errand(part(2))
+    made, errand = dispatching([]), Errand(part(2))
     for _ in range(10):
         errand.tries += 1
         errand.worker = "tcp://a" if same else uuid.uuid4().hex
@@ -141,7 +152,7 @@ def test_a_part_that_takes_its_workers_down_is_not_given_out_for_ever(*, same: b
 
 def test_a_part_that_gets_on_may_lose_any_number_of_workers() -> None:
     """Each of them has done some of it."""
-    made, errand = dispatching([]), _Errand(part(2))
+    made, errand = dispatching([]), Errand(part(2))
     for number in range(1, 21):
         errand.worker = uuid.uuid4().hex
         errand.moved({Status.SENT: number}, 0)
@@ -198,7 +209,7 @@ def test_that_the_service_has_answered_is_told_to_all_workers(monkeypatch: pytes
 
     for at_the_end in (False, True):
         line.hearing.control.healthy.clear()
-        made = dispatching([], errand := _Errand(part(3), worker="tcp://a"))
+        made = dispatching([], errand := Errand(part(3), worker="tcp://a"))
         caller = Caller(cast("Any", None), "r", made.control.healthy)
         control = Control()
         progress = PartProgress(3, control.healthy)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from turbobatch.cluster.crew import Crew
+from turbobatch.cluster.errand import Errand
 from turbobatch.cluster.orders import sent_along
-from turbobatch.cluster.pool import silent_ones, workers_of
+from turbobatch.cluster.pool import running_of, silent_ones, workers_of
 from turbobatch.cluster.signals import ANSWER, BEAT, Caller, topic_of
 from turbobatch.cluster.work import Ended, is_repeatable, once_more, send_part
 from turbobatch.engine import Control
@@ -25,7 +26,7 @@ from turbobatch.policy import Status, StopReason
 from turbobatch.progress import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from distributed import Client, Future
 
@@ -36,6 +37,7 @@ _FAULTS = 3  # of the journal, while a part doesn't get on
 _LOSSES = 3  # workers that may be gone meanwhile: it may be what ends them
 _MOST_TRIES = 10  # of a part that doesn't get on, whatever ends them
 _NO_WORKERS = "workers"
+_PAUSED = "workers: Dask has paused them, as their memory is full"
 _AGAIN = "run the same command again to go on"
 
 # Seconds without a word from a worker after which another gets its part. A healthy one tells each BEAT, but for a look
@@ -44,40 +46,13 @@ _AGAIN = "run the same command again to go on"
 # wakes before its own ends still commits the answers that it waits for. Nothing is sent twice whatever this is: what
 # the silent one has claimed is in doubt for everybody else, and once its lease has ended it can commit nothing.
 _SILENT = 45.0
+_UNANSWERED = 3  # times in turn, ANSWER seconds each, until the scheduler counts as gone; workers stop after two
 _HEARKENED = 2 * BEAT  # seconds of silence that count from one look to the next: a process that sleeps hears nothing
 
-
-@dataclass(slots=True)
-class _Errand:
-    """A part on its way: how far it is, by the try that began last."""
-
-    part: SurveyedPart
-    tries: int = 0
-    settled: int = 0  # rows, by the tries before; and since it has got on last:
-    fruitless: int = 0  # tries
-    faults: int = 0  # of the journal
-    lost: set[str] = field(default_factory=set)  # workers
-    worker: str = ""  # whom it was given to; and since then:
-    is_begun: bool = False  # it has told of it
-    silence: float = 0.0  # seconds that it was listened for in vain
-    begun: list[str] = field(default_factory=list)  # Dask's tries, the newest last
-    rows: Counter[Status] = field(default_factory=Counter)
-    known: int = 0
-    waiting: tuple[str, float] = ("", 0.0)
-
-    def has_ended_early(self) -> None:
-        """A try has come to nothing, or to a part of it."""
-        if (settled := self.rows.total()) > self.settled:
-            self.settled, self.fruitless, self.faults = settled, 0, 0
-            self.lost.clear()
-        self.fruitless += 1
-
-    def moved(self, rows: Mapping[Status, int], known: int) -> Moved:
-        """Take the counts that it has now; tells what has changed."""
-        change = Counter({status: rows.get(status, 0) - self.rows[status] for status in {*rows, *self.rows}})
-        event = Moved(change, known - self.known)
-        self.rows, self.known = Counter(rows), known
-        return event
+# Seconds without a word of it until a part counts as not begun, where its worker is paused or the run ends. Should it
+# have: it hears that it isn't wanted any more, journals what it has in flight, and another try finds that it has begun.
+_BEGINS = 10 * BEAT
+_GETS_ON = 15.0  # seconds beside the time for an answer, until a part doesn't get on any more when the run ends
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,21 +79,25 @@ class Dispatch:
     control: Control = field(default_factory=Control)
     stop_reason: StopReason | None = field(default=None, init=False)
     stop_message: str = field(default="", init=False)
-    _waits: deque[_Errand] = field(init=False)
-    _errands: dict[str, _Errand] = field(default_factory=dict, init=False)  # by their futures' keys
+    _waits: deque[Errand] = field(init=False)
+    _errands: dict[str, Errand] = field(default_factory=dict, init=False)  # by their futures' keys
     _futures: dict[str, Future] = field(default_factory=dict, init=False)
     _news: queue.SimpleQueue[Future | dict[str, Any]] = field(default_factory=queue.SimpleQueue, init=False)
     _fault: Exception | None = field(default=None, init=False)
     _waiting: str = field(default="", init=False)
     _workers: Workers | None = field(default=None, init=False)
     _crew: Crew = field(init=False)
+    _lacking: str = field(default=_NO_WORKERS, init=False)  # what it waits for where nobody sends
     _look_at: float = field(default=0.0, init=False)  # by the clock
     _looked_at: float = field(default=0.0, init=False)
+    _unanswered: int = field(default=0, init=False)
+    _was_ending: bool = field(default=False, init=False)
+    _left: str = field(default="", init=False)  # why less was posted than the user said; the other parts go on
     _unheard: int = field(default=0, init=False)  # parts that the end didn't wait for
 
     def __post_init__(self) -> None:
         self._crew = Crew(dask=self.dask, sending=self.sending, able=self.able, clock=self.clock)
-        self._waits = deque(map(_Errand, self.parts))
+        self._waits = deque(map(Errand, self.parts))
 
     def listen(self, hear: Callable[[RunEvent], None]) -> None:
         """Have `hear` called with each event too, before `emit`."""
@@ -141,14 +120,27 @@ class Dispatch:
         topic = topic_of(self.sending.orders.run)
         caller = Caller(self.dask, self.sending.orders.run, self.control.healthy)
         self.emit(Moved(Counter({Status.SENT: self.sent}), self.sent))
-        self.dask.subscribe_topic(topic, self._hear)
         try:
+            self._subscribe(topic)
             while self._turn(caller):
                 pass
         finally:
             with suppress(Exception):  # the scheduler may be gone
                 self.dask.unsubscribe_topic(topic)
             caller.close()
+        return self._end()
+
+    def _subscribe(self, topic: str) -> None:
+        try:
+            self.dask.subscribe_topic(topic, self._hear)
+        except Exception as error:
+            if not isinstance(error, OSError) and self.dask.status == "running":
+                raise
+            self._is_cut_off()
+
+    def _end(self) -> StopReason | None:
+        if self._left and self._fault is None:
+            self._stop(StopReason.CLUSTER, self._left)
         if self._unheard:
             self._tell_unheard()
         if self._fault is not None:
@@ -191,26 +183,61 @@ class Dispatch:
             caller.say("stop" if is_ending else "pause" if self.control.pause.is_set() else "go")
             self._find_silent(is_ending=is_ending)
             workers = self._crew.there(ask=not is_ending)
+            running = running_of(self.dask)
             self._tell_workers(len(workers))
             for key, errand in list(self._errands.items()):
                 if errand.worker not in workers:
-                    del self._errands[key]
-                    self._futures.pop(key).cancel()
-                    self._lose(errand)
+                    self._let_go(key)
+                    if not is_ending:
+                        self._lose(errand)
+            able = [worker for worker in workers if worker in running]
+            self._lacking = _PAUSED if workers and not able else _NO_WORKERS
             if not is_ending and not self.control.pause.is_set():
-                self._give_out(workers)
+                self._give_out(able)
+            self._take_back(running, is_ending=is_ending)
         except Exception as error:
-            if not isinstance(error, OSError) and self.dask.status == "running":
+            is_gone = self.dask.status != "running"
+            if not isinstance(error, OSError) and not is_gone:
                 raise
-            self._is_cut_off()
+            self._unanswered += 1
+            if is_gone or self._unanswered >= _UNANSWERED:
+                self._is_cut_off()
+        else:
+            self._unanswered = 0
+
+    def _take_back(self, running: Container[str], *, is_ending: bool) -> None:
+        """Don't wait for parts that haven't begun, where the run ends, or their workers begin nothing now."""
+        for key, errand in list(self._errands.items()):
+            if errand.is_begun or errand.stillness <= _BEGINS or (errand.worker in running and not is_ending):
+                continue
+            self._let_go(key)
+            errand.tries -= 1  # should it have begun, its next worker finds out
+            self._waits.append(errand)
+            if not is_ending:
+                why = "Dask pauses a worker whose memory is full"
+                log.warning("worker %s begins nothing now (%s): another gets its part", errand.worker, why)
+
+    def _let_go(self, key: str) -> None:
+        """Wait no longer for what was given out; its worker stops."""
+        del self._errands[key]
+        with suppress(Exception):  # the scheduler may be gone
+            self._futures.pop(key).cancel()
 
     def _find_silent(self, *, is_ending: bool) -> None:
-        """Give those up that weren't heard of for too long."""
+        """Give those up that weren't heard of for too long; at the end also those that don't get on."""
         passed, self._looked_at = min(self.clock() - self._looked_at, _HEARKENED), self.clock()
         for errand in self._errands.values():
             errand.silence += passed
+            errand.stillness = passed + (errand.stillness if is_ending is self._was_ending else 0.0)
+        self._was_ending = is_ending
         for errand in self._errands.values():
             if errand.silence <= _SILENT:
+                # By then all that was in flight has been answered.
+                if is_ending and errand.stillness > self.sending.account.timeout + _GETS_ON:
+                    self._crew.ask_first(errand.worker)
+                    self._unheard += 1
+                    said = "worker %s doesn't get on (%.0f seconds; its PostgreSQL may hang): the run ends without it"
+                    log.error(said, errand.worker, errand.stillness)
                 continue
             # One that hasn't begun may wait for its turn, or for a partition that is still computed.
             if not errand.is_begun and not silent_ones(self.dask, [errand.worker]):
@@ -235,19 +262,20 @@ class Dispatch:
         busy = {errand.worker for errand in self._errands.values()}
         for worker in workers:
             if worker not in busy and self._waits:
-                self._give(self._waits.popleft(), worker)
+                self._give(self._waits[0], worker)
+                self._waits.popleft()
 
-    def _give(self, errand: _Errand, worker: str) -> None:
-        errand.worker, errand.is_begun, errand.silence = worker, False, 0.0
-        errand.tries += 1
-        key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.tries}"
-        self._errands[key] = errand
-        sending = self.sending if errand.tries == 1 else once_more(self.sending)
+    def _give(self, errand: Errand, worker: str) -> None:
         portion, frame = sent_along(self.dask, errand.part.portion)
+        errand.worker, errand.is_begun, errand.silence, errand.stillness = worker, False, 0.0, 0.0
+        errand.given += 1
+        errand.tries += 1
+        key = f"send_part-{self.sending.orders.run}-{errand.part.number}-{errand.given}"
+        sending = self.sending if errand.tries == 1 else once_more(self.sending)
         part = replace(errand.part, portion=portion)
         # For this worker alone: what Dask passes on from a dead one never runs where no other was there at that moment.
         future = self.dask.submit(send_part, sending, part, frame, key=key, workers=[worker], pure=False)
-        self._futures[key] = future
+        self._errands[key], self._futures[key] = errand, future
         future.add_done_callback(self._news.put)
 
     # What comes back
@@ -298,7 +326,7 @@ class Dispatch:
         else:
             self._is_cut_off()
 
-    def _take(self, errand: _Errand, ended: Ended) -> None:
+    def _take(self, errand: Errand, ended: Ended) -> None:
         self.emit(errand.moved(ended.rows, ended.known))
         self._note_health(is_healthy=ended.is_healthy)
         self._tell(ended.trouble)
@@ -316,28 +344,31 @@ class Dispatch:
         elif ended.stop_reason is not None:
             self._stop(ended.stop_reason, ended.stop_message)
 
-    def _lose(self, errand: _Errand) -> None:
+    def _lose(self, errand: Errand) -> None:
         """Its worker is gone, or goes: another is to send the rest of its part."""
         errand.has_ended_early()
         errand.lost.add(errand.worker)  # one that goes may be given it once more
         if len(errand.lost) > _LOSSES or errand.fruitless >= _MOST_TRIES:
-            self._break(CampaignError(f"{self._named(errand)} was given out {errand.tries} times; {_AGAIN}"))
+            self._break(CampaignError(f"{self._named(errand)} was given out {errand.given} times; {_AGAIN}"))
         else:
             trouble = "isn't heard of any more" if errand.silence > _SILENT else "is gone"
             self._try_again(errand, f"worker {errand.worker} {trouble}")
 
-    def _try_again(self, errand: _Errand, why: str) -> None:
+    def _try_again(self, errand: Errand, why: str) -> None:
         if is_repeatable(self.sending, errand.part):
             self._waits.appendleft(errand)
+            if self.sending.orders.resend:
+                log.warning("%s; what is in doubt in %s isn't posted again in this run", why, self._named(errand))
         elif errand.part.limit is None:
             self._stop(
                 StopReason.CLUSTER,
                 f"{why}; without a key column only the next run, which compares first, sends the rest of its part",
             )
         else:
-            log.error("%s; the rest of its part waits for another run: only so many emails may be posted", why)
+            self._left = f"{why}; the rest of its part waits for another run: only so many emails may be posted"
+            log.error("%s", self._left)
 
-    def _named(self, errand: _Errand) -> str:
+    def _named(self, errand: Errand) -> str:
         return f"part {errand.part.number} (rows from {errand.part.first} on)"
 
     def _break(self, fault: Exception) -> None:
@@ -352,8 +383,8 @@ class Dispatch:
         """Say that some parts weren't waited for, and what to do."""
         parts = "1 part wasn't" if self._unheard == 1 else f"{self._unheard} parts weren't"
         said = (
-            f"{parts} waited for, as nothing is heard from there any more: end what hangs; what it had in flight is in "
-            "doubt, and can be settled once its lease is over"
+            f"{parts} waited for, as nothing is heard from there any more, or nothing gets on: end what hangs; what it "
+            "had in flight is in doubt, and can be settled once its lease is over"
         )
         if self.stop_reason is None:
             log.error("%s", said)
@@ -373,7 +404,7 @@ class Dispatch:
             max(reasons, key=lambda one: one[1], default=("", 0.0)) if all(r for r, _ in reasons) else ("", 0.0)
         )
         if not self._errands and self._waits and self.stop_reason is None:
-            reason, until = ("Resume" if self.control.pause.is_set() else _NO_WORKERS), time.time()
+            reason, until = ("Resume" if self.control.pause.is_set() else self._lacking), time.time()
         if reason != self._waiting:
             self.emit(Waiting(reason, until))
         self._waiting = reason

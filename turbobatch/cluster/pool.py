@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -121,6 +122,15 @@ def addresses_of(dask: Client) -> list[str]:
     return list(dask.sync(dask.scheduler.ncores, workers=None, callback_timeout=ANSWER))
 
 
+def running_of(dask: Client) -> set[str]:
+    """Those of them that begin what they are given: not one that Dask has paused for its memory, or that retires.
+
+    Raises:
+        OSError: the scheduler doesn't answer (TimeoutError), or is gone.
+    """
+    return set(dask.sync(dask.scheduler.ncores_running, workers=None, callback_timeout=ANSWER))
+
+
 def workers_of(dask: Client) -> Workers:
     """How many workers there are now, where, and where Dask shows them."""
     link = ""
@@ -183,34 +193,76 @@ def try_out(orders: Orders, account: Account | None) -> None:
         account.open().close()
 
 
+def is_executing(dask_worker: Any) -> bool:
+    """Whether a worker is at some task."""
+    return bool(dask_worker.state.executing_count)
+
+
 class NoWorkersError(CampaignError):
-    """A cluster has no workers any more, or one hangs."""
+    """A cluster has no workers any more, or one hangs, or is paused."""
 
 
-def until_done(dask: Client, futures: Sequence[Future], tell: Callable[[Any], object]) -> None:
-    """Wait for tasks, and tell what each came to; not for workers that aren't there any more.
+def until_done(dask: Client, futures: Sequence[Future], tell: Callable[[Any], object]) -> list[Any]:
+    """Wait for tasks, and tell what each came to; not for workers that aren't there any more. Gives all of that.
 
     Raises:
-        NoWorkersError: none is left, for some seconds or from the beginning on.
+        NoWorkersError: none is left that gets on, for some seconds or from the beginning on.
         Exception: what a task raised.
     """
     done: queue.SimpleQueue[Future] = queue.SimpleQueue()
     for each in futures:
         each.add_done_callback(done.put)
-    rest, seen_at = len(futures), time.monotonic() if addresses_of(dask) else -_ALONE
-    while rest:
+    found: dict[str, Any] = {}
+    watch, patience = Watch(dask), _HANGS
+    watch.seen_at = watch.clock() if addresses_of(dask) else -_ALONE
+    while len(found) < len(futures):
+        future: Future | None = None
         try:
-            found = done.get(timeout=_LOOK).result()
-        except queue.Empty:
-            if addresses_of(dask):
-                seen_at = time.monotonic()
-            elif time.monotonic() - seen_at > _ALONE:
-                raise NoWorkersError(
-                    "the cluster has no workers any more: start some, and run the same command again"
-                ) from None
+            future = done.get(timeout=_LOOK)
+            said = future.result(timeout=patience)
+        except (queue.Empty, TimeoutError):
+            if future is not None and future.status == "error":
+                raise  # the task's own
+            if future is not None:  # what it came to takes its time, or was lost with its worker and is made again
+                done.put(future)
+                patience *= 2
+            watch.look()
         else:
-            rest -= 1
-            tell(found)
+            found[future.key], watch.seen_at = said, watch.clock()
+            tell(said)
+    return [found[each.key] for each in futures]
+
+
+@dataclass(slots=True)
+class Watch:
+    """A look now and then at the workers while nothing comes."""
+
+    dask: Client
+    clock: Callable[[], float] = time.monotonic
+    seen_at: float = 0.0  # by the clock: there was somebody from whom something might come
+
+    def look(self) -> None:
+        """Tell whether something may come still.
+
+        Raises:
+            NoWorkersError: for some seconds nothing has, as no worker is left, or those who have it are paused.
+        """
+        there = addresses_of(self.dask)
+        paused = set(there) - running_of(self.dask)
+        # A paused one ends what it has begun. What it hasn't it keeps from the others, who may have nothing else to do.
+        if there and not (paused and self._are_idle(there)):
+            self.seen_at = self.clock()
+        if self.clock() - self.seen_at <= _ALONE:
+            return
+        if paused:
+            raise NoWorkersError(
+                f"Dask has paused {len(paused)} of {len(there)} workers, as their memory is full: end what fills it, "
+                "or give them more, and run the same command again"
+            )
+        raise NoWorkersError("the cluster has no workers any more: start some, and run the same command again")
+
+    def _are_idle(self, workers: Sequence[str]) -> bool:
+        return all(said is False for said in _answers(self.dask, workers, ANSWER, is_executing).values())
 
 
 @contextmanager

@@ -44,9 +44,9 @@ def report_by(
             given = orders, replace(part, portion=portion), frame, str(folder)
             key = f"write_report_part-{orders.run}-{part.number}"
             futures.append(dask.submit(write_report_part, *given, key=key, pure=False))
-        until_done(dask, futures, lambda found: tick(found[1].counts.rows.total()))
+        found = until_done(dask, futures, lambda found: tick(found[1].counts.rows.total()))
         whole = Reported()
-        for written, reported in dask.gather(futures):
+        for written, reported in found:
             if not Path(written).is_file():
                 raise CampaignError(f"{path}: what a worker wrote isn't here: name a folder that all machines share")
             whole.merge(reported)

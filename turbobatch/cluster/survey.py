@@ -124,15 +124,14 @@ def _look_at_all(
         for portion, first in zip(cut, _known_firsts(cut), strict=True)
     ]
     told = [submit(counts_of_part, each) for each in found]
-    until_done(dask, told, lambda found: tick(found.counts.rows))
-    looked: list[Looked] = dask.gather(told)
+    looked: list[Looked] = until_done(dask, told, lambda found: tick(found.counts.rows))
     buckets = sum(item.counts.rows for item in looked) // _BUCKET + 1
     dealt = [[submit(keys_of_part, each, bucket, buckets) for each in found] for bucket in range(buckets)]
     again = [submit(find_repeats, each) for each in dealt]
     groups = submit(find_repeats, [submit(groups_of_part, each) for each in found])
-    until_done(dask, [*again, groups], lambda _: tick(0))
-    _check_groups(cut, groups.result())
-    return looked, np.concatenate(dask.gather(again))
+    *repeats, split = until_done(dask, [*again, groups], lambda _: tick(0))
+    _check_groups(cut, split)
+    return looked, np.concatenate(repeats)
 
 
 # What workers do
