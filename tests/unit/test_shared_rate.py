@@ -309,16 +309,13 @@ class TestPermits:
         assert permits.spend(120 * MS, 2) == 2
         assert permits.spend(120 * MS, 2) == 1
 
-    def test_that_are_given_back_are_good_again(self) -> None:
-        """While their time lasts."""
+    def test_that_are_good_are_told_and_stay(self) -> None:
+        """From their slot on, while their time lasts, and no more than are wanted."""
         permits = Permits(25 * MS)
         permits.receive(0, 0, reservation(3))
-        assert permits.spend(120 * MS, 3) == 3
-        permits.give_back(2)
-        assert permits.spend(121 * MS, 1) == 1
-        permits.give_back(1)
-        assert permits.spend(136 * MS, 3) == 1
-        assert permits.unspent() == (1, 7)
+        for now, wanted, good in [(99, 9, 0), (100, 9, 1), (120, 9, 3), (120, 2, 2), (126, 9, 2), (146, 9, 0)]:
+            assert permits.good(now * MS, wanted) == good
+        assert permits.spend(120 * MS, 9) == 3
 
     def test_that_are_forfeited_are_told_once(self) -> None:
         """With the time at which they were booked."""
@@ -344,6 +341,16 @@ class TestPermits:
         for trip, spread in [(200, 600), (100, 300), (400, 600), (1, 300), (1, 300), (1, 25)]:
             permits.receive(0, trip * MS, reservation(0))
             assert permits.spread == spread * MS
+
+    def test_long_commits_ask_for_more_time(self) -> None:
+        """A single one doesn't, nor those that are so long that it is cheaper to take others after them."""
+        permits = Permits(25 * MS)
+        for wait, spread in [(20, 40), (1, 25), (100, 40), (100, 40), (100, 200), (4000, 200)]:
+            permits.was_spent_after(wait * MS)
+            assert permits.spread == spread * MS
+        for _ in range(20):
+            permits.was_spent_after(600 * MS)
+        assert permits.spread == 25 * MS
 
     def test_that_came_too_late_are_forfeited(self) -> None:
         permits = Permits(25 * MS)
@@ -445,13 +452,17 @@ def take(pacer: Pacing, want: int = 1) -> int:
     return pacer.take(0.0, want)
 
 
-def test_who_comes_second_to_a_row_has_its_permit_again(opened: Callable[[], PostgresJournal]) -> None:
-    """And a quota isn't used up by rows that others have sent."""
+def test_what_is_looked_at_is_not_taken(opened: Callable[[], PostgresJournal]) -> None:
+    """A quota isn't used up by rows that others have sent, nor by commits that take long."""
     with closing(open_pacer(opened(), parse_rate("5/hour"))) as pacer:
         for _ in range(20):
-            assert take(pacer, 5) == 5
-            pacer.give_back(5)
-        assert take(pacer, 6) == 5
+            assert pacer.room(0.0, 6) == 5
+        for _ in range(3):
+            time.sleep(0.3)  # longer than a permit is good for
+            assert pacer.room(0.0, 6) == 5
+        assert take(pacer, 2) == 2
+        assert pacer.room(0.0, 6) == 3
+        assert take(pacer, 6) == 3
         assert take(pacer, 6) == 0
 
 

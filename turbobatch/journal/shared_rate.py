@@ -120,29 +120,36 @@ class SharedRate:
         self._batch = batch
         self._permits = Permits(rate.spread)
         self._values = {**rate.values, "campaign": journal.campaign, "ahead": _AHEAD}
+        self._looked: int | None = None  # when permits were found to be good, until they are taken
         self._resting = False  # the session has broken since the last answer
         self._connection = self._connect()
 
     def seed(self, times: Iterable[float]) -> None:
         """Leave it: a rate begins with the journal's POSTs."""
 
-    def take(self, now: float, want: int) -> int:
-        """Grant up to `want` permits, by the clock as it is by then: asking for them takes its time.
+    def room(self, now: float, want: int) -> int:
+        """Tell how many of `want` permits are good, by the clock as it is by then: asking for them takes its time.
 
         Raises:
             JournalError: the server can't be reached, or the rate is another one by now.
         """
         del now
-        if missing := self._permits.missing(self._clock(), want, _SOON):
-            self._reserve(missing)
-        return self._permits.spend(self._clock(), want)
+        self._hold(want)
+        self._looked = self._clock()
+        return self._permits.good(self._looked, want)
 
-    def give_back(self, count: int) -> None:
-        """Have so many of the last `take` again, for which nothing was posted: another process was faster.
+    def take(self, now: float, want: int) -> int:
+        """Grant up to `want` permits: those that were found, or others where their time is over since.
 
-        All go through the same rows, and who comes second to one must not use up the rate for it.
+        Raises:
+            JournalError: as `room`.
         """
-        self._permits.give_back(count)
+        del now
+        if self._looked is not None and want:
+            self._permits.was_spent_after(self._clock() - self._looked)
+        self._looked = None
+        self._hold(want)
+        return self._permits.spend(self._clock(), want)
 
     def next_at(self, now: float) -> float:
         """Tell the earliest time at which `take` may grant a permit, or will ask for one."""
@@ -163,6 +170,10 @@ class SharedRate:
             while self._rate.has_quota and (unspent := self._permits.unspent())[0] and not is_lost(self._connection):
                 self._ask(0, unspent)
         self._connection.close()
+
+    def _hold(self, want: int) -> None:
+        if missing := self._permits.missing(self._clock(), want, _SOON):
+            self._reserve(missing)
 
     def _reserve(self, wanted: int) -> None:
         """Ask for permits; again where the session breaks, until patience ends."""
