@@ -4,11 +4,12 @@ One thread owns the journal, the rate and the clock. Each turn of the loop colle
 new rows as there are free slots and permits, commits the outcomes together with the new intents (one fsync for all of
 them), and only then spends the permits and hands the new requests to the transport.
 
-A commit takes milliseconds, or seconds where a disk or a server stalls. So the permits that were there before it are
-only looked at; what counts is those that are taken after it, at the time of the POST. A process that has its rate to
-itself has as many then as before, or more. Where the rate is shared their time may be over: rows wait for others then,
-claimed. Whatever else holds them back (Pause, Stop, the window, the API) has their claims withdrawn, as they weren't
-posted. Their wait is no longer than the lease of their claims, which goes on by itself, or nothing is posted.
+A commit takes milliseconds, and seconds where a disk or a server stalls. So before it permits are only looked at, and
+are taken after it, as the POST begins: a commit that stalls puts no POST into a window that another one has paid for. A
+process that has a rate to itself finds as many then as before. Of a shared rate their time may be over: then the rows
+wait for others, claimed as they are, and nothing more is claimed meanwhile. If anything else holds them back (Pause,
+Stop, the window, the API, an error), their claims are withdrawn: nothing was posted. A claim's lease goes on while it
+waits; where it has ended all the same, as this process stood still, nothing is posted.
 """
 
 from __future__ import annotations
@@ -167,6 +168,7 @@ class Engine:
         self.transport.close()
 
     def _seed_pacer(self) -> None:
+        # The journal knows when an intent was made: by what its commit took that is earlier than its POST.
         now = self.clock.time()
         offset = self.clock.monotonic() - now
         self.pacer.seed(at + offset for at in self.journal.post_times(now - self.pacer.longest, now))
@@ -341,9 +343,9 @@ class Engine:
         )
 
     def _begin_posts(self) -> None:
-        """Post what is claimed, by permits of this very moment: the commit may have taken long.
+        """Post what is claimed, by permits of this moment; withdraw it if it has to wait for anything but the rate.
 
-        Claims wait for the rate, as they would wait for it again otherwise, and for nothing else.
+        Withdrawn for that, a row whose commits always take longer than a permit is good for would never leave.
         """
         now = self.clock.monotonic()
         if not self._claimed:

@@ -31,7 +31,11 @@ that costs no throughput. It lets at most 1 + 50 ms' worth of permits go togethe
 """
 
 JITTER = 0.02
-"""How many seconds a POST reaches the server later than its permit: threads and commits take 11 to 16 ms at most."""
+"""How many seconds a POST may reach the server later than its permit, which is taken right before it begins.
+
+Threads take some of it, connections that take now longer, now shorter the rest. A POST that is held up for longer on
+its way arrives beside those after it.
+"""
 
 _MAX_PER_SECOND = 100_000
 _MAX_PERIOD = 366 * 86400

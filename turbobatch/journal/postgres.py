@@ -5,13 +5,13 @@ POST begins. A claim is a compare-and-set on the row: of two processes that want
 other is told so by what `commit` returns, which is no error.
 
 *Leases.* Who writes is a worker: a row with an epoch, and the time by the server's clock at which its lease ends. Each
-commit is one call of a function in the database: it makes sure that the lease goes on, renews it, and takes all that
-it is given, or nothing. A thread of its own renews the lease of a run that waits. A process that was stopped, cut off
-or asleep for longer can't commit any more: what it had in flight is in doubt, and the run ends. With nothing in flight
-a new epoch begins instead. A claim carries worker and epoch, and its outcome is taken only from them; while their lease
-goes on the row is in flight for everybody else: in doubt, and neither settled nor sent again. A process that is stopped
-after its intent was committed, and before its POST begins, may begin it when it wakes: settle nothing as pending while
-there is one.
+commit is one call of a function in the database: it makes sure that the lease goes on, renews it, and takes all that it
+is given, or nothing. A thread of its own renews the lease of a run that waits. A process that was stopped, cut off or
+asleep for longer can't commit any more: what it had in flight is in doubt, and the run ends. With nothing in flight a
+new epoch begins instead, unless others have agreed on another rate meanwhile. A claim carries worker and epoch, and its
+outcome is taken only from them; while their lease goes on the row is in flight for everybody else: in doubt, and
+neither settled nor sent again. A process that is stopped after its intent was committed, and before its POST begins,
+may begin it when it wakes: settle nothing as pending while there is one.
 
 *Trouble.* A session that breaks is made anew, for some seconds. A commit whose answer was lost is asked for by its
 number, and never done twice. After that it fails like a full disk: nothing new is posted, and what came back is written

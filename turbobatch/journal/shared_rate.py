@@ -8,10 +8,16 @@ at the earliest, and these slots are count * T = P + S apart. Where S changes, a
 one, which lies S - S' farther off where S shrinks to S'. With D the sum of these, the slots are P + mean(S) + D apart,
 and no S is below the first one less D.
 
+*POSTs.* A permit is spent as the POST begins, after the commit of its intent: one whose time is over by then, as that
+commit stalled, is forfeited, and the row waits for another. So a POST leaves between x and x + S however long commits
+take, and nothing that is still to come could end late, but the few instructions between the look at the clock and the
+POST. What it takes on its way is the jitter: each P is longer by it.
+
 *Clocks.* An answer carries the server's time, which it read while it was asked: that places each slot between two times
-of the clock here, as far apart as the trip took. Where trips are long, S is three of them for all, until 5 s after it
-was last asked for: that costs some of the rate. A server's clock that is put back costs a pause. One put forward breaks
-the ceiling once: what is held then, the pace of half a second at most, goes beside the next slots.
+of the clock here, as far apart as the trip took. Where trips are long, S is three of them for all, or two commits where
+these are, until 5 s after it was last asked for: that costs some of the rate, and less than permits that are over
+before they are spent. A server's clock that is put back costs a pause. One put forward breaks the ceiling once: what is
+held then, the pace of half a second at most, goes beside the next slots.
 
 *Batches.* As much is reserved at once as goes in 50 ms and a trip, if it is wanted, and nothing that lies more than
 250 ms ahead: a slow rate isn't held by who needn't have it. While nothing can be granted, nobody asks.
@@ -24,7 +30,8 @@ most. What was forfeited is given back, where it was counted.
 forget the last 0.6 s of them. Who finds its session broken books the quotas' permits of its last second again, and
 moves the next slot a second, and a step, ahead: beyond all that was forgotten.
 
-The journal's POSTs are what a new rate begins with, by the clocks of those who made them.
+The journal's POSTs are what a new rate begins with, by the times of their intents, and the clocks of those who made
+them.
 """
 
 from __future__ import annotations
