@@ -10,8 +10,8 @@ and no S is below the first one less D.
 
 *POSTs.* A permit is spent as the POST begins, after the commit of its intent: one whose time is over by then, as that
 commit stalled, is forfeited, and the row waits for another. So a POST leaves between x and x + S however long commits
-take, and nothing that is still to come could end late, but the few instructions between the look at the clock and the
-POST. What it takes on its way is the jitter: each P is longer by it.
+take: between the look at the clock and the POST there is nothing that waits. What it takes on its way is the jitter:
+each P is longer by it.
 
 *Clocks.* An answer carries the server's time, which it read while it was asked: that places each slot between two times
 of the clock here, as far apart as the trip took. Where trips are long, S is three of them for all, or two commits where
