@@ -58,6 +58,10 @@ class Several:
         """Whom the sandbox has an email to, once for each."""
         return sorted(self.sandbox.inbox()["to"])
 
+    def arrivals(self) -> list[float]:
+        """When emails came, ascending; seconds since the epoch."""
+        return sorted(time.timestamp() for time in self.sandbox.inbox()["time"])
+
     def check(self, rows: int, most_in_doubt: int) -> None:
         """Nothing came twice; what isn't in doubt came, and what is may have."""
         ledger = self.ledger()

@@ -2,7 +2,14 @@
 
 One thread owns the journal, the rate and the clock. Each turn of the loop collects the POSTs that ended, takes as many
 new rows as there are free slots and permits, commits the outcomes together with the new intents (one fsync for all of
-them), and only then hands the new requests to the transport.
+them), and only then spends the permits and hands the new requests to the transport.
+
+A commit takes milliseconds, and seconds where a disk or a server stalls. So before it permits are only looked at, and
+are taken after it, as the POST begins: a commit that stalls puts no POST into a window that another one has paid for. A
+process that has a rate to itself finds as many then as before. Of a shared rate their time may be over: then the rows
+wait for others, claimed as they are, and nothing more is claimed meanwhile. If anything else holds them back (Pause,
+Stop, the window, the API, an error), their claims are withdrawn: nothing was posted. A claim's lease goes on while it
+waits; where it has ended all the same, as this process stood still, nothing is posted.
 """
 
 from __future__ import annotations
@@ -10,13 +17,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-import time
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from turbobatch.clock import SystemClock
 from turbobatch.errors import JournalError
 from turbobatch.events import Known, Retrying, Settled, Waiting, ignore_event, in_turn
 from turbobatch.journal import Intent, Outcome
@@ -27,6 +34,7 @@ from turbobatch.transport import Job
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from turbobatch.clock import Clock
     from turbobatch.events import RunEvent
     from turbobatch.journal import Entry, Journal
     from turbobatch.policy import Decision
@@ -39,6 +47,7 @@ _BACKLOG = 500  # rows settled without a POST that are committed at once
 _WORTH_TELLING = 1.0  # seconds; shorter waits for the rate are its ordinary pace
 _READ_AHEAD = 16  # emails made ready while waiting for a permit
 _LISTED = 20  # keys that a message names at most
+_NOT_POSTED = "claimed, and not posted: the run had to wait or to end first"
 _DOUBT_REMAINS = "; an earlier POST of this email is still in doubt"
 
 
@@ -60,30 +69,6 @@ class Candidate:
 
 
 FeedItem = Candidate | Settled | Known
-
-
-class Clock(Protocol):
-    """Where the engine reads the time; it sleeps only in `Transport.poll`."""
-
-    def time(self) -> float:
-        """Seconds since the epoch."""
-        ...
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        ...
-
-
-class SystemClock:
-    """The machine's clock."""
-
-    def time(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
 
 
 @dataclass(slots=True)
@@ -144,6 +129,7 @@ class Engine:
     _outcomes: list[Outcome] = field(default_factory=list, init=False)  # not committed yet
     _events: list[RunEvent] = field(default_factory=list, init=False)  # not told yet
     _ready: deque[Candidate] = field(default_factory=deque, init=False)
+    _claimed: deque[_Try] = field(default_factory=deque, init=False)  # no POST of these has begun
     _retries: list[tuple[float, int, _Try]] = field(default_factory=list, init=False)
     _numbers: itertools.count[int] = field(default_factory=itertools.count, init=False)
     _breaker: Breaker = field(init=False)
@@ -168,7 +154,7 @@ class Engine:
         self._seed_pacer()
         while self._turn():
             pass
-        if self._outcomes:  # the journal didn't take them; there may be room by now
+        if self._outcomes or self._claimed:  # the journal didn't take them; there may be room by now
             self._commit()
         if lost := [item.key for item in self._outcomes if item.posted and item.status is not Status.IN_DOUBT]:
             raise JournalError(f"{self._broken}; {_described(lost)}") from self._broken
@@ -186,6 +172,7 @@ class Engine:
         self.transport.close()
 
     def _seed_pacer(self) -> None:
+        # The journal knows when an intent was made: by what its commit took that is earlier than its POST.
         now = self.clock.time()
         offset = self.clock.monotonic() - now
         self.pacer.seed(at + offset for at in self.journal.post_times(now - self.pacer.longest, now))
@@ -200,26 +187,31 @@ class Engine:
         self._commit()
         if self._is_ending():
             return bool(self.in_flight)
-        return bool(self.in_flight or self._retries or self._ready or not self._fed)
+        return bool(self.in_flight or self._claimed or self._retries or self._ready or not self._fed)
 
     def _commit(self) -> None:
         """Make intents and outcomes durable; only then post and tell. What another process has claimed is its own.
 
         What the journal doesn't take, or a rate that can't be asked for, ends the run. The outcomes stay for later.
         """
+        if self._is_ending():
+            self._withdraw()
         try:
             tries = [] if self._is_ending() else self._claim(self._events)
             taken = self.journal.commit([self._intent(item) for item in tries], self._outcomes)
         except JournalError as error:
-            if not isinstance(self._broken, JournalError):
-                self._broken = error
+            self._break(error)
             return
         events, self._outcomes, self._events = self._events, [], []
-        self.pacer.give_back(len(taken))
-        self._post([item for item in tries if item.candidate.key not in taken])
+        self._claimed.extend(item for item in tries if item.candidate.key not in taken)
+        self._begin_posts()
         events += [_left_to_another(item.candidate, taken) for item in tries if item.candidate.key in taken]
         for event in events:
             self.emit(event)
+
+    def _break(self, error: JournalError) -> None:
+        if not isinstance(self._broken, JournalError):
+            self._broken = error
 
     # What came back
 
@@ -322,15 +314,17 @@ class Engine:
             return None
 
     def _claim(self, events: list[RunEvent]) -> list[_Try]:
+        """What to claim next: as much as may be posted now. While claims wait for their permits, nothing."""
         now = self.clock.monotonic()
         due = sum(1 for at, _, _ in self._retries if at <= now)
-        wanted = min(self.slots - len(self.in_flight), due + self._fresh())
+        wanted = len(self._claimed) or min(self.slots - len(self.in_flight), due + self._fresh())
         if wanted <= 0 and not self._retries:
             return []
         reason, until = self._held_back(now)  # told also where every row has been tried and none is due
         granted = 0
         if not reason and wanted > 0:
-            granted = self.pacer.take(now, 1 if self._breaker.is_open else wanted)
+            if not self._claimed:
+                granted = self.pacer.room(now, 1 if self._breaker.is_open else wanted)
             if not granted and (until := self.pacer.next_at(now)) > now + _WORTH_TELLING:
                 reason = f"the rate of {self.pacer.waiting_for(now)}"
         self._tell_waiting(reason, until - now, events)
@@ -342,9 +336,7 @@ class Engine:
 
     def _next_try(self, now: float) -> _Try:
         is_due = bool(self._retries) and self._retries[0][0] <= now
-        item = heapq.heappop(self._retries)[2] if is_due else _Try(self._ready.popleft())
-        item.began, item.is_probe = now, self._breaker.is_open
-        return item
+        return heapq.heappop(self._retries)[2] if is_due else _Try(self._ready.popleft())
 
     def _intent(self, item: _Try) -> Intent:
         candidate = item.candidate
@@ -356,11 +348,49 @@ class Engine:
             recipients=candidate.recipients,
         )
 
-    def _post(self, tries: Sequence[_Try]) -> None:
+    def _begin_posts(self) -> None:
+        """Post what is claimed, by permits of this moment; withdraw it if it has to wait for anything but the rate.
+
+        Withdrawn for that, a row whose commits always take longer than a permit is good for would never leave.
+        """
+        now = self.clock.monotonic()
+        if not self._claimed:
+            return
+        if self._held_back(now)[0]:
+            self._withdraw()
+            return
+        try:
+            granted = self.pacer.take(now, 1 if self._breaker.is_open else len(self._claimed))
+            if granted:
+                self.journal.check()  # these claims may be old by now
+        except JournalError as error:
+            self._break(error)
+            return
+        self._post([self._claimed.popleft() for _ in range(granted)], now)
+
+    def _post(self, tries: Sequence[_Try], now: float) -> None:
         jobs = [Job(next(self._numbers), item.candidate.request) for item in tries]
         for job, item in zip(jobs, tries, strict=True):
+            item.began, item.is_probe = now, self._breaker.is_open
             self.in_flight[job.number] = item
         self.transport.submit(jobs)
+
+    def _withdraw(self) -> None:
+        """Take claims back of which no POST has begun; unless the run ends, the rows are tried again."""
+        now = self.clock.monotonic()
+        for item in self._claimed:
+            doubted = item.candidate.resend
+            self._outcomes.append(
+                Outcome(
+                    key=item.candidate.key,
+                    status=Status.IN_DOUBT if doubted else Status.PENDING,
+                    message=_NOT_POSTED + (_DOUBT_REMAINS if doubted else ""),
+                    time=self.clock.time(),
+                    posted=True,
+                )
+            )
+            heapq.heappush(self._retries, (now, next(self._numbers), item))
+        self._claimed.clear()
 
     # When to wait, and what for
 
@@ -386,10 +416,10 @@ class Engine:
 
     def _nap(self) -> float:
         """How long to wait for completions before there may be something else to do; seconds."""
-        if self._is_ending() or self._full():
+        if self._is_ending() or (self._full() and not self._claimed):
             return _LONGEST_NAP
         now = self.clock.monotonic()
-        at = now if self._fresh() or not (self._ready or self._fed) else now + _LONGEST_NAP
+        at = now if self._claimed or self._fresh() or not (self._ready or self._fed) else now + _LONGEST_NAP
         if self._retries:
             at = min(at, max(self._retries[0][0], now))
         at = max(at, self.pacer.next_at(now), self._resume_at)

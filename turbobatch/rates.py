@@ -31,7 +31,11 @@ that costs no throughput. It lets at most 1 + 50 ms' worth of permits go togethe
 """
 
 JITTER = 0.02
-"""How many seconds a POST reaches the server later than its permit: threads and commits take 11 to 16 ms at most."""
+"""How many seconds a POST may reach the server later than its permit, which is taken right before it begins.
+
+Threads take some of it, connections that take now longer, now shorter the rest. A POST that is held up for longer on
+its way arrives beside those after it.
+"""
 
 _MAX_PER_SECOND = 100_000
 _MAX_PERIOD = 366 * 86400
@@ -138,16 +142,20 @@ class Pacing(Protocol):
         """Count earlier POSTs, before the first `take`."""
         ...
 
-    def take(self, now: float, want: int) -> int:
-        """Grant up to `want` permits, to be used at once.
+    def room(self, now: float, want: int) -> int:
+        """Tell how many of `want` permits there are; `take` will grant as many if it isn't called much later.
 
         Raises:
             JournalError: the rate lies in the journal's database, which can't be reached.
         """
         ...
 
-    def give_back(self, count: int) -> None:
-        """Have so many of the last `take` again, for which nothing was posted: another process was faster."""
+    def take(self, now: float, want: int) -> int:
+        """Grant up to `want` permits, to be used at once: nothing that may take long comes between.
+
+        Raises:
+            JournalError: as `room`.
+        """
         ...
 
     def next_at(self, now: float) -> float:
@@ -197,22 +205,20 @@ class Pacer:
             for gate in self._gates:
                 gate.book(self._latest, self._latest)
 
+    def room(self, now: float, want: int) -> int:
+        """Tell how many of `want` permits `take` would grant at `now`: never fewer later on, as nothing is booked."""
+        now, missed_since = self._look(now)
+        return min((gate.room(now, missed_since, want) for gate in self._gates), default=max(want, 0))
+
     def take(self, now: float, want: int) -> int:
         """Grant up to `want` permits at `now` and book the granted ones."""
-        now = self._latest = max(self._latest, now)
-        if self._first is None:
-            self._first = now
-        # Nothing was missed before the first call: a start has no credit to catch up with.
-        missed_since = max(now - CATCH_UP, self._first)
+        now, missed_since = self._look(now)
         for granted in range(want):
             if self._ready() > now:
                 return granted
             for gate in self._gates:
                 gate.book(now, missed_since)
         return max(want, 0)
-
-    def give_back(self, count: int) -> None:
-        """Leave it: a permit for which nothing was posted counts too. One process alone has hardly any."""
 
     def next_at(self, now: float) -> float:
         """Tell the earliest time at which `take` will grant a permit: `now` itself when it would at once."""
@@ -226,6 +232,14 @@ class Pacer:
 
     def close(self) -> None:
         """Do nothing: it holds nothing."""
+
+    def _look(self, now: float) -> tuple[float, float]:
+        """The time that counts as now, and since when missed permits may be caught up with."""
+        now = self._latest = max(self._latest, now)
+        if self._first is None:
+            self._first = now
+        # Nothing was missed before the first call: a start has no credit to catch up with.
+        return now, max(now - CATCH_UP, self._first)
 
     def _ready(self) -> float:
         return max((gate.ready for gate in self._gates), default=-math.inf)
@@ -257,6 +271,19 @@ class _Gate:
             self._head = (self._head + 1) % self.limit.count
         if len(ring) == self.limit.count:
             self.ready = max(self.ready, _add_up(ring[self._head], self._span))
+
+    def room(self, at: float, missed_since: float, want: int) -> int:
+        """How many times in a row it would be ready, booked at `at` each time; nothing is."""
+        ready, due, ring = self.ready, self._due, self._ring
+        for number in range(want):
+            if ready > at:
+                return number
+            ready = due = max(due, missed_since) + self._interval
+            oldest = len(ring) + number + 1 - self.limit.count
+            if oldest >= 0:
+                first = ring[(self._head + oldest) % len(ring)] if oldest < len(ring) else at
+                ready = max(ready, _add_up(first, self._span))
+        return max(want, 0)
 
 
 def _add_up(start: float, period: float) -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import json
+import math
 import random
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from turbobatch.engine import Candidate, Control, Engine, SystemClock
+from turbobatch.clock import SystemClock
+from turbobatch.engine import Candidate, Control, Engine
 from turbobatch.errors import CampaignError, JournalError
 from turbobatch.events import Known, Retrying, Settled, Waiting
 from turbobatch.journal import Intent, Outcome, SqliteJournal, journal_place, open_journal
+from turbobatch.journal.postgres import PostgresJournal
 from turbobatch.policy import Policy, Status, StopReason
 from turbobatch.rates import Limit, Pacer, Window
 from turbobatch.sendapi import Failure, Request, Response
@@ -264,17 +269,11 @@ class TestOrder:
     def test_what_another_process_has_claimed_is_not_posted(self, scene: Scene, database: str) -> None:
         """Its rows are told as the journal has them, the run goes on with the rest, and no permit is lost."""
         place = journal_place(database)
-        back = []
-
-        class Noting(Pacer):
-            def give_back(self, count: int) -> None:
-                back.append(count)
-
+        pacer = Pacer([Limit(7, 1e6)])
         with open_journal(place, "receipts") as other, open_journal(place, "receipts") as journal:
             other.commit([Intent(key=key, digest="d", time=1.0) for key in ("k2", "k5")], [])
             other.commit([], [Outcome(key="k5", status=Status.SENT, message="OK", time=2.0, posted=True)])
-            scene.run(rows(9), concurrency=3, slots=3, journal=journal, pacer=Noting(()))
-            assert sum(back) == 2
+            scene.run(rows(9), concurrency=3, slots=3, journal=journal, pacer=pacer)
             assert [item["reference_id"] for item in scene.transport.requests] == [
                 key for key in keys(9) if key not in ("k2", "k5")
             ]
@@ -314,14 +313,20 @@ class TestOrder:
             assert len(scene.of(Settled)) == failing * 2
             assert journal.counts() == ({Status.SENT: failing * 2} if failing else {})
 
+    @pytest.mark.parametrize("claimed", [0, 2])
     @pytest.mark.parametrize("failing", [0, 1, 3])
-    def test_a_rate_that_can_not_be_asked_for_stops_everything(self, scene: Scene, failing: int) -> None:
+    def test_a_rate_that_can_not_be_asked_for_stops_everything(self, scene: Scene, failing: int, claimed: int) -> None:
         """It may lie in the journal's database: nothing more is posted, and what comes back is written."""
-        takes = itertools.count()
+        asked = itertools.count()
 
         class Failing(Pacer):
+            def room(self, now: float, want: int) -> int:
+                if not claimed and next(asked) == failing:
+                    raise JournalError("no connection")
+                return super().room(now, want)
+
             def take(self, now: float, want: int) -> int:
-                if next(takes) == failing:
+                if claimed and next(asked) == failing:
                     raise JournalError("no connection")
                 return super().take(now, want)
 
@@ -329,7 +334,8 @@ class TestOrder:
             scene.run(rows(40), concurrency=2, slots=2, pacer=Failing(()))
         assert len(scene.transport.requests) == failing * 2
         assert len(scene.of(Settled)) == failing * 2
-        assert scene.journal.counts() == ({Status.SENT: failing * 2} if failing else {})
+        counts = Counter({Status.SENT: failing * 2, Status.PENDING: claimed})
+        assert Counter(scene.journal.counts()) == +counts
 
     def test_a_key_that_was_sent_is_never_posted(self, scene: Scene) -> None:
         """Even a feed at fault can't send twice: the journal refuses before the POST."""
@@ -508,6 +514,178 @@ class TestRate:
         reasons = [event.reason for event in scene.of(Waiting)]
         assert reasons == ["the rate of 10/2 minutes", ""]
         assert scene.of(Waiting)[0].until == pytest.approx(scene.clock.time() - scene.clock.monotonic() + 120.0, abs=1)
+
+
+class StallingJournal(SqliteJournal):
+    """A commit takes as long as the next one of these says."""
+
+    def __init__(self, clock: FakeClock, stalls: Iterable[float]) -> None:
+        super().__init__()
+        self.clock = clock
+        self.stalls = iter(stalls)
+
+    def commit(self, intents: Sequence[Intent], outcomes: Sequence[Outcome]) -> Mapping[str, Entry]:
+        if intents or outcomes:
+            self.clock.advance(next(self.stalls, 0.0))
+        return super().commit(intents, outcomes)
+
+
+class Late(Pacer):
+    """Permits are over by the time of the POST, as those of a shared rate may be; from `again` on there are others."""
+
+    def __init__(self, again: float = math.inf, each: int = 99) -> None:
+        super().__init__(())
+        self.again, self.each = again, each
+        self.asked: list[tuple[float, int]] = []
+
+    def take(self, now: float, want: int) -> int:
+        self.asked.append((now, want))
+        return min(want, self.each) if now >= self.again else 0
+
+    def next_at(self, now: float) -> float:
+        return max(now, min(self.again, now + 3600)) if self.asked else now
+
+    def waiting_for(self, now: float) -> Limit | None:
+        return Limit(1, 60.0) if self.next_at(now) > now else None
+
+
+class TestCommitsThatTakeLong:
+    """The permits that count are those of the moment of the POST; what is claimed waits for them."""
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_never_make_the_rate_more_than_it_is(self, scene: Scene, seed: int) -> None:
+        """In any sliding window, measured where the POSTs leave; and no row is claimed in vain."""
+        dice = random.Random(seed)  # noqa: S311 - a simulation
+        limits = [[Limit(5, 1.0), Limit(40, 61.0)], [Limit(50, 1.0)], [Limit(1, 0.5)]][seed % 3]
+        stalls = (dice.choice([0.0, 0.004, 0.02, 0.3, 1.2, 2.5]) * dice.random() for _ in itertools.count())
+
+        with StallingJournal(scene.clock, stalls) as journal:
+            scene.run(rows(150), latency=lambda _: dice.uniform(0.01, 1.0), limits=limits, concurrency=16,
+                      slots=16, journal=journal)  # fmt: skip
+            assert max(entry.attempts for entry in journal.entries(Status.SENT)) == 1
+        assert sorted(scene.transport.keys) == sorted(keys(150))
+        times = scene.transport.times
+        for limit in limits:
+            for first, beyond in zip(times, times[limit.count :], strict=False):
+                assert beyond - first >= limit.period
+
+    def test_leave_rows_waiting_until_there_are_permits(self, scene: Scene) -> None:
+        """Claimed, in flight for everybody else, and told; nothing more is claimed, and each goes once, in order."""
+        pacer = Late(again=50.0, each=1)
+        seen: list[int] = []
+        scene.clock.at(30.0, lambda: seen.append(scene.journal.counts()[Status.IN_DOUBT]))
+        assert scene.run(rows(9), concurrency=3, slots=3, pacer=pacer) is None
+        assert seen == [3]
+        assert scene.transport.times[0] == pytest.approx(50.0, abs=0.1)
+        assert scene.transport.keys == keys(9)
+        assert scene.transport.most_in_flight <= 3
+        assert scene.transport.polls < 1000
+        assert scene.of(Waiting)[0].reason == "the rate of 1/minute"
+        assert scene.journal.counts() == {Status.SENT: 9}
+
+    def test_and_a_stop_leave_nothing_in_doubt(self, scene: Scene) -> None:
+        """What waited was never posted: it is pending, and the next run sends it."""
+        scene.clock.at(5.0, scene.control.stop.set)
+        assert scene.run(rows(9), concurrency=3, slots=3, pacer=Late()) is StopReason.USER
+        assert scene.clock.monotonic() < 6.0
+        assert scene.journal.counts() == {Status.PENDING: 3}
+        assert "not posted" in scene.journal.lookup(["k0"])["k0"].message
+        scene.control = Control()
+        scene.run(rows(9))
+        assert scene.transport.keys == keys(9)
+
+    def test_and_a_table_that_fails_leave_nothing_in_doubt(self, scene: Scene) -> None:
+        """Nor does any other end."""
+
+        def feed() -> Iterator[FeedItem]:
+            yield from rows(2)
+            raise CampaignError("cut off")
+
+        with pytest.raises(CampaignError):
+            scene.run(feed(), concurrency=2, slots=2, pacer=Late())
+        assert Status.IN_DOUBT not in scene.journal.counts()
+        assert scene.transport.requests == []
+
+    @pytest.mark.parametrize("during", [False, True])
+    def test_and_a_pause_withdraw_what_waits(self, scene: Scene, *, during: bool) -> None:
+        """It is pending until Resume, and goes then: a pause may be a night."""
+        seen: list[Any] = []
+        scene.clock.at(0.5 if during else 5.0, scene.control.pause.set)
+        scene.clock.at(300.0, lambda: seen.append(scene.journal.counts()))
+        scene.clock.at(500.0, scene.control.pause.clear)
+        with StallingJournal(scene.clock, [1.0] if during else []) as scene.journal:
+            assert scene.run(rows(9), concurrency=3, slots=3, pacer=Late(again=400.0)) is None
+            assert scene.journal.counts() == {Status.SENT: 9}
+        assert seen == [{Status.PENDING: 3}]
+        assert min(scene.transport.times) >= 500.0
+        assert scene.transport.keys == keys(9)
+
+    def test_past_the_window_post_nothing(self, scene: Scene) -> None:
+        """It closed while they went on."""
+        scene.clock = Timeline(datetime(2026, 11, 3, 18, 0, tzinfo=UTC).timestamp() - 3.0)
+        scene.clock.at(60.0, scene.control.stop.set)
+        with StallingJournal(scene.clock, [5.0]) as journal:
+            window = Window.parse("Mon-Fri 09:00-18:00 UTC")
+            assert scene.run(rows(3), window=window, journal=journal) is StopReason.USER
+            assert journal.counts() == {Status.PENDING: 1}
+        assert scene.transport.requests == []
+
+    def test_and_an_outage_leave_single_probes(self, scene: Scene) -> None:
+        """What waited when it began goes when the API is back, or looks for it."""
+        at_once: list[tuple[int, int]] = []
+
+        def note(jobs: Sequence[Job]) -> None:
+            at_once.append((len(jobs), scene.transport.in_flight))
+
+        class Uneven(Late):
+            def take(self, now: float, want: int) -> int:
+                self.again = now if now < 0.5 or now > 1.5 else math.inf
+                return super().take(now, want)
+
+            def next_at(self, now: float) -> float:
+                return now if now > 1.5 else min(super().next_at(now), max(now, 1.6))
+
+        def answer(_request: Request) -> Answer:
+            return no_connection() if scene.clock.monotonic() < 20.0 else ok()
+
+        reason = scene.run(rows(12), answer, latency=0.9, concurrency=8, slots=6, pacer=Uneven(),
+                           policy=Policy(first_patience=100.0), before_submit=note)  # fmt: skip
+        assert reason is None
+        assert at_once[0] == (6, 0)
+        assert set(at_once[1:4]) == {(1, 0)}
+        assert scene.journal.counts() == {Status.SENT: 12}
+
+    def test_leave_an_earlier_doubt_as_it_was(self, scene: Scene) -> None:
+        """That nothing was posted now says nothing of then."""
+        scene.run([candidate(0)], [no_answer()])
+        scene.clock.at(scene.clock.monotonic() + 5.0, scene.control.stop.set)
+        scene.run([candidate(0, resend=True)], pacer=Late())
+        entry = scene.journal.lookup(["k0"])["k0"]
+        assert entry.status is Status.IN_DOUBT
+        assert "not posted" in entry.message
+        assert "an earlier POST of this email is still in doubt" in entry.message
+
+    @pytest.mark.parametrize("stopped", [False, True])
+    def test_past_the_lease_post_nothing(
+        self, scene: Scene, database: str, monkeypatch: pytest.MonkeyPatch, *, stopped: bool
+    ) -> None:
+        """Of a process that was stopped: others may have settled its claims. One that only waits keeps its lease."""
+        monkeypatch.setenv("TURBOBATCH_LEASE", "1")
+
+        class Slow(Pacer):
+            def take(self, now: float, want: int) -> int:
+                with journal._lock if stopped else contextlib.nullcontext():  # its other threads stood still, too
+                    time.sleep(1.5)
+                return super().take(now, want)
+
+        with open_journal(journal_place(database), "receipts") as journal:
+            assert isinstance(journal, PostgresJournal)
+            if stopped:
+                with pytest.raises(JournalError, match="was lost"):
+                    scene.run(rows(1), journal=journal, pacer=Slow(()))
+            else:
+                assert scene.run(rows(1), journal=journal, pacer=Slow(())) is None
+        assert len(scene.transport.requests) == (not stopped)
 
 
 class TestRetries:

@@ -45,6 +45,7 @@ ORDER = (
     "suppression",
     "units",
     "events",
+    "clock",
     "engine",
     "feed",
     "plan",

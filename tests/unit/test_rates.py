@@ -264,6 +264,26 @@ class TestPacer:
         assert pacer.take(1.0, 5) == 1
         assert pacer.waiting_for(10.0) == Limit(2, 3600)
 
+    @given(
+        limits=st.lists(st.builds(Limit, st.integers(1, 6), st.sampled_from([0.1, 1.0, 2.5, 60.0, 61.0])), max_size=3),
+        jitter=st.sampled_from([0.0, 0.02]),
+        seeded=st.integers(0, 8),
+        steps=st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 2.0), st.integers(0, 9)), max_size=40),
+    )
+    def test_tells_what_it_would_grant_and_no_less_later(
+        self, limits: list[Limit], jitter: float, seeded: int, steps: list[tuple[float, float, int]]
+    ) -> None:
+        """So that whoever looks, commits for a while and takes gets what was there."""
+        pacer = Pacer(limits, jitter=jitter)
+        pacer.seed(float(number) for number in range(seeded))
+        now = 5.0
+        for pause, commit, want in steps:
+            now += pause
+            before = pacer.room(now, want)
+            now += commit
+            assert before <= (room := pacer.room(now, want)) <= want
+            assert pacer.take(now, want) == room
+
 
 class TestParseRate:
     @pytest.mark.parametrize(

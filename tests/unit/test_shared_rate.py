@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from turbobatch.rates import Limit, Pacer, parse_rate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from tests.conftest import Until
     from turbobatch.rates import Pacing
 
 NAME = "receipts"
@@ -108,14 +110,33 @@ def simulated(url: JournalUrl) -> Iterator[Callable[..., Simulated]]:
         item.close()
 
 
-class Process:
-    """One that takes what it can get: with a clock, trips and pauses of its own."""
+@dataclass
+class World:
+    """What all processes are in: the one true clock, the server's, and when POSTs began."""
 
-    def __init__(self, server: Simulated, dice: random.Random, *, slow: float) -> None:
-        self.server, self.dice, self.slow = server, dice, slow
-        self.permits = Permits(server.rate.spread)
-        self.offset = dice.randrange(10**15)
-        self.want = 0
+    now: int = 0  # nanoseconds
+    shift: int = START
+    spent: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Process:
+    """One that takes what it can get: with a clock, trips, pauses and commits of its own."""
+
+    server: Simulated
+    world: World
+    dice: random.Random
+    slow: float
+    punctual: bool
+
+    def __post_init__(self) -> None:
+        self.permits = Permits(self.server.rate.spread)
+        self.offset = self.dice.randrange(10**15)
+
+    @property
+    def here(self) -> int:
+        """Its clock."""
+        return self.world.now + self.offset
 
     def trip(self) -> int:
         """One way to the server, or back."""
@@ -123,55 +144,56 @@ class Process:
 
     def pause(self) -> int:
         """How late it is."""
-        return int(self.dice.choice([0.0, 0.0005, 0.005, 0.005, 0.05, 0.4, 3.0]) * self.dice.random() * SECOND)
+        late = [0.0] if self.punctual else [0.0, 0.0005, 0.005, 0.005, 0.05, 0.4, 3.0]
+        return int(self.dice.choice(late) * self.dice.random() * SECOND)
+
+    def commit(self) -> int:
+        """How long it is from where permits are found to be good until a POST may begin."""
+        stalls = [0.004] if self.punctual else [0.0, 0.005, 0.005, 0.01, 0.04, 1.5]
+        return int(self.dice.choice(stalls) * self.dice.random() * SECOND)
+
+    def live(self) -> Iterator[int]:
+        """What it does, in steps; how long until the next one, each time."""
+        yield self.pause()
+        claimed = 0
+        while True:
+            want = claimed or self.dice.choice([1, 3, 16, 100])
+            if missing := self.permits.missing(self.here, want, SECOND // 40):
+                left, unspent = self.here, self.permits.unspent()
+                yield self.trip()
+                given = self.reserve(missing, unspent)
+                yield self.trip()
+                self.permits.receive(left, self.here, given)
+                yield self.pause()
+            if not claimed:
+                claimed, wait = self.permits.good(self.here, want), self.commit()
+                self.permits.was_spent_after(wait)
+                yield wait
+            granted = self.permits.spend(self.here, claimed)
+            claimed -= granted
+            self.world.spent.extend([self.world.now] * granted)
+            yield max(self.permits.next_at(self.here) - self.here, MS // 10) + self.pause()
+
+    def reserve(self, missing: int, unspent: tuple[int, int]) -> Reservation:
+        """Ask for permits, by the server's clock."""
+        batch = min(50 * MS + self.permits.trip, SECOND // 4)
+        values = {"batch": batch, "returned": unspent[0], "returned_from": unspent[1]}
+        return self.server.reserve(self.world.now + self.world.shift, missing, spread=self.permits.spread, **values)
 
 
 def simulate(
     server: Simulated, dice: random.Random, slows: Sequence[float], *, steps: int, back: int = 0, punctual: bool = False
 ) -> list[int]:
-    """Play processes for so many steps; when permits were spent, by the one true clock."""
-    processes = [Process(server, dice, slow=slow) for slow in slows]
-    events: list[tuple[int, int, Callable[[int], None]]] = []
-    spent: list[int] = []
-    shift = START
-
-    def at(when: int, what: Callable[[int], None]) -> None:
-        heapq.heappush(events, (when, dice.getrandbits(62), what))
-
-    def wake(process: Process, now: int) -> None:
-        process.want = dice.choice([1, 3, 16, 100])
-        missing = process.permits.missing(now + process.offset, process.want, SECOND // 40)
-        if not missing:
-            spend(process, now)
-            return
-        left = now + process.offset
-        unspent = process.permits.unspent()
-        at(now + process.trip(), lambda when: arrive(process, when, left, missing, unspent))
-
-    def arrive(process: Process, now: int, left: int, missing: int, unspent: tuple[int, int]) -> None:
-        batch = min(50 * MS + process.permits.trip, SECOND // 4)
-        values = {"batch": batch, "returned": unspent[0], "returned_from": unspent[1]}
-        given = server.reserve(now + shift, missing, spread=process.permits.spread, **values)
-        at(now + process.trip(), lambda when: come(process, when, left, given))
-
-    def come(process: Process, now: int, left: int, given: Reservation) -> None:
-        process.permits.receive(left, now + process.offset, given)
-        at(now + (0 if punctual else process.pause()), lambda when: spend(process, when))
-
-    def spend(process: Process, now: int) -> None:
-        here = now + process.offset
-        spent.extend([now] * process.permits.spend(here, process.want))
-        due = process.permits.next_at(here) - process.offset
-        at(max(due, now + MS // 10) + (0 if punctual else process.pause()), lambda when: wake(process, when))
-
-    for process in processes:
-        at(0 if punctual else process.pause(), lambda when, process=process: wake(process, when))  # type: ignore[misc]  # mypy infers no lambda's default
+    """Play processes for so many steps; when permits were spent, as POSTs began, by the one true clock."""
+    world = World()
+    processes = [Process(server, world, dice, slow, punctual) for slow in slows]
+    events = [(0, number, process.live()) for number, process in enumerate(processes)]
     for step in range(steps):
         if back and step == steps // 2:
-            shift -= back
-        now, _, what = heapq.heappop(events)
-        what(now)
-    return spent
+            world.shift -= back
+        world.now, _, process = heapq.heappop(events)
+        heapq.heappush(events, (world.now + next(process), dice.getrandbits(62), process))
+    return world.spent
 
 
 class TestCeiling:
@@ -309,16 +331,13 @@ class TestPermits:
         assert permits.spend(120 * MS, 2) == 2
         assert permits.spend(120 * MS, 2) == 1
 
-    def test_that_are_given_back_are_good_again(self) -> None:
-        """While their time lasts."""
+    def test_that_are_good_are_told_and_stay(self) -> None:
+        """From their slot on, while their time lasts, and no more than are wanted."""
         permits = Permits(25 * MS)
         permits.receive(0, 0, reservation(3))
-        assert permits.spend(120 * MS, 3) == 3
-        permits.give_back(2)
-        assert permits.spend(121 * MS, 1) == 1
-        permits.give_back(1)
-        assert permits.spend(136 * MS, 3) == 1
-        assert permits.unspent() == (1, 7)
+        for now, wanted, good in [(99, 9, 0), (100, 9, 1), (120, 9, 3), (120, 2, 2), (126, 9, 2), (146, 9, 0)]:
+            assert permits.good(now * MS, wanted) == good
+        assert permits.spend(120 * MS, 9) == 3
 
     def test_that_are_forfeited_are_told_once(self) -> None:
         """With the time at which they were booked."""
@@ -344,6 +363,16 @@ class TestPermits:
         for trip, spread in [(200, 600), (100, 300), (400, 600), (1, 300), (1, 300), (1, 25)]:
             permits.receive(0, trip * MS, reservation(0))
             assert permits.spread == spread * MS
+
+    def test_long_commits_ask_for_more_time(self) -> None:
+        """A single one doesn't, nor those that are so long that it is cheaper to take others after them."""
+        permits = Permits(25 * MS)
+        for wait, spread in [(20, 40), (1, 25), (100, 40), (100, 40), (100, 200), (4000, 200)]:
+            permits.was_spent_after(wait * MS)
+            assert permits.spread == spread * MS
+        for _ in range(20):
+            permits.was_spent_after(600 * MS)
+        assert permits.spread == 25 * MS
 
     def test_that_came_too_late_are_forfeited(self) -> None:
         permits = Permits(25 * MS)
@@ -445,14 +474,21 @@ def take(pacer: Pacing, want: int = 1) -> int:
     return pacer.take(0.0, want)
 
 
-def test_who_comes_second_to_a_row_has_its_permit_again(opened: Callable[[], PostgresJournal]) -> None:
-    """And a quota isn't used up by rows that others have sent."""
+def test_what_is_looked_at_is_not_taken(opened: Callable[[], PostgresJournal]) -> None:
+    """A quota isn't used up by rows that others have sent, nor by commits that take long."""
     with closing(open_pacer(opened(), parse_rate("5/hour"))) as pacer:
         for _ in range(20):
-            assert take(pacer, 5) == 5
-            pacer.give_back(5)
-        assert take(pacer, 6) == 5
+            assert pacer.room(0.0, 6) == 5
+        for _ in range(3):
+            time.sleep(0.3)  # longer than a permit is good for
+            assert pacer.room(0.0, 6) == 5
+        assert take(pacer, 2) == 2
+        assert pacer.room(0.0, 6) == 3
+        assert take(pacer, 6) == 3
         assert take(pacer, 6) == 0
+
+
+ASLEEP = "UPDATE turbobatch_worker SET expires = clock_timestamp() - interval '1 second'"  # all of them, until now
 
 
 class TestAgreement:
@@ -495,10 +531,60 @@ class TestAgreement:
     def test_who_comes_back_to_another_rate_stops(self, opened: Callable[[], PostgresJournal], url: JournalUrl) -> None:
         """It was asleep for longer than its lease."""
         with closing(open_pacer(opened(), parse_rate("20/second"))) as sleeper:
-            ask(url, "UPDATE turbobatch_worker SET expires = clock_timestamp() - interval '1 second'")
+            ask(url, ASLEEP)
             open_pacer(opened(), parse_rate("30/second")).close()
             with pytest.raises(JournalError, match=r"the rate of the campaign .* was changed by another process"):
                 take(sleeper)
+
+    @pytest.mark.parametrize("mine", [None, "20/second"])
+    def test_who_comes_back_to_another_rate_claims_nothing(
+        self, opened: Callable[[], PostgresJournal], url: JournalUrl, mine: str | None
+    ) -> None:
+        """Also one without a rate, that never asks for permits; with nothing in flight it could go on otherwise."""
+        sleeper, other = opened(), opened()
+        open_pacer(sleeper, parse_rate(mine)).close()
+        ask(url, ASLEEP)
+        open_pacer(other, parse_rate("30/second")).close()
+        with pytest.raises(JournalError, match="was lost"):
+            sleeper.commit([Intent(key="a", digest="d", time=1.0)], [])
+        assert ask(url, "SELECT count(*) FROM turbobatch_post") == [(0,)]
+
+    def test_who_comes_back_to_its_own_rate_goes_on(
+        self, opened: Callable[[], PostgresJournal], url: JournalUrl
+    ) -> None:
+        sleeper = opened()
+        with closing(open_pacer(sleeper, parse_rate("20/second"))) as pacer:
+            ask(url, ASLEEP)
+            open_pacer(opened(), parse_rate("20/second")).close()
+            assert pacer.room(0.0, 1) == 1
+            assert sleeper.commit([Intent(key="a", digest="d", time=1.0)], []) == {}
+            assert take(pacer) == 1
+
+    def test_who_comes_back_while_another_rate_is_agreed_on_waits_for_it(
+        self, opened: Callable[[], PostgresJournal], url: JournalUrl, until: Until
+    ) -> None:
+        """And goes on beside nobody who sends at another one."""
+        sleeper, other = opened(), opened()
+        for journal in (sleeper, other):
+            open_pacer(journal, ()).close()
+        ask(url, ASLEEP)
+        values = {**Rate(parse_rate("1/second"), 0.0).values, "campaign": other.campaign, "me": other.me}
+        raised: list[JournalError] = []
+
+        def come_back() -> None:
+            try:
+                sleeper.commit([Intent(key="a", digest="d", time=1.0)], [])
+            except JournalError as error:
+                raised.append(error)
+
+        waiting = threading.Thread(target=come_back)
+        with psycopg.connect(url.conninfo) as connection:
+            ((refused,),) = connection.execute(sql("set_rate"), values).fetchall()
+            waiting.start()
+            until(lambda: ask(url, "SELECT count(*) FROM pg_locks WHERE NOT granted") == [(1,)])
+        waiting.join()
+        assert refused is None
+        assert "was lost" in str(raised[0])
 
     def test_without_limits_nothing_is_asked_for(self, opened: Callable[[], PostgresJournal]) -> None:
         assert isinstance(open_pacer(opened(), ()), Pacer)

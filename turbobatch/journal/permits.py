@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from turbobatch.journal.clock import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _SHARE = 40  # of a period, within which a permit is to be spent: it costs as much of the rate
 _WIDEST = SECOND // 4
 _TRIPS = 20  # the last ones, which tell how far the server is
 _ROOM = 3  # times a round trip; one is lost between the two ends' clocks
+_COMMIT = 2  # times what a commit takes
 _MEMORY = SECOND  # what a server may forget when it falls: commits of 3 * wal_writer_delay, 0.6 s as it is delivered
 
 
@@ -63,9 +69,9 @@ class Permits:
     def __init__(self, spread: int) -> None:
         self._spread = spread
         self._held: deque[_Permit] = deque()
-        self._spent: list[_Permit] = []  # the last time
         self._unspent: Counter[int] = Counter()  # by the time they were booked for
         self._trips: deque[int] = deque(maxlen=_TRIPS)
+        self._waits: deque[int] = deque(maxlen=_TRIPS)
         self._recent: deque[tuple[int, int]] = deque()  # when they were received, and how many
         self.ask_at = 0
         self.held_by: int | None = None
@@ -73,12 +79,13 @@ class Permits:
     @property
     def trip(self) -> int:
         """How long the way to the server and back takes usually: of the last ones, half were as quick."""
-        return sorted(self._trips)[(len(self._trips) - 1) // 2] if self._trips else 0
+        return _usual(self._trips)
 
     @property
     def spread(self) -> int:
-        """How long after its slot a permit should stay good, so that long trips leave some of it."""
-        return max(self._spread, _ROOM * self.trip)
+        """How long after its slot a permit should stay good, so that long trips and commits leave some of it."""
+        wait = _COMMIT * _usual(self._waits)
+        return max(self._spread, _ROOM * self.trip, wait if wait < _SHARE * self._spread else 0)
 
     def receive(self, left: int, came: int, given: Reservation) -> None:
         """Take in the answer to a request that left and came back at these times by the clock here.
@@ -100,21 +107,25 @@ class Permits:
         while self._recent[0][0] < came - _MEMORY:
             self._recent.popleft()
 
+    def good(self, now: int, want: int) -> int:
+        """How many of `want` could be spent now."""
+        opened = takewhile(lambda permit: permit.opens <= now, self._held)
+        return min(sum(permit.closes >= now for permit in opened), want)
+
     def spend(self, now: int, want: int) -> int:
         """Spend up to `want` of those that are good now; those whose time is over are forfeited."""
-        self._spent = []
-        while self._held and self._held[0].opens <= now and (len(self._spent) < want or self._held[0].closes < now):
+        spent = 0
+        while self._held and self._held[0].opens <= now and (spent < want or self._held[0].closes < now):
             permit = self._held.popleft()
             if permit.closes < now:
                 self._unspent[permit.booked] += 1
             else:
-                self._spent.append(permit)
-        return len(self._spent)
+                spent += 1
+        return spent
 
-    def give_back(self, count: int) -> None:
-        """Have so many of those spent last again, as they weren't used: they may be, while they are good."""
-        for _ in range(count):
-            self._held.appendleft(self._spent.pop())
+    def was_spent_after(self, wait: int) -> None:
+        """Take note of how long it was from where permits were found to be good until they were to be spent."""
+        self._waits.append(wait)
 
     def missing(self, now: int, want: int, soon: int) -> int:
         """How many to ask for: none while half of them are held, or the last one held opens later than `soon`."""
@@ -149,3 +160,8 @@ class Permits:
 def shortest_spread(periods: list[int]) -> int:
     """How long a permit of limits over these periods stays good where the server is near."""
     return min(_WIDEST, min(periods, default=_WIDEST * _SHARE) // _SHARE)
+
+
+def _usual(spans: Collection[int]) -> int:
+    """Half of them were as short; 0 if there is none."""
+    return sorted(spans)[(len(spans) - 1) // 2] if spans else 0

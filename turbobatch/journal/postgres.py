@@ -5,13 +5,13 @@ POST begins. A claim is a compare-and-set on the row: of two processes that want
 other is told so by what `commit` returns, which is no error.
 
 *Leases.* Who writes is a worker: a row with an epoch, and the time by the server's clock at which its lease ends. Each
-commit is one call of a function in the database: it makes sure that the lease goes on, renews it, and takes all that
-it is given, or nothing. A thread of its own renews the lease of a run that waits. A process that was stopped, cut off
-or asleep for longer can't commit any more: what it had in flight is in doubt, and the run ends. With nothing in flight
-a new epoch begins instead. A claim carries worker and epoch, and its outcome is taken only from them; while their lease
-goes on the row is in flight for everybody else: in doubt, and neither settled nor sent again. A process that is stopped
-after its intent was committed, and before its POST begins, may begin it when it wakes: settle nothing as pending while
-there is one.
+commit is one call of a function in the database: it makes sure that the lease goes on, renews it, and takes all that it
+is given, or nothing. A thread of its own renews the lease of a run that waits. A process that was stopped, cut off or
+asleep for longer can't commit any more: what it had in flight is in doubt, and the run ends. With nothing in flight a
+new epoch begins instead, unless others have agreed on another rate meanwhile. A claim carries worker and epoch, and its
+outcome is taken only from them; while their lease goes on the row is in flight for everybody else: in doubt, and
+neither settled nor sent again. A process that is stopped after its intent was committed, and before its POST begins,
+may begin it when it wakes: settle nothing as pending while there is one.
 
 *Trouble.* A session that breaks is made anew, for some seconds. A commit whose answer was lost is asked for by its
 number, and never done twice. After that it fails like a full disk: nothing new is posted, and what came back is written
@@ -217,6 +217,7 @@ class PostgresJournal(PostgresReader):
         self._number = 0  # of the last commit
         self._claimed: set[str] = set()  # whose answers aren't committed
         self._lost = False
+        self._alive_at = 0  # by boot_time: when the lease that goes on was asked for
         self._down_since: int | None = None  # by boot_time
         self._ending = threading.Event()
         self._renewing: threading.Thread | None = None
@@ -240,11 +241,12 @@ class PostgresJournal(PostgresReader):
                     outcomes=_json(posted),
                     notes=_json(list(notes.values())),
                 )
+            self._alive_at = began
             self._claimed.difference_update(item["key"] for item in posted)
             taken = [key for (key,) in found]
             self._claimed.update({item.key for item in intents}.difference(taken))
-            if intents and boot_time() - began > self.lease * SECOND:
-                self._lose()  # asleep since it was asked for: others may have settled what it claimed
+            if intents:
+                self.check()  # asleep since it was asked for, maybe
         return self.lookup(taken) if taken else {}
 
     def join(self, rate: Mapping[str, Any]) -> str | None:
@@ -257,9 +259,9 @@ class PostgresJournal(PostgresReader):
         """Make sure that what is committed will be found again: the server has said so, while the lease went on.
 
         Raises:
-            JournalError: it has ended with POSTs in flight.
+            JournalError: it has ended with POSTs in flight, or claims: others may have settled them.
         """
-        if self._lost:
+        if self._lost or (self._claimed and boot_time() - self._alive_at > self.lease * SECOND):
             self._lose()
 
     def post_times(self, since: float, now: float) -> list[float]:
@@ -296,7 +298,8 @@ class PostgresJournal(PostgresReader):
     @contextmanager
     def _leased(self) -> Iterator[None]:
         """Become a worker if there is need to; note that the lease was lost where it was."""
-        self.check()
+        if self._lost:
+            self._lose()
         with one_line_errors(self.path):
             if self.me is None:
                 self._begin()
@@ -327,7 +330,9 @@ class PostgresJournal(PostgresReader):
     def _renew(self, connection: Connection) -> None:
         """Renew the lease; one that has ended is lost if anything is in flight, else a new epoch begins."""
         values = self._values(epoch=self._epoch, lease=self.lease)
+        asked = boot_time()
         if connection.execute(sql("renew"), values).rowcount:
+            self._alive_at = asked
             return
         if self._claimed:
             self._lost = True
@@ -336,7 +341,7 @@ class PostgresJournal(PostgresReader):
         if row is None:
             self._lost = True  # a day ago
         else:
-            self._epoch = row[0]
+            self._epoch, self._alive_at = row[0], asked
 
     def _lose(self) -> None:
         self._lost = True

@@ -42,8 +42,12 @@ UPDATE turbobatch_worker SET expires = clock_timestamp() + make_interval(secs =>
 WHERE id = %(me)s AND epoch = %(epoch)s AND expires > clock_timestamp();
 
 -- name: begin_epoch
+-- Not beside others at a rate that was agreed on meanwhile. Its row is locked: nobody agrees on one at the same time.
+WITH agreed AS MATERIALIZED (
+    SELECT rate FROM turbobatch_rate WHERE campaign = %(campaign)s FOR UPDATE
+)
 UPDATE turbobatch_worker SET epoch = epoch + 1, expires = clock_timestamp() + make_interval(secs => %(lease)s)
-WHERE id = %(me)s AND epoch = %(epoch)s
+WHERE id = %(me)s AND epoch = %(epoch)s AND (rate IS NULL OR rate = (SELECT agreed.rate FROM agreed))
 RETURNING epoch;
 
 -- name: others

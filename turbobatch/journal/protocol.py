@@ -24,7 +24,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a row. `posted` tells a POST's verdict from one that needed none (invalid, suppressed)."""
+    """What came of a row. `posted`: of one that was claimed for a POST; others need none (invalid, suppressed)."""
 
     key: str
     status: Status

@@ -8,10 +8,16 @@ at the earliest, and these slots are count * T = P + S apart. Where S changes, a
 one, which lies S - S' farther off where S shrinks to S'. With D the sum of these, the slots are P + mean(S) + D apart,
 and no S is below the first one less D.
 
+*POSTs.* A permit is spent as the POST begins, after the commit of its intent: one whose time is over by then, as that
+commit stalled, is forfeited, and the row waits for another. So a POST leaves between x and x + S however long commits
+take: between the look at the clock and the POST there is nothing that waits. What it takes on its way is the jitter:
+each P is longer by it.
+
 *Clocks.* An answer carries the server's time, which it read while it was asked: that places each slot between two times
-of the clock here, as far apart as the trip took. Where trips are long, S is three of them for all, until 5 s after it
-was last asked for: that costs some of the rate. A server's clock that is put back costs a pause. One put forward breaks
-the ceiling once: what is held then, the pace of half a second at most, goes beside the next slots.
+of the clock here, as far apart as the trip took. Where trips are long, S is three of them for all, or two commits where
+these are, until 5 s after it was last asked for: that costs some of the rate, and less than permits that are over
+before they are spent. A server's clock that is put back costs a pause. One put forward breaks the ceiling once: what is
+held then, the pace of half a second at most, goes beside the next slots.
 
 *Batches.* As much is reserved at once as goes in 50 ms and a trip, if it is wanted, and nothing that lies more than
 250 ms ahead: a slow rate isn't held by who needn't have it. While nothing can be granted, nobody asks.
@@ -24,7 +30,8 @@ most. What was forfeited is given back, where it was counted.
 forget the last 0.6 s of them. Who finds its session broken books the quotas' permits of its last second again, and
 moves the next slot a second, and a step, ahead: beyond all that was forgotten.
 
-The journal's POSTs are what a new rate begins with, by the clocks of those who made them.
+The journal's POSTs are what a new rate begins with, by the times of their intents, and the clocks of those who made
+them.
 """
 
 from __future__ import annotations
@@ -120,29 +127,36 @@ class SharedRate:
         self._batch = batch
         self._permits = Permits(rate.spread)
         self._values = {**rate.values, "campaign": journal.campaign, "ahead": _AHEAD}
+        self._looked: int | None = None  # when permits were found to be good, until they are taken
         self._resting = False  # the session has broken since the last answer
         self._connection = self._connect()
 
     def seed(self, times: Iterable[float]) -> None:
         """Leave it: a rate begins with the journal's POSTs."""
 
-    def take(self, now: float, want: int) -> int:
-        """Grant up to `want` permits, by the clock as it is by then: asking for them takes its time.
+    def room(self, now: float, want: int) -> int:
+        """Tell how many of `want` permits are good, by the clock as it is by then: asking for them takes its time.
 
         Raises:
             JournalError: the server can't be reached, or the rate is another one by now.
         """
         del now
-        if missing := self._permits.missing(self._clock(), want, _SOON):
-            self._reserve(missing)
-        return self._permits.spend(self._clock(), want)
+        self._hold(want)
+        self._looked = self._clock()
+        return self._permits.good(self._looked, want)
 
-    def give_back(self, count: int) -> None:
-        """Have so many of the last `take` again, for which nothing was posted: another process was faster.
+    def take(self, now: float, want: int) -> int:
+        """Grant up to `want` permits: those that were found, or others where their time is over since.
 
-        All go through the same rows, and who comes second to one must not use up the rate for it.
+        Raises:
+            JournalError: as `room`.
         """
-        self._permits.give_back(count)
+        del now
+        if self._looked is not None and want:
+            self._permits.was_spent_after(self._clock() - self._looked)
+        self._looked = None
+        self._hold(want)
+        return self._permits.spend(self._clock(), want)
 
     def next_at(self, now: float) -> float:
         """Tell the earliest time at which `take` may grant a permit, or will ask for one."""
@@ -163,6 +177,10 @@ class SharedRate:
             while self._rate.has_quota and (unspent := self._permits.unspent())[0] and not is_lost(self._connection):
                 self._ask(0, unspent)
         self._connection.close()
+
+    def _hold(self, want: int) -> None:
+        if missing := self._permits.missing(self._clock(), want, _SOON):
+            self._reserve(missing)
 
     def _reserve(self, wanted: int) -> None:
         """Ask for permits; again where the session breaks, until patience ends."""
