@@ -13,6 +13,8 @@ BENCH_INSTALLED := $(VENV)/.installed-bench
 demo: $(INSTALLED) ## the main job on sample data, through a local sandbox
 	$(BIN)/turbobatch demo
 
+# Hundreds of processes would compile the same modules again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(INSTALLED) ## every test, with branch coverage
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist loadgroup $(TESTS)
