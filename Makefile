@@ -6,18 +6,22 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # One worker more than there are cores: many a test waits.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
+TOGETHER := --numprocesses $(WORKERS) --dist loadgroup
 BENCH_INSTALLED := $(VENV)/.installed-bench
 
-.PHONY: demo test pictures torture bench lint format clean
+.PHONY: demo test coverage pictures torture bench lint format clean
 
 demo: $(INSTALLED) ## the main job on sample data, through a local sandbox
 	$(BIN)/turbobatch demo
 
 # Hundreds of processes would compile the same modules again.
-test: export PYTHONDONTWRITEBYTECODE =
-test: $(INSTALLED) ## every test, with branch coverage
+test coverage: export PYTHONDONTWRITEBYTECODE =
+test: $(INSTALLED) ## every test
+	$(BIN)/python -m pytest $(TOGETHER) $(TESTS)
+
+coverage: $(INSTALLED) ## the same with branch coverage, which makes many of them half as slow again
 	rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist loadgroup $(TESTS)
+	$(BIN)/coverage run -m pytest $(TOGETHER) $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 from tests.database import DSN, Server, drop_schema, with_schema
 
@@ -33,8 +33,11 @@ settings.load_profile("turbobatch")
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run a test that is marked `unmeasured`, its fixtures too, without coverage: it takes up to four times as long."""
-    if item.get_closest_marker("unmeasured") is None:
+    """Run a test without coverage, its fixtures too, if it is marked `unmeasured` or makes up many examples.
+
+    Coverage makes it take up to four times as long, and sees nothing new from the second example on.
+    """
+    if item.get_closest_marker("unmeasured") is None and not is_hypothesis_test(getattr(item, "obj", None)):
         return (yield)
     with unmeasured():
         return (yield)

@@ -31,6 +31,8 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _QUIET = (
     "--no-sandbox",  # containers have no user namespaces
     "--disable-gpu",
+    "--force-prefers-reduced-motion",
+    "--animation-duration-scale=0",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
