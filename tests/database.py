@@ -37,12 +37,14 @@ class Server:
         data = self._folder / "data"
         data.mkdir()
         self._server: Any = PostgresServer(data, cleanup_mode=None)
+        self._server.ensure_pgdata_inited()
+        with (data / "postgresql.auto.conf").open("a", encoding="utf-8") as settings:
+            settings.write("dynamic_shared_memory_type = mmap\n")  # what it shares goes with the folder, killed or not
         self.start()
         self.url = str(self._server.get_uri()).replace("postgres:@", "postgres@")
 
     def start(self) -> None:
         """Start it, also after a kill."""
-        self._server.ensure_pgdata_inited()
         self._server.ensure_postgres_running()
 
     @property
